@@ -1,0 +1,149 @@
+"""The container's settings: the only reader of the environment in container/. docs/configuration.md lists them."""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from container.errors import ConfigError
+
+DEFAULT_HANDLER = "handlers.service:handle"
+_MB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Config:
+    """Read once in the entry point and handed down, as JSON, to the processes that it starts."""
+
+    port: int
+    safe_port_range: str | None
+    base_dir: str
+    multi_model: bool
+    handler: str
+    workers: int | None
+    response_timeout_s: int
+    load_timeout_s: int
+    startup_timeout_s: int
+    max_payload_bytes: int
+    vmargs: str | None
+    log_json: bool
+    log_level: int
+    run_dir: str | None
+    preload: tuple[str, ...]
+    zygotes: tuple[str, ...] | None
+    memory_limit_bytes: int | None
+    memory_reserve_bytes: int | None
+    max_workers: int
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> "Config":
+        """Raises ConfigError, which names the variable, its value and what it may be."""
+        read = _Reader(environ)
+        return cls(
+            port=read("SAGEMAKER_BIND_TO_PORT", _port, 8080),
+            safe_port_range=read("SAGEMAKER_SAFE_PORT_RANGE", _port_range, None),
+            base_dir=read("SAGEMAKER_BASE_DIR", str, "/opt/ml"),
+            # Presence of anything but "true" means single-model: the toolkit compares with "true" as well.
+            multi_model=read("SAGEMAKER_MULTI_MODEL", str, "false") == "true",
+            handler=read("SAGEMAKER_HANDLER", str, DEFAULT_HANDLER),
+            workers=read("SAGEMAKER_MODEL_SERVER_WORKERS", _positive, None),
+            response_timeout_s=read("SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS", _positive, 60),
+            load_timeout_s=read("POLYHOST_LOAD_TIMEOUT_SECONDS", _positive, 300),
+            startup_timeout_s=read("SAGEMAKER_STARTUP_TIMEOUT", _positive, 600),
+            max_payload_bytes=read("SAGEMAKER_MAX_REQUEST_SIZE", _payload_mb, 25) * _MB,
+            vmargs=read("SAGEMAKER_MODEL_SERVER_VMARGS", str, None),
+            log_json=read("POLYHOST_LOG_FORMAT", _one_of("json", "text"), "json") == "json",
+            log_level=read("SAGEMAKER_CONTAINER_LOG_LEVEL", _log_level, logging.INFO),
+            run_dir=read("POLYHOST_RUN_DIR", str, None),
+            preload=read("POLYHOST_PRELOAD", _words, ()),
+            zygotes=read("POLYHOST_ZYGOTES", _words, None),
+            memory_limit_bytes=read("POLYHOST_MEMORY_LIMIT_MB", _megabytes, None),
+            memory_reserve_bytes=read("POLYHOST_MEMORY_RESERVE_MB", _megabytes, None),
+            max_workers=read("POLYHOST_MAX_WORKERS", _positive, os.cpu_count() or 1),
+        )
+
+    @property
+    def models_dir(self) -> Path:
+        """Where SageMaker unpacks models: many folders below models/, or the one model itself in model/."""
+        return Path(self.base_dir) / ("models" if self.multi_model else "model")
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Config":
+        values = json.loads(text)
+        for name in ("preload", "zygotes"):
+            values[name] = tuple(values[name]) if values[name] is not None else None
+        return cls(**{item.name: values[item.name] for item in fields(cls)})
+
+
+class _Reader:
+    """Reads and converts one variable at a time; an empty one counts as absent, as `docker run -e X=` leaves it."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def __call__(self, name: str, convert: Callable[[str], Any], default: Any) -> Any:
+        value = self._environ.get(name, "").strip()
+        if not value:
+            return default
+        try:
+            return convert(value)
+        except ValueError as error:
+            raise ConfigError(f"{name}={value!r}: {error}") from None
+
+
+def _positive(value: str) -> int:
+    if not value.isdecimal() or int(value) == 0:
+        raise ValueError("must be a whole number above 0")
+    return int(value)
+
+
+def _port(value: str) -> int:
+    # Connector.java refuses ports from 32767 on.
+    if not value.isdecimal() or not 0 < int(value) < 32767:
+        raise ValueError("must be a port from 1 to 32766 (Multi Model Server takes none above)")
+    return int(value)
+
+
+def _port_range(value: str) -> str:
+    first, dash, last = value.partition("-")
+    if not (dash and first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
+        raise ValueError("must be a range of ports such as 23000-23999")
+    return value
+
+
+def _payload_mb(value: str) -> int:
+    megabytes = _positive(value)
+    if megabytes > 2047:
+        raise ValueError("must be megabytes from 1 to 2047 (Multi Model Server counts bytes in 32 bits)")
+    return megabytes
+
+
+def _megabytes(value: str) -> int:
+    return _positive(value) * _MB
+
+
+def _words(value: str) -> tuple[str, ...]:
+    return tuple(value.replace(",", " ").split())
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def convert(value: str) -> str:
+        if value.lower() not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return value.lower()
+
+    return convert
+
+
+def _log_level(value: str) -> int:
+    """A number, as SageMaker's SDK sends it ("20"), or a name."""
+    level = int(value) if value.isdecimal() else logging.getLevelNamesMapping().get(value.upper())
+    if level is None:
+        raise ValueError("must be a level of Python's logging, such as 20 or INFO")
+    return level

@@ -1,0 +1,92 @@
+"""Every failure that a caller may see, with its HTTP status."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from container.outofmemory import is_out_of_memory
+
+INSUFFICIENT_STORAGE = 507  # SageMaker unloads other models and tries again
+
+
+class PolyhostError(Exception):
+    """A failure with a status of its own; `type` is what the caller reads in the error's JSON."""
+
+    status = 500
+
+    @property
+    def type(self) -> str:
+        return type(self).__name__
+
+
+class ConfigError(PolyhostError):
+    """A setting that cannot be used; the message names it, its value and what it may be."""
+
+
+class HandlerNotFoundError(PolyhostError):
+    """The handler that the model asks for cannot be found or is not one."""
+
+    status = 400
+
+
+class BadAnswerError(PolyhostError):
+    """A handler returned something that is no answer to what it was given."""
+
+
+class ResponseTooLargeError(PolyhostError):
+    """A response above the container's limit."""
+
+
+class WorkerDiedError(PolyhostError):
+    """The process that ran the model ended while somebody waited for it."""
+
+    def __init__(self, message: str, status: int = 500) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong, as text: an exception's class may not survive another process."""
+
+    code: int
+    type: str
+    message: str
+    model: str
+    phase: str
+
+    @classmethod
+    def of(cls, error: BaseException, model: str, phase: str) -> "Failure":
+        return cls(
+            code=status_of(error),
+            type=getattr(error, "type", None) or type(error).__name__,
+            message=str(error) or type(error).__name__,
+            model=model,
+            phase=getattr(error, "phase", phase),
+        )
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self), ensure_ascii=False).encode()
+
+
+class LoadError(Exception):
+    """A model that could not be loaded; its cause is what the handler raised."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+        self.status = failure.code
+        self.type = failure.type
+
+
+# What others call the HTTP status of an error: ours; sagemaker_inference.errors; mms.service.PredictionException.
+_STATUS_ATTRIBUTES = ("status", "status_code", "error_code")
+
+
+def status_of(error: BaseException) -> int:
+    if is_out_of_memory(error):
+        return INSUFFICIENT_STORAGE
+    for attribute in _STATUS_ATTRIBUTES:
+        status = getattr(error, attribute, None)
+        if isinstance(status, int) and 400 <= status <= 599:
+            return int(status)
+    return 500

@@ -1,0 +1,152 @@
+"""What MMS's Java front end and a worker say to each other on their socket.
+
+The format is MMS's: mms/protocol/otf_message_handler.py, ModelRequestEncoder.java, ModelResponseDecoder.java.
+Every number is a big-endian int32, every text is its length and its bytes, and -1 ends a list.
+"""
+
+import socket
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from container.model import Request, Response
+
+_LOAD = b"L"
+_PREDICT = b"I"
+_CHUNK = 1 << 16
+_INT = struct.Struct("!i")
+_END = _INT.pack(-1)
+
+
+class ProtocolError(Exception):
+    """Bytes that are no message of MMS's: nothing sensible can follow on this connection."""
+
+
+@dataclass(frozen=True)
+class LoadCommand:
+    """MMS asks for the model. `io_name` is the base name of the two files that MMS will open in its temp folder."""
+
+    model_name: str
+    model_path: str
+    batch_size: int
+    handler: str
+    gpu_id: int | None
+    io_name: str
+
+
+@dataclass(frozen=True)
+class PredictCommand:
+    requests: list[Request]
+
+
+class Connection:
+    """The worker's end of one connection. MMS sends a command, waits for its reply, and only then sends another."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._buffer = bytearray()
+        self._position = 0
+
+    def receive(self) -> LoadCommand | PredictCommand | None:
+        """The next command, or None where MMS has closed the connection between two commands."""
+        del self._buffer[: self._position]
+        self._position = 0
+        if not self._buffer and not self._fill(1):
+            return None
+        command = self._bytes(1)
+        if command == _LOAD:
+            return self._load_command()
+        if command == _PREDICT:
+            return self._predict_command()
+        raise ProtocolError(f"unknown command {bytes(command)!r}")
+
+    def send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def _load_command(self) -> LoadCommand:
+        name, path = self._text(), self._text()
+        batch_size = self._int()
+        handler = self._text()
+        gpu_id = self._int()
+        return LoadCommand(name, path, batch_size, handler, gpu_id if gpu_id >= 0 else None, self._text())
+
+    def _predict_command(self) -> PredictCommand:
+        requests: list[Request] = []
+        while (length := self._int()) != -1:
+            request_id = self._bytes(length).decode()
+            requests.append(Request(request_id, self._headers(), self._parameters()))
+        return PredictCommand(requests)
+
+    def _headers(self) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        while (length := self._int()) != -1:
+            name = self._bytes(length).decode()
+            headers[name] = self._text()
+        return headers
+
+    def _parameters(self) -> dict[str, bytearray]:
+        parameters: dict[str, bytearray] = {}
+        while (length := self._int()) != -1:
+            name = self._bytes(length).decode()
+            self._text()  # the content type, which the headers tell as well
+            parameters[name] = self._bytes(self._int())
+        return parameters
+
+    def _text(self) -> str:
+        return self._bytes(self._int()).decode()
+
+    def _int(self) -> int:
+        return int(_INT.unpack(self._bytes(4))[0])
+
+    def _bytes(self, length: int) -> bytearray:
+        if length < 0:
+            raise ProtocolError(f"a length of {length}")
+        missing = length - (len(self._buffer) - self._position)
+        if missing > 0 and not self._fill(missing):
+            raise ProtocolError("the connection closed inside a message")
+        start = self._position
+        self._position += length
+        return self._buffer[start : self._position]
+
+    def _fill(self, missing: int) -> bool:
+        """Reads until `missing` bytes more are there; False where the other side closed before that.
+
+        In large pieces: the stock worker makes about forty recv calls a request, one for each field.
+        """
+        while missing > 0:
+            piece = self._socket.recv(max(_CHUNK, missing))
+            if not piece:
+                return False
+            self._buffer += piece
+            missing -= len(piece)
+        return True
+
+
+def load_reply(status: int, message: str) -> bytes:
+    text = message.encode()
+    return b"".join((_INT.pack(status), _INT.pack(len(text)), text, _END))
+
+
+def loaded_reply(pid: int) -> bytes:
+    """MMS reads the worker's pid from the text behind "[PID]:" (WorkerThread.java)."""
+    return load_reply(200, f"loaded [PID]:{pid}")
+
+
+def predict_reply(responses: Sequence[Response]) -> bytes:
+    """One reply for the batch. Its own status is 200 even when items failed, for MMS then passes each item's on.
+
+    With any other status MMS writes an error body of its own, without our reason.
+    """
+    parts = [_INT.pack(200), _field(b"")]
+    for response in responses:
+        parts += [_field(response.id.encode()), _field(response.headers.get("content-type", "").encode())]
+        parts += [_INT.pack(response.status), _field(b""), _INT.pack(len(response.headers))]
+        for name, value in response.headers.items():
+            parts += [_field(name.encode()), _field(value.encode())]
+        parts.append(_field(response.body))
+    parts.append(_END)
+    return b"".join(parts)
+
+
+def _field(data: bytes) -> bytes:
+    return _INT.pack(len(data)) + data
