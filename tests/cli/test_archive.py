@@ -1,0 +1,157 @@
+import io
+import os
+import socket
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from cli import archive
+from cli.archive import ArchiveError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "churn"
+    (folder / "code").mkdir(parents=True)
+    (folder / "model.joblib").write_bytes(b"weights")
+    (folder / "code" / "inference.py").write_text("def model_fn(model_dir): ...\n")
+    (folder / "run.sh").write_text("#!/bin/sh\n")
+    (folder / "run.sh").chmod(0o700)
+    return folder
+
+
+def written(path: Path, *members: tarfile.TarInfo, content: bytes = b"") -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        for member in members:
+            member.size = len(content) if member.isfile() else 0
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def test_packed_files_lie_at_the_root_in_a_fixed_order(folder: Path, tmp_path: Path) -> None:
+    names = archive.pack(folder, tmp_path / "model.tar.gz")
+    with tarfile.open(tmp_path / "model.tar.gz") as tar:
+        found = tar.getmembers()
+    assert [entry.name for entry in found] == ["./code", "./code/inference.py", "./model.joblib", "./run.sh"]
+    assert names == [entry.name.removeprefix("./") for entry in found]
+    assert {(entry.uid, entry.gid, entry.uname, entry.mtime) for entry in found} == {(0, 0, "", 0)}
+    assert [oct(entry.mode) for entry in found] == ["0o755", "0o644", "0o644", "0o755"]
+
+
+def test_the_same_files_give_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    archive.pack(folder, tmp_path / "one.tar.gz")
+    for path in folder.rglob("*"):
+        os.utime(path, (1, 1))
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "inference.cpython-311.pyc").write_bytes(os.urandom(8))
+    archive.pack(folder, tmp_path / "other.tar.gz")
+    assert (tmp_path / "one.tar.gz").read_bytes() == (tmp_path / "other.tar.gz").read_bytes()
+
+
+def test_what_was_packed_unpacks_to_the_same_files(folder: Path, tmp_path: Path) -> None:
+    archive.pack(folder, tmp_path / "model.tar.gz")
+    target = tmp_path / "unpacked"
+    target.mkdir()
+    archive.unpack(tmp_path / "model.tar.gz", target)
+    assert (target / "model.joblib").read_bytes() == b"weights"
+    assert (target / "code" / "inference.py").read_text() == "def model_fn(model_dir): ...\n"
+    assert os.access(target / "run.sh", os.X_OK)
+
+
+def test_hard_links_are_packed_as_files(folder: Path, tmp_path: Path) -> None:
+    (folder / "twin.joblib").hardlink_to(folder / "model.joblib")
+    archive.pack(folder, tmp_path / "model.tar.gz")
+    with tarfile.open(tmp_path / "model.tar.gz") as tar:
+        assert tar.getmember("./twin.joblib").isfile()
+
+
+def test_a_symbolic_link_is_refused_and_nothing_is_left(folder: Path, tmp_path: Path) -> None:
+    (folder / "zz-link").symlink_to(folder / "model.joblib")
+    with pytest.raises(ArchiveError, match=r"churn/zz-link is a symbolic link.*put the file itself there"):
+        archive.pack(folder, tmp_path / "model.tar.gz")
+    assert [path.name for path in tmp_path.iterdir()] == ["churn"]
+
+
+@pytest.mark.parametrize("kind", ["fifo", "socket"])
+def test_what_is_no_file_is_refused(folder: Path, tmp_path: Path, kind: str) -> None:
+    if kind == "fifo":
+        os.mkfifo(folder / "odd")
+    else:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(folder / "odd"))
+    with pytest.raises(ArchiveError, match=r"churn/odd is neither a file nor a folder; remove it"):
+        archive.pack(folder, tmp_path / "model.tar.gz")
+
+
+@pytest.mark.parametrize("name", [b"tab\t.bin", b"latin-\xe9.bin"])
+def test_an_unprintable_name_is_refused(folder: Path, tmp_path: Path, name: bytes) -> None:
+    Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(b"")
+    with pytest.raises(ArchiveError, match="unprintable name"):
+        archive.pack(folder, tmp_path / "model.tar.gz")
+
+
+def test_an_archive_inside_its_own_folder_is_refused(folder: Path) -> None:
+    with pytest.raises(ArchiveError, match="lies inside"):
+        archive.pack(folder, folder / "model.tar.gz")
+
+
+def test_a_place_that_does_not_exist_is_named(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"nowhere.*No such file or directory"):
+        archive.pack(folder, tmp_path / "nowhere" / "model.tar.gz")
+
+
+UNSAFE = {
+    "absolute": (member("/etc/cron.d/x"), "a path outside the model's folder"),
+    "escaping": (member("./code/../../x"), "a path outside the model's folder"),
+    "symbolic link": (member("./x", tarfile.SYMTYPE, "/etc/passwd"), "the link './x' -> '/etc/passwd'"),
+    "inner link": (member("./x", tarfile.SYMTYPE, "model.joblib"), "the link './x' -> 'model.joblib'"),
+    "hard link": (member("./x", tarfile.LNKTYPE, "../../x"), "the link"),
+    "device": (member("./x", tarfile.CHRTYPE), "neither a file nor a folder"),
+    "fifo": (member("./x", tarfile.FIFOTYPE), "neither a file nor a folder"),
+}
+
+
+@pytest.mark.parametrize("case", UNSAFE)
+def test_unsafe_members_are_refused(tmp_path: Path, case: str) -> None:
+    entry, reason = UNSAFE[case]
+    path = written(tmp_path / "model.tar.gz", entry)
+    target = tmp_path / "in" / "model"
+    target.mkdir(parents=True)
+    with pytest.raises(ArchiveError, match=reason):
+        archive.unpack(path, target)
+    assert list(target.parent.rglob("*")) == [target]
+
+
+def test_a_truncated_archive_is_refused_wherever_it_ends(tmp_path: Path) -> None:
+    whole = written(tmp_path / "model.tar.gz", member("./weights"), content=os.urandom(5000)).read_bytes()
+    for end in (0, 1, 5, 100, len(whole) // 2, len(whole) - 4, len(whole) - 1):
+        (tmp_path / "cut.tar.gz").write_bytes(whole[:end])
+        with pytest.raises(ArchiveError, match=r"cut\.tar\.gz is not a whole gzip-compressed tar"):
+            archive.unpack(tmp_path / "cut.tar.gz", tmp_path)
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    whole = bytearray(written(tmp_path / "model.tar.gz", member("./weights"), content=os.urandom(5000)).read_bytes())
+    whole[-5] ^= 1  # in gzip's checksum
+    (tmp_path / "bad.tar.gz").write_bytes(whole)
+    with pytest.raises(ArchiveError, match="not a whole"):
+        archive.unpack(tmp_path / "bad.tar.gz", tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04 a zip", b"no archive at all" * 100])
+def test_another_format_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.tar.gz").write_bytes(content)
+    with pytest.raises(ArchiveError, match="not a whole gzip-compressed tar"):
+        archive.unpack(tmp_path / "model.tar.gz", tmp_path)
+
+
+def test_a_missing_archive_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"gone\.tar\.gz: No such file or directory"):
+        archive.unpack(tmp_path / "gone.tar.gz", tmp_path)
