@@ -1,0 +1,86 @@
+# polyhost for Amazon SageMaker. docs/deployment.md says how to build, try and push it.
+# Needs no BuildKit. Layers go from what changes least to what changes most: a change of our code rebuilds in seconds.
+
+FROM debian:bookworm-slim AS dependencies
+
+# Java's package fails to configure without the manual's folder, which slim images lack.
+# The last three libraries are MXNet's.
+RUN mkdir -p /usr/share/man/man1 \
+    && apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+        ca-certificates openjdk-17-jre-headless python3.11 python3.11-venv \
+        libgomp1 libquadmath0 libgfortran5 \
+    && apt-get clean \
+    && rm -rf /var/lib/apt/lists/*
+
+# Java takes the encoding of file names from LANG.
+ENV LANG=C.UTF-8 \
+    PATH=/opt/venv/bin:$PATH \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PYTHONUNBUFFERED=1
+
+# Which frameworks go in: any of mxnet, torch, sklearn, separated by spaces.
+ARG FRAMEWORKS="mxnet torch sklearn"
+# One more package index, for PyTorch: the default index has its CUDA build only.
+ARG TORCH_INDEX=
+
+COPY pyproject.toml constraints.txt /tmp/dependencies/
+
+# One step for all packages: a second one could replace an earlier pin. The packages' own tests (100 MB) stay out.
+RUN cd /tmp/dependencies \
+    && for name in $FRAMEWORKS; do \
+        case $name in mxnet | torch | sklearn) ;; \
+            *) echo "FRAMEWORKS names '$name'; give any of: mxnet torch sklearn" >&2; exit 1 ;; \
+        esac; \
+    done \
+    && python3.11 -m venv /opt/venv \
+    && python -c "import sys, tomllib; \
+project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+extras = [line for name in sys.argv[1:] for line in project['optional-dependencies'][name]]; \
+print(*project['dependencies'], *extras, sep='\n')" $FRAMEWORKS >requirements.txt \
+    && python -m pip install -c constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} pip -r requirements.txt \
+    && find /opt/venv -type d -name tests -prune -exec rm -rf {} + \
+    && rm -rf /tmp/dependencies
+
+# A broken set of packages fails here and not at the first request. MXNet uses the name numpy.bool, which numpy 1.24 dropped.
+RUN python -W ignore -c "import importlib, sys, numpy; \
+numpy.bool = numpy.bool_; \
+modules = {'sklearn': ['sklearn', 'pandas', 'joblib']}; \
+names = ['pkg_resources', 'mms', 'sagemaker_inference.model_server']; \
+names += [module for name in sys.argv[1:] for module in modules.get(name, [name])]; \
+print('imported', *[importlib.import_module(name).__name__ for name in names])" $FRAMEWORKS
+
+
+FROM dependencies AS code
+
+COPY pyproject.toml README.md LICENSE /tmp/polyhost/
+COPY cli /tmp/polyhost/cli
+COPY container /tmp/polyhost/container
+COPY handlers /tmp/polyhost/handlers
+RUN python -m pip install --no-deps --no-build-isolation --target /opt/polyhost /tmp/polyhost
+
+
+FROM dependencies
+
+LABEL com.amazonaws.sagemaker.capabilities.multi-models=true \
+      com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true \
+      org.opencontainers.image.title=polyhost \
+      org.opencontainers.image.licenses=Apache-2.0
+
+# Not in site-packages: MMS puts a model's folder behind PYTHONPATH, so that a model's module cannot stand in for ours.
+ENV PATH=/opt/polyhost/bin:$PATH \
+    PYTHONPATH=/opt/polyhost
+
+COPY --from=code /opt/polyhost /opt/polyhost
+# A copy and no link: Python puts the folder of the real file first on sys.path.
+COPY container/dockerd-entrypoint.py /usr/local/bin/dockerd-entrypoint.py
+
+EXPOSE 8080
+
+# In bash, so that a container short of memory need not start one more Python.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 CMD ["bash", "-c", \
+    "exec 3<>/dev/tcp/127.0.0.1/${SAGEMAKER_BIND_TO_PORT:-8080} && printf 'GET /ping HTTP/1.0\\r\\n\\r\\n' >&3 && head -n 1 <&3 | grep -q ' 200 '"]
+
+ENTRYPOINT ["python", "/usr/local/bin/dockerd-entrypoint.py"]
+CMD ["serve"]
