@@ -1,0 +1,70 @@
+"""The seam: what a framework's handler has to write, and the one way in which a request is answered."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from handlers import decoders, encoders, media_types
+from handlers.errors import phase
+from handlers.inputs import Inputs, Rows
+from handlers.settings import Settings
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model comes from. `context` is what a script's functions may ask for; nobody else looks at it."""
+
+    directory: Path
+    gpu_id: int | None = None
+    settings: Settings = field(default_factory=Settings)
+    context: Any = None
+
+
+@dataclass(frozen=True)
+class Request:
+    body: bytes | bytearray
+    content_type: str = ""
+    accept: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    context: Any = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    body: bytes | str
+    content_type: str
+
+
+class Handler(ABC):
+    """One loaded model. `load` sets `model`; `predict` uses it."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self.model: Any = None
+
+    @abstractmethod
+    def load(self, source: Source) -> None: ...
+
+    @abstractmethod
+    def predict(self, inputs: Inputs, request: Request) -> Any: ...
+
+    def answer(self, request: Request) -> Answer:
+        """The answer's type is settled first, so that an impossible wish costs no prediction."""
+        accept = media_types.choose(request.accept, media_types.ARRAYS, self.settings.default_accept)
+        with phase("decode"):
+            inputs = decoders.decode(request.body, request.content_type)
+        with phase("predict"):
+            prediction = self.predict(inputs, request)
+        with phase("encode"):
+            return Answer(encoders.encode(_as_asked(prediction, inputs, accept), accept), accept)
+
+
+def _as_asked(prediction: Any, inputs: Inputs, accept: str) -> Any:
+    """One object in, one object out; rows in, rows out."""
+    if isinstance(inputs, Rows) and inputs.single and accept in (media_types.JSON, media_types.JSON_LINES):
+        return {"prediction": prediction[0]}
+    return prediction

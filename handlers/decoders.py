@@ -1,0 +1,151 @@
+"""From a request's body to rows or a picture, by Content-Type. A body is never unpickled."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy
+
+from handlers import images
+from handlers.errors import BadBodyError, UnsupportedMediaTypeError
+from handlers.inputs import Inputs, Picture, Rows, rows_from
+from handlers.media_types import CSV, IMAGE, JPEG, JSON, JSON_LINES, NPY, PNG, MediaType
+
+Body = bytes | bytearray
+# numpy leaves these functions without annotations.
+npy: Any = numpy.lib.format
+
+
+def decode(body: Body, content_type: str) -> Inputs:
+    media_type = MediaType.parse(content_type or JSON)
+    decoder = DECODERS.get(media_type.name)
+    if decoder is None:
+        raise UnsupportedMediaTypeError(content_type, DECODERS)
+    if not body:
+        raise BadBodyError(f"The body is empty; expected {media_type.name}.")
+    return decoder(body, media_type)
+
+
+def text(body: Body, media_type: MediaType) -> str:
+    charset = media_type.parameters.get("charset", "utf-8")
+    try:
+        return body.decode(charset).removeprefix("\ufeff")
+    except LookupError:
+        raise BadBodyError(f"The charset {charset!r} of the Content-Type is unknown; send utf-8.") from None
+    except UnicodeDecodeError as error:
+        raise BadBodyError(f"The body is not {charset}: {error.reason} at byte {error.start}.") from None
+
+
+def _from_json(body: Body, media_type: MediaType) -> Rows:
+    return rows_from(_parsed(text(body, media_type), "The body"))
+
+
+def _from_json_lines(body: Body, media_type: MediaType) -> Rows:
+    lines = enumerate(text(body, media_type).splitlines(), start=1)
+    return rows_from([_parsed(line, f"Line {number}") for number, line in lines if line.strip()])
+
+
+def _parsed(source: str, where: str) -> Any:
+    try:
+        return json.loads(source)
+    except json.JSONDecodeError as error:
+        raise BadBodyError(f"{where} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from None
+    except RecursionError:
+        raise BadBodyError(f"{where} is not usable JSON: it is nested too deeply.") from None
+    except ValueError as error:
+        raise BadBodyError(f"{where} is not usable JSON: {error}.") from None
+
+
+def _from_csv(body: Body, media_type: MediaType) -> Rows:
+    reader = csv.reader(io.StringIO(text(body, media_type), newline=""), strict=True)
+    try:
+        table = [(reader.line_num, cells) for cells in reader if cells]
+    except csv.Error as error:
+        raise BadBodyError(f"Line {reader.line_num} is not CSV: {error}.") from None
+    if not table:
+        raise BadBodyError("The CSV body holds no row.")
+    _check_widths(table)
+    return _table([cells for _, cells in table], media_type.parameters.get("header"))
+
+
+def _check_widths(table: Sequence[tuple[int, list[str]]]) -> None:
+    first, width = table[0][0], len(table[0][1])
+    for line, cells in table:
+        if len(cells) != width:
+            raise BadBodyError(f"Line {line} has {len(cells)} values, line {first} has {width}.")
+
+
+def _table(lines: list[list[str]], header: str | None) -> Rows:
+    """RFC 4180 lets the client say `header=present` or `absent`; else words above numbers are taken for one."""
+    present = _looks_like_header(lines) if header is None else header == "present"
+    cells = lines[1:] if present else lines
+    if not cells:
+        raise BadBodyError("The CSV body holds a header and no row.")
+    columns = [_column(column) for column in zip(*cells, strict=True)]
+    rows = [list(row) for row in zip(*columns, strict=True)]
+    return Rows(rows, tuple(name.strip() for name in lines[0]) if present else None)
+
+
+def _looks_like_header(lines: list[list[str]]) -> bool:
+    return len(lines) > 1 and not any(map(_is_number, lines[0])) and any(map(_is_number, lines[1]))
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _column(cells: Iterable[str]) -> Iterable[float | str]:
+    """Numbers where every cell is one; an empty cell is a missing number."""
+    cells = list(cells)
+    try:
+        return [float(cell) if cell.strip() else math.nan for cell in cells]
+    except ValueError:
+        return cells
+
+
+def _from_npy(body: Body, media_type: MediaType) -> Rows:
+    """The header is checked against the body before anything is allocated: its shape is the sender's claim."""
+    stream = io.BytesIO(body)
+    try:
+        version = npy.read_magic(stream)
+        shape, fortran, dtype = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version](stream)
+    except KeyError:
+        raise BadBodyError(f"The NPY version {version} is not supported; write version 1.0 or 2.0.") from None
+    except ValueError as error:
+        raise BadBodyError(f"The body is not NPY: {error}") from None
+    return Rows(_array(body, stream.tell(), shape, "F" if fortran else "C", dtype))
+
+
+def _array(body: Body, offset: int, shape: tuple[int, ...], order: Any, dtype: numpy.dtype[Any]) -> Any:
+    if dtype.hasobject:
+        raise BadBodyError(
+            f"The NPY body holds Python objects ({dtype}), which are pickled; only plain values are read."
+        )
+    expected, given = math.prod(shape) * dtype.itemsize, len(body) - offset
+    if not shape or expected != given or not expected:
+        raise BadBodyError(f"The NPY body says {dtype}{list(shape)}, {expected} bytes; it holds {given}.")
+    return numpy.frombuffer(body, dtype, offset=offset).reshape(shape, order=order)
+
+
+def _from_image(body: Body, media_type: MediaType) -> Picture:
+    return images.read(body)
+
+
+DECODERS: dict[str, Callable[[Body, MediaType], Inputs]] = {
+    JSON: _from_json,
+    CSV: _from_csv,
+    JSON_LINES: _from_json_lines,
+    NPY: _from_npy,
+    IMAGE: _from_image,
+    JPEG: _from_image,
+    PNG: _from_image,
+}

@@ -1,0 +1,87 @@
+"""From a prediction to a response's body, by media type."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from handlers.errors import HandlerError, NotAcceptableError
+from handlers.media_types import CSV, JSON, JSON_LINES, NPY
+
+
+def encode(prediction: Any, media_type: str) -> bytes:
+    return ENCODERS[media_type](prediction)
+
+
+def _to_json(prediction: Any) -> bytes:
+    """JSON has no NaN and no infinity: they become null."""
+    plain = _plain(prediction)
+    try:
+        written = json.dumps(plain, default=_plain, allow_nan=False, ensure_ascii=False)
+    except ValueError:
+        written = json.dumps(_finite(plain), default=_plain, allow_nan=False, ensure_ascii=False)
+    return written.encode()
+
+
+def _to_json_lines(prediction: Any) -> bytes:
+    return b"".join(_to_json(row) + b"\n" for row in _as_list(prediction))
+
+
+def _to_csv(prediction: Any) -> bytes:
+    rows = [_as_list(row) for row in _as_list(prediction)]
+    if any(isinstance(cell, list | dict) for row in rows for cell in row):
+        raise NotAcceptableError(
+            f"The answer is nested deeper than rows of values and does not fit {CSV}; ask for {JSON}."
+        )
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerows(rows)
+    return stream.getvalue().encode()
+
+
+def _to_npy(prediction: Any) -> bytes:
+    stream = io.BytesIO()
+    try:
+        numpy.save(stream, numpy.asarray(_plain(prediction)), allow_pickle=False)
+    except ValueError:
+        raise NotAcceptableError(
+            f"The answer is not an array of plain values and does not fit {NPY}; ask for {JSON}."
+        ) from None
+    return stream.getvalue()
+
+
+def _as_list(value: Any) -> list[Any]:
+    value = _plain(value)
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _plain(value: Any) -> Any:
+    """Arrays, tensors, tables, dates and numpy scalars as what json can write."""
+    if value is None or isinstance(value, str | int | float | list | tuple | dict):
+        return value
+    for method in ("isoformat", "toarray", "to_numpy", "tolist"):
+        if hasattr(value, method):
+            return _plain(getattr(value, method)())
+    raise HandlerError(
+        f"The prediction holds a {type(value).__name__}, which cannot be written; return numbers or text."
+    )
+
+
+def _finite(value: Any) -> Any:
+    value = _plain(value)
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {key: _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+    return value
+
+
+ENCODERS: dict[str, Callable[[Any], bytes]] = {JSON: _to_json, CSV: _to_csv, JSON_LINES: _to_json_lines, NPY: _to_npy}

@@ -1,0 +1,34 @@
+"""The only reader of the environment in this package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from handlers.errors import BadModelError
+
+DEFAULT_PROGRAM = "inference.py"
+DEFAULT_ACCEPT = "application/json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    program: str = DEFAULT_PROGRAM
+    default_accept: str = DEFAULT_ACCEPT
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        return cls(
+            program=_program(environ.get("SAGEMAKER_PROGRAM") or DEFAULT_PROGRAM),
+            default_accept=environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT") or DEFAULT_ACCEPT,
+        )
+
+
+def _program(value: str) -> str:
+    path = PurePosixPath(value)
+    if path.suffix != ".py" or path.is_absolute() or ".." in path.parts:
+        raise BadModelError(
+            f"SAGEMAKER_PROGRAM is {value!r}; it must name a Python file of the archive, such as {DEFAULT_PROGRAM!r}."
+        )
+    return value

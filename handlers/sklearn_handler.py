@@ -1,0 +1,165 @@
+"""scikit-learn: any estimator or pipeline that joblib or pickle wrote."""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy
+import pandas
+import sklearn
+from sklearn.exceptions import InconsistentVersionWarning
+
+from handlers import images, registry
+from handlers.base import Handler, Request, Source
+from handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError, WrongShapeError, phase
+from handlers.inputs import Inputs, Picture, Rows
+from handlers.tensors import numbers
+
+logger = logging.getLogger(__name__)
+
+# Where a pickle keeps the version, followed by a pickle opcode or two and the text of the version itself.
+VERSION_IN_PICKLE = re.compile(rb"_sklearn_version\W{1,8}?[^\d.]{0,4}(\d+\.\d+[\w.]*)")
+OUTPUTS = ("predictions", "probabilities")
+
+
+class SklearnHandler(Handler):
+    def load(self, source: Source) -> None:
+        path = registry.the_one(source.directory, registry.FILES["sklearn"])
+        self.adopt(_unpickled(path), path.name)
+
+    def adopt(self, model: Any, name: str) -> None:
+        if not hasattr(model, "predict"):
+            raise BadModelError(
+                f"{name} holds a {type(model).__name__}, which has no predict method; "
+                "save the estimator itself, or add an inference.py that knows what to do with it."
+            )
+        self.model = model
+
+    def predict(self, inputs: Inputs, request: Request) -> Any:
+        method = self._method(request.options.get("output", OUTPUTS[0]))
+        with phase("decode"):
+            features = self._pixels(inputs) if isinstance(inputs, Picture) else self._features(inputs)
+        try:
+            return method(features)
+        except (ValueError, TypeError) as error:
+            # How scikit-learn says that it was given the wrong kind of data.
+            raise BadBodyError(f"{type(self.model).__name__} refused the input: {error}") from error
+
+    def _method(self, output: str) -> Any:
+        if output not in OUTPUTS:
+            raise BadBodyError(f"The custom attribute output={output} is unknown; use one of {', '.join(OUTPUTS)}.")
+        if output == "predictions":
+            return self.model.predict
+        if not hasattr(self.model, "predict_proba"):
+            raise BadBodyError(f"{type(self.model).__name__} gives no probabilities; ask for output=predictions.")
+        return self.model.predict_proba
+
+    def _pixels(self, picture: Picture) -> Any:
+        width, height = picture.image.size
+        expected = self._count()
+        if expected != width * height:
+            raise UnsuitableMediaTypeError(
+                f"An image of {width} x {height} = {width * height} pixels does not fit "
+                f"{type(self.model).__name__}, which takes {expected or 'no fixed number of'} features."
+            )
+        return self._features(Rows(images.grey_pixels(picture).reshape(1, -1).astype(numpy.float64)))
+
+    def _features(self, rows: Rows) -> Any:
+        names = getattr(self.model, "feature_names_in_", None)
+        if names is not None:
+            return _frame(rows, list(names))
+        if not isinstance(rows.values, list | numpy.ndarray):
+            return rows.values
+        return self._checked(_table(rows.values))
+
+    def _checked(self, table: Any) -> Any:
+        expected = self._count()
+        if table.ndim == 1 and table.dtype.kind != "O":
+            table = table.reshape(-1, 1) if expected == 1 else table.reshape(1, -1)
+        if expected is not None and table.ndim == 2 and table.shape[1] != expected:
+            raise WrongShapeError(f"[n, {expected}]", list(table.shape))
+        return table
+
+    def _count(self) -> int | None:
+        count: int | None = getattr(self.model, "n_features_in_", None)
+        return count
+
+
+def _table(values: Any) -> Any:
+    """Numbers where every value is one, null for a missing one; else objects, as text and categories need."""
+    array = numbers(values, dtype=None)
+    if isinstance(values, numpy.ndarray) or array.dtype.kind not in "OU":
+        return array
+    return numbers(values, dtype=object if _has_text(values) else numpy.float64)
+
+
+def _has_text(values: Any) -> bool:
+    if isinstance(values, list):
+        return any(map(_has_text, values))
+    return isinstance(values, str)
+
+
+def _frame(rows: Rows, names: list[str]) -> Any:
+    """Columns by name, in the estimator's order; names it does not know are left out."""
+    if isinstance(rows.values, pandas.DataFrame):
+        return rows.values
+    table = [rows.values] if _is_flat(rows.values) else rows.values
+    missing = [name for name in names if rows.names is not None and name not in rows.names]
+    if missing:
+        raise WrongShapeError(f"the features {names}", f"{list(rows.names or ())}, without {missing}")
+    columns = list(rows.names or names)
+    widths = {1 if _is_flat([row]) else len(row) for row in table}
+    if widths != {len(columns)}:
+        raise WrongShapeError(
+            f"rows of {len(columns)} values ({', '.join(map(str, columns))})", f"rows of {sorted(widths)}"
+        )
+    return pandas.DataFrame(table, columns=columns)[names]
+
+
+def _is_flat(values: Any) -> bool:
+    return not isinstance(values[0], list | numpy.ndarray)
+
+
+def _unpickled(path: Path) -> Any:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            return joblib.load(path)
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:
+            raise BadModelError(_why_not(path, error, caught)) from error
+        finally:
+            _log(path, caught)
+
+
+def _log(path: Path, caught: list[warnings.WarningMessage]) -> None:
+    """Each warning once: a forest gives the same one for every tree."""
+    for text in dict.fromkeys(str(entry.message) for entry in caught):
+        logger.warning("%s: %s", path.name, text)
+
+
+def _why_not(path: Path, error: Exception, caught: list[warnings.WarningMessage]) -> str:
+    running = sklearn.__version__
+    pickled = _pickled_version(path, caught)
+    reason = f"{path.name} cannot be loaded: {type(error).__name__}: {error}."
+    if isinstance(error, ModuleNotFoundError):
+        reason += f" It needs the module {error.name!r}; put it into the archive, at the root or under code/."
+    elif isinstance(error, AttributeError):
+        reason += " It needs a class that is not there: define it in a module of the archive, not in a notebook."
+    if pickled != running:
+        reason += f" It was saved with scikit-learn {pickled or 'of unknown version'}; this is {running}."
+    return reason
+
+
+def _pickled_version(path: Path, caught: list[warnings.WarningMessage]) -> str | None:
+    for entry in caught:
+        if isinstance(entry.message, InconsistentVersionWarning):
+            return str(entry.message.original_sklearn_version)
+    found = VERSION_IN_PICKLE.search(path.read_bytes())
+    return found[1].decode() if found else None
