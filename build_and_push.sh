@@ -74,36 +74,36 @@ login() {
         fail "docker cannot log in to '$registry' (see above); it takes the right ecr:GetAuthorizationToken"
 }
 
-prepare_ecr() {
-    need_command aws "install the AWS CLI: https://aws.amazon.com/cli/"
-    find_region
-    find_account
-    need_engine
-    registry=${POLYHOST_REGISTRY:-$(ecr_host)}
-    ensure_repository
-    login
-}
-
-prepare_other() {
-    registry=${POLYHOST_REGISTRY:-}
-    [[ -n $registry ]] || fail "POLYHOST_LOGIN is 'none' but POLYHOST_REGISTRY is not set; name the registry's host" 2
-    need_engine
+find_registry() {
+    case ${POLYHOST_LOGIN:-ecr} in
+        ecr)
+            need_command aws "install the AWS CLI: https://aws.amazon.com/cli/"
+            find_region
+            find_account
+            registry=${POLYHOST_REGISTRY:-$(ecr_host)}
+            ;;
+        none)
+            registry=${POLYHOST_REGISTRY:-}
+            [[ -n $registry ]] || fail "POLYHOST_LOGIN is 'none' but POLYHOST_REGISTRY is not set; name the registry's host" 2
+            ;;
+        *) fail "POLYHOST_LOGIN is '$POLYHOST_LOGIN'; give ecr or none" 2 ;;
+    esac
 }
 
 main() {
-    [[ ${1:-} != --help && ${1:-} != -h ]] || { usage; exit; }
+    if [[ ${1:-} == --help || ${1:-} == -h ]]; then usage; exit; fi
     if [[ ${1:-} == -* ]]; then set -- polyhost "$@"; fi
     parse_name "${1:-polyhost}"
-    case ${POLYHOST_LOGIN:-ecr} in
-        ecr) prepare_ecr ;;
-        none) prepare_other ;;
-        *) fail "POLYHOST_LOGIN is '$POLYHOST_LOGIN'; give ecr or none" 2 ;;
-    esac
+    find_registry
     local image=$registry/$name:$tag
-    say "building $image"
+    say "building and pushing $image"
+    need_engine
+    if [[ ${POLYHOST_LOGIN:-ecr} == ecr ]]; then
+        ensure_repository
+        login
+    fi
     # SageMaker takes plain image manifests only, without the index that BuildKit adds for its attestations.
     BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build --tag "$image" "${@:2}" "$(dirname "$0")" >&2
-    say "pushing $image"
     docker push "$image" >&2
     echo "$image"
 }

@@ -1,0 +1,48 @@
+"""The image, built once for all tests; skipped, with the reason, where no container engine answers."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import joblib
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from tests.image.engine import REPOSITORY, built, missing_engine
+
+MODEL_NAME = "2f7ab3c94d61"
+
+
+@pytest.fixture(scope="session")
+def unique_tag() -> str:
+    return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def engine() -> None:
+    reason = missing_engine()
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def image(engine: None, unique_tag: str) -> Iterator[str]:
+    """With all frameworks."""
+    with built(f"polyhost:{unique_tag}") as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def sklearn_image(engine: None, unique_tag: str) -> Iterator[str]:
+    with built(f"polyhost-sklearn:{unique_tag}", REPOSITORY, "--build-arg=FRAMEWORKS=sklearn") as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What SageMaker mounts at /opt/ml/models: one model, unpacked under an opaque name. It answers 1 from 2 on."""
+    root = tmp_path_factory.mktemp("models")
+    folder = root / MODEL_NAME / "model"
+    folder.mkdir(parents=True)
+    joblib.dump(LogisticRegression(C=100).fit([[0.0], [1.0], [3.0], [4.0]], [0, 0, 1, 1]), folder / "model.joblib")
+    return root

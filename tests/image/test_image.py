@@ -1,0 +1,125 @@
+"""What the image says about itself, and what it holds."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.image.engine import BUILD_SECONDS, REPOSITORY, built, docker, inspect, run
+
+pytestmark = [pytest.mark.image, pytest.mark.timeout(BUILD_SECONDS)]
+
+SKLEARN_LIMIT = 900 * 1000**2
+
+
+def test_labels(image: str) -> None:
+    labels = inspect(image)["Config"]["Labels"]
+
+    assert labels["com.amazonaws.sagemaker.capabilities.multi-models"] == "true"
+    assert labels["com.amazonaws.sagemaker.capabilities.accept-bind-to-port"] == "true"
+
+
+def test_how_it_is_started(image: str) -> None:
+    config = inspect(image)["Config"]
+
+    assert config["Entrypoint"] == ["python", "/usr/local/bin/dockerd-entrypoint.py"]
+    assert config["Cmd"] == ["serve"]
+    assert "8080/tcp" in config["ExposedPorts"]
+    assert config.get("User", "") in ("", "root", "0"), "SageMaker wants root"
+
+
+def test_other_arguments_are_run_as_a_command(image: str) -> None:
+    done = run(image, "python", "-c", "import sys; print('ran', sys.version_info[:2]); sys.exit(3)")
+
+    assert done.returncode == 3
+    assert "ran (3, 11)" in done.stdout
+
+
+def test_a_wrong_command_is_a_clear_error(image: str) -> None:
+    done = run(image, "nosuchcommand")
+
+    assert done.returncode == 127
+    assert "nosuchcommand" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_the_command_line_is_installed(image: str) -> None:
+    done = run(image, "polyhost", "--help")
+
+    assert done.returncode == 0, done.stderr
+    assert "serve" in done.stdout
+
+
+def test_our_code_comes_before_a_models(image: str) -> None:
+    printed = run(image, "python", "-c", "import handlers, sys; print(handlers.__file__, sys.path[1])").stdout
+
+    assert printed.split() == ["/opt/polyhost/handlers/__init__.py", "/opt/polyhost"]
+
+
+def test_our_code_is_compiled(image: str) -> None:
+    """A cold start reads bytecode: Python says where each module's code came from."""
+    trace = run(image, "python", "-v", "-c", "import container.config, mms.context").stderr
+
+    for module in ("container/__pycache__/config", "mms/__pycache__/context"):
+        assert any(module in line and "matches" in line for line in trace.splitlines()), module
+
+
+def test_no_compiler_is_left(image: str) -> None:
+    done = run(image, "sh", "-c", "command -v cc gcc g++ clang make; true")
+
+    assert done.stdout == ""
+
+
+def test_the_memory_limit_is_seen_inside(image: str) -> None:
+    code = "from container.memory import ControlGroup; print(ControlGroup.find().limit())"
+    done = run(image, "python", "-c", code, options=("--memory=2g",))
+
+    assert done.stdout.strip() == str(2 * 1024**3), done.stderr
+
+
+def test_the_memory_limit_is_kept(image: str) -> None:
+    allocate = "import sys; data = bytearray(int(sys.argv[1]) << 20); print(len(data))"
+
+    assert run(image, "python", "-c", allocate, "50", options=("--memory=200m",)).returncode == 0
+    assert run(image, "python", "-c", allocate, "400", options=("--memory=200m",)).returncode == 137
+
+
+def test_scikit_learn_alone_is_small(sklearn_image: str) -> None:
+    assert inspect(sklearn_image)["Size"] < SKLEARN_LIMIT
+    assert run(sklearn_image, "python", "-c", "import sklearn, pandas, joblib").returncode == 0
+    assert "No module named 'torch'" in run(sklearn_image, "python", "-c", "import torch").stderr
+
+
+def test_an_unknown_framework_is_a_clear_error(engine: None, unique_tag: str) -> None:
+    arguments = ["--build-arg=FRAMEWORKS=sklearn keras", f"--tag=polyhost-keras:{unique_tag}"]
+    done = docker("build", *arguments, str(REPOSITORY), timeout=BUILD_SECONDS, check=False)
+
+    assert done.returncode != 0
+    assert "FRAMEWORKS names 'keras'; give any of: mxnet torch sklearn" in done.stdout + done.stderr
+
+
+def test_a_code_change_keeps_the_packages_layers(image: str, unique_tag: str, tmp_path: Path) -> None:
+    changed = copy_of_build_context(tmp_path / "context")
+    with (changed / "handlers" / "__init__.py").open("a") as module:
+        module.write("CHANGED = 'seen in the image'\n")
+    with (
+        built(f"polyhost-changed:{unique_tag}", changed) as after,
+        built(f"polyhost-dependencies:{unique_tag}", changed, "--target=dependencies") as dependencies,
+    ):
+        packages = layers(dependencies)
+        assert layers(image)[: len(packages)] == packages
+        assert layers(after)[: len(packages)] == packages
+        assert "seen in the image" in run(after, "python", "-c", "import handlers; print(handlers.CHANGED)").stdout
+
+
+def layers(image: str) -> list[str]:
+    return list(inspect(image)["RootFS"]["Layers"])
+
+
+def copy_of_build_context(folder: Path) -> Path:
+    folder.mkdir()
+    for name in ("cli", "container", "handlers"):
+        shutil.copytree(REPOSITORY / name, folder / name)
+    for name in ("Dockerfile", ".dockerignore", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
+        shutil.copy2(REPOSITORY / name, folder)
+    return folder
