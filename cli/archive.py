@@ -47,9 +47,13 @@ def unpack(archive: Path, folder: Path) -> None:
             while stream.read(1 << 20):  # gzip's checksum stands at its end
                 pass
     except DAMAGED as error:
-        raise ArchiveError(f"{archive} is not a whole gzip-compressed tar ({error}); make it with polyhost pack") from error
+        raise ArchiveError(
+            f"{archive} is not a whole gzip-compressed tar ({error}); make it with polyhost pack"
+        ) from error
     except OSError as error:
-        raise ArchiveError(f"cannot unpack {archive}: {error.filename or archive}: {error.strerror or error}") from error
+        raise ArchiveError(
+            f"cannot unpack {archive}: {error.filename or archive}: {error.strerror or error}"
+        ) from error
 
 
 def members(folder: Path) -> Iterator[Path]:

@@ -85,15 +85,21 @@ class Container:
         try:
             response = self._http.request(method, self.url + path, **request)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise ContainerError(f"{self.url!r} is no address of a container ({error}); give http://HOST:PORT") from error
+            raise ContainerError(
+                f"{self.url!r} is no address of a container ({error}); give http://HOST:PORT"
+            ) from error
         except httpx.ConnectError as error:
             raise ContainerError(
                 f"no container answers at {self.url} ({error}); start one with polyhost serve, or give its --url"
             ) from error
         except httpx.TransportError as error:
-            raise ContainerError(f"{method} {self.url}{path} was not answered: {error or type(error).__name__}") from error
+            raise ContainerError(
+                f"{method} {self.url}{path} was not answered: {error or type(error).__name__}"
+            ) from error
         if response.is_error:
-            raise ContainerError(f"{response.status_code} from {method} {path}: {_reason(response)}", response.status_code)
+            raise ContainerError(
+                f"{response.status_code} from {method} {path}: {_reason(response)}", response.status_code
+            )
         return response
 
 

@@ -47,16 +47,15 @@ def test_an_invocation_carries_what_it_was_given_and_no_more() -> None:
     ],
 )
 def test_an_error_tells_the_servers_own_words(reply: Reply, message: str) -> None:
-    with stand_in(lambda _: reply) as url, Container(url) as container:
-        with pytest.raises(ContainerError) as caught:
-            container.unload("a")
+    with stand_in(lambda _: reply) as url, Container(url) as container, pytest.raises(ContainerError) as caught:
+        container.unload("a")
     assert (str(caught.value), caught.value.status) == (message, reply.status)
 
 
 def test_something_else_than_a_container_is_noticed() -> None:
-    with stand_in(lambda _: Reply(200, b"<html>")) as url, Container(url) as container:
-        with pytest.raises(ContainerError, match="is it a container's address"):
-            container.models()
+    expected = pytest.raises(ContainerError, match="is it a container's address")
+    with stand_in(lambda _: Reply(200, b"<html>")) as url, Container(url) as container, expected:
+        container.models()
 
 
 def test_nobody_there() -> None:
@@ -72,6 +71,6 @@ def test_nobody_there() -> None:
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://127.0.0.1", "http://127.0.0.1:port", "http://"])
 def test_a_wrong_address_is_named(url: str) -> None:
-    with Container(url) as container:
-        with pytest.raises(ContainerError, match="is no address of a container.*give http://HOST:PORT"):
-            container.models()
+    expected = pytest.raises(ContainerError, match=r"is no address of a container.*give http://HOST:PORT")
+    with Container(url) as container, expected:
+        container.models()

@@ -1,0 +1,1 @@
+"""Runnable examples; `scripts/demo` plays them all together."""

@@ -1,0 +1,220 @@
+"""Five models of four kinds behind one port: train, pack, serve, ask, compare. `scripts/demo` runs this."""
+
+import argparse
+import contextlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from cli.client import Container
+from cli.errors import CommandError
+from cli.output import size
+from examples import digits, trials
+from examples.digits import Samples
+from examples.endpoint import Endpoint
+from examples.server import POLYHOST, Server, ServerError, serving
+from examples.trials import CSV, JSON, NPY, PNG, Score, Trial
+
+Data = Callable[[], tuple[Samples, Samples]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of the demo; `train` is named, not imported, so that no framework is imported before its turn."""
+
+    name: str
+    framework: str
+    train: str
+    data: Data
+    trials: tuple[Trial, ...]
+
+    @property
+    def archive(self) -> str:
+        return f"{self.name}.tar.gz"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the table."""
+
+    model: Model
+    trial: Trial
+    score: Score
+    archive_bytes: int
+    loads: bool
+
+    @property
+    def good(self) -> bool:
+        return self.score.accuracy >= self.trial.floor
+
+
+MODELS = (
+    Model(
+        "digits-mxnet",
+        "MXNet",
+        "examples.train_mxnet:train",
+        digits.digits,
+        (Trial(PNG, digits.png, trials.likeliest, 0.95),),
+    ),
+    Model(
+        "digits-torch",
+        "PyTorch (TorchScript)",
+        "examples.train_torch:train",
+        digits.digits,
+        (Trial(PNG, digits.png, trials.likeliest, 0.95), Trial(NPY, trials.npy_image, trials.likeliest, 0.95)),
+    ),
+    Model(
+        "digits-forest",
+        "scikit-learn",
+        "examples.train_sklearn:forest",
+        digits.digits,
+        (
+            Trial(CSV, trials.csv_row, trials.only, 0.94),
+            Trial(JSON, trials.json_row, trials.only, 0.94),
+            Trial(NPY, trials.npy_row, trials.only, 0.94),
+        ),
+    ),
+    Model(
+        "digits-custom",
+        "inference.py",
+        "examples.train_sklearn:custom",
+        digits.digits,
+        (Trial(PNG, digits.png, lambda answer: int(answer["digit"]), 0.95),),
+    ),
+    Model(
+        "moons-forest",
+        "scikit-learn (pickle)",
+        "examples.train_sklearn:moons",
+        digits.moons,
+        (Trial(JSON, trials.json_object, lambda answer: int(answer["prediction"]), 0.80),),
+    ),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 when every model answered as well as it must."""
+    parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
+    parser.add_argument("--keep", action="store_true", help="leave the container running until Ctrl-C")
+    options = parser.parse_args(arguments)
+    console = Console()
+    start = time.monotonic()
+    try:
+        results = _demonstrate(console, options.keep)
+    except (CommandError, ServerError, subprocess.CalledProcessError) as error:
+        console.print(f"The demo failed: {error}", style="red", markup=False)
+        return 1
+    except KeyboardInterrupt:
+        console.print("Stopped; nothing is left running.")
+        return 130
+    console.print(f"Nothing is left running. The demo took {time.monotonic() - start:.0f} s.")
+    return _verdict(results, console)
+
+
+def _demonstrate(console: Console, keep: bool) -> list[Result]:
+    with tempfile.TemporaryDirectory(prefix="polyhost-demo-") as folder:
+        store, base_dir = Path(folder, "store"), Path(folder, "ml")
+        store.mkdir()
+        base_dir.mkdir()
+        console.rule("Train and pack", align="left")
+        for model in MODELS:
+            _make(model, Path(folder, model.name), store, console)
+        console.rule("Serve and ask", align="left")
+        return _serve(store, base_dir, console, keep)
+
+
+def _make(model: Model, folder: Path, store: Path, console: Console) -> None:
+    with _step(console, f"train {model.name} ({model.framework})"):
+        folder.mkdir()
+        module, _, function = model.train.partition(":")
+        train, _ = model.data()
+        getattr(import_module(module), function)(folder, train)
+    subprocess.run([POLYHOST, "pack", folder, "-o", store / model.archive], check=True)
+
+
+def _serve(store: Path, base_dir: Path, console: Console, keep: bool) -> list[Result]:
+    with ExitStack() as stack:
+        with _step(console, "start polyhost serve"):
+            server = stack.enter_context(serving(base_dir))
+        container = stack.enter_context(Container(server.url))
+        endpoint = Endpoint(container, base_dir / "models", store)
+        results = [result for model in MODELS for result in _ask(model, endpoint, store, console)]
+        console.print(_table(results))
+        console.print(f"Loaded: {len(endpoint.loaded())} models behind {server.url}.", highlight=False)
+        if keep:
+            _wait_for_interrupt(server, endpoint, console)
+        _unload_all(endpoint, console)
+    return results
+
+
+def _ask(model: Model, endpoint: Endpoint, store: Path, console: Console) -> Iterator[Result]:
+    _, held_out = model.data()
+    for number, trial in enumerate(model.trials):
+        with _step(console, f"ask {model.archive} with {len(held_out.x)} x {trial.sent}"):
+            score = trials.ask(endpoint, model.archive, trial, held_out)
+        yield Result(model, trial, score, (store / model.archive).stat().st_size, loads=number == 0)
+
+
+def _unload_all(endpoint: Endpoint, console: Console) -> None:
+    with _step(console, "unload every model"):
+        for archive in endpoint.loaded():
+            endpoint.unload(archive)
+        if left := endpoint.loaded():
+            raise ServerError(f"still listed after their unload: {', '.join(left)}")
+
+
+def _wait_for_interrupt(server: Server, endpoint: Endpoint, console: Console) -> None:
+    name = next(iter(endpoint.loaded().values()))
+    console.print(f"The container stays at {server.url} until Ctrl-C; its log is {server.log}. Try, in another shell:")
+    console.print(f"  polyhost models list --url {server.url}\n  polyhost models describe {name} --url {server.url}")
+    with contextlib.suppress(KeyboardInterrupt):
+        server.process.wait()
+
+
+def _table(results: Sequence[Result]) -> Table:
+    table = Table("model", "framework", "archive", "sent", "load + first\nanswer", "warm answer\n(median)", "right")
+    for result in results:
+        score = result.score
+        right = f"{score.accuracy:.1%} of {score.samples}"
+        table.add_row(
+            result.model.name if result.loads else "",
+            result.model.framework if result.loads else "",
+            size(result.archive_bytes) if result.loads else "",
+            result.trial.sent,
+            f"{score.first_ms:.0f} ms" if result.loads else "",
+            f"{score.warm_ms:.1f} ms",
+            right if result.good else f"[red]{right}[/red]",
+        )
+    return table
+
+
+def _verdict(results: Sequence[Result], console: Console) -> int:
+    poor = [result for result in results if not result.good]
+    for result in poor:
+        message = f"{result.model.name} was right in {result.score.accuracy:.1%} of {result.trial.sent}"
+        console.print(f"{message}; it must be in {result.trial.floor:.0%}.", style="red")
+    return 1 if poor else 0
+
+
+@contextmanager
+def _step(console: Console, name: str) -> Iterator[None]:
+    """Shows what is going on, then what it took."""
+    start = time.perf_counter()
+    with console.status(name):
+        yield
+    console.print(f"{time.perf_counter() - start:6.1f} s  {name}", highlight=False, markup=False)
+
+
+if __name__ == "__main__":
+    # SIGTERM unwinds like Ctrl-C, so that it too ends the container.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(main())
