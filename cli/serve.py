@@ -9,6 +9,8 @@ import typer
 
 from cli.choice import own_handler
 
+MAX_PORT = 32766  # Multi Model Server (Connector.java) refuses those above
+
 
 class LogFormat(StrEnum):
     """How the container writes its log."""
@@ -18,7 +20,7 @@ class LogFormat(StrEnum):
 
 
 def serve(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8080,
+    port: Annotated[int, typer.Option(min=1, max=MAX_PORT, help="Port to listen on.")] = 8080,
     base_dir: Annotated[
         Path,
         typer.Option(

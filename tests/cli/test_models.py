@@ -1,0 +1,118 @@
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from examples.server import Server
+from tests.cli.stand_in import Reply, Seen, stand_in
+
+ECHO = """
+def model_fn(model_dir): return None
+def transform_fn(model, body, content_type, accept): return body, content_type
+"""
+
+
+def models(verb: str, *arguments: str | Path, body: bytes = b"") -> Result:
+    return CliRunner().invoke(app, ["models", verb, *map(str, arguments)], input=body)
+
+
+@pytest.fixture
+def echo(served: Server) -> str:
+    """The folder of a model that answers what it is sent."""
+    folder = served.base_dir / "models" / "echo" / "model"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "inference.py").write_text(ECHO)
+    return str(folder)
+
+
+def test_a_models_life_in_a_container(served: Server, echo: str, tmp_path: Path) -> None:
+    at = ("--url", served.url)
+    assert models("list", *at).stderr == f"No model is loaded at {served.url}.\n"
+
+    loaded = models("load", "echo", echo, *at)
+    assert (loaded.exit_code, loaded.stdout[:26]) == (0, f"Loaded echo from {echo} in"[:26])
+    assert models("list", *at).stdout.split() == ["NAME", "URL", "echo", echo]
+    assert json.loads(models("list", "--json", *at).stdout) == [{"name": "echo", "url": echo}]
+    assert json.loads(models("describe", "echo", *at).stdout)["modelUrl"] == echo
+
+    asked = models("invoke", "echo", "--body", "-", "--content-type", "text/plain", *at, body=b"\xff\x00")
+    assert (asked.exit_code, asked.stdout_bytes) == (0, b"\xff\x00")
+    (tmp_path / "rows.csv").write_text("1,2\n")
+    models("invoke", "echo", "--body", tmp_path / "rows.csv", "-o", tmp_path / "answer", *at)
+    assert (tmp_path / "answer").read_text() == "1,2\n"
+
+    assert models("unload", "echo", *at).stdout == "Unloaded echo.\n"
+    assert json.loads(models("list", "--json", *at).stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["unload", "nobody"], 404),
+        (["describe", "nobody"], 404),
+        (["invoke", "nobody", "--body", "-"], 404),
+    ],
+)
+def test_the_containers_refusal_is_told(served: Server, arguments: list[str], status: int) -> None:
+    result = models(*arguments, "--url", served.url)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"polyhost: {status} from ")
+    assert "nobody" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_failed_load_is_told_and_leaves_nothing(served: Server, tmp_path: Path) -> None:
+    (tmp_path / "inference.py").write_text("def model_fn(model_dir): raise ValueError('bad weights')")
+    result = models("load", "broken", tmp_path, "--url", served.url)
+    assert result.exit_code == 1
+    assert "bad weights" in result.stderr
+    assert models("list", "--url", served.url).stdout == ""
+
+
+def test_the_target_model_is_passed_on() -> None:
+    seen: list[Seen] = []
+
+    def answer(request: Seen) -> Reply:
+        seen.append(request)
+        return Reply(200, b"[1]")
+
+    with stand_in(answer) as url:
+        result = models(
+            "invoke", "a", "--body", "-", "--target-model", "a.tar.gz", "--accept", "text/csv", "--url", url
+        )
+    assert result.stdout == "[1]"
+    assert seen[0].headers["x-amzn-sagemaker-target-model"] == "a.tar.gz"
+    assert seen[0].headers["accept"] == "text/csv"
+    assert seen[0].headers["content-type"] == "application/json"
+
+
+def test_a_relative_folder_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Seen] = []
+
+    def answer(request: Seen) -> Reply:
+        seen.append(request)
+        return Reply(200)
+
+    monkeypatch.chdir(tmp_path)
+    with stand_in(answer) as url:
+        told = json.loads(models("load", "a", "churn", "--json", "--url", url).stdout)
+    assert json.loads(seen[0].body) == {"model_name": "a", "url": f"{tmp_path}/churn"}
+    assert (told["name"], told["url"]) == ("a", f"{tmp_path}/churn")
+
+
+def test_nobody_there() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound, but not listening
+        result = models("list", "--url", f"http://127.0.0.1:{unused.getsockname()[1]}")
+    assert result.exit_code == 1
+    assert "start one with polyhost serve" in result.stderr
+
+
+def test_an_answer_that_cannot_be_written(tmp_path: Path) -> None:
+    with stand_in(lambda _: Reply(200, b"[1]")) as url:
+        result = models("invoke", "a", "--body", "-", "-o", tmp_path / "no" / "where", "--url", url)
+    assert result.exit_code == 1
+    assert "cannot write the answer to" in result.stderr
