@@ -11,6 +11,7 @@ from typing import Any
 from container.errors import ConfigError
 
 DEFAULT_HANDLER = "handlers.service:handle"
+HANDLER_REGISTRY = "handlers.registry"
 _MB = 1024 * 1024
 
 

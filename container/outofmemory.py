@@ -3,12 +3,13 @@
 import errno
 import re
 
-# MXNet: "Failed to allocate CPU Memory", "Memory allocation failed". PyTorch: "DefaultCPUAllocator: can't allocate
-# memory", "CUDA out of memory", "not enough memory". CUDA libraries: cudaErrorMemoryAllocation, CUBLAS_STATUS_ALLOC_FAILED and
-# kin. C++: std::bad_alloc. System: ENOMEM and ENOSPC by their texts, for where they arrive wrapped in another error.
+# MXNet: "Failed to allocate CPU Memory", "Memory allocation failed". PyTorch: "can't allocate memory", "CUDA out of
+# memory", "not enough memory". CUDA's libraries: cudaErrorMemoryAllocation, CUBLAS_STATUS_ALLOC_FAILED and kin.
+# C++: std::bad_alloc. The system: ENOMEM and ENOSPC by their texts, for where another error carries them.
 _TEXTS = re.compile(
-    r"failed to allocate|can't allocate memory|cannot allocate memory|unable to allocate"
-    r"|out of memory|not enough memory|memory allocation|memoryallocation|memory exhausted|bad_alloc|_alloc_failed|no space left on device",
+    r"failed to allocate|can't allocate memory|cannot allocate memory|unable to allocate|out of memory"
+    r"|not enough memory|memory allocation|memoryallocation|memory exhausted|bad_alloc|_alloc_failed"
+    r"|no space left on device",
     re.IGNORECASE,
 )
 _ERRNOS = frozenset({errno.ENOMEM, errno.ENOSPC})

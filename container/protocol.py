@@ -43,7 +43,7 @@ class Connection:
     """The worker's end of one connection. MMS sends a command, waits for its reply, and only then sends another."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
+        self.socket = sock
         self._buffer = bytearray()
         self._position = 0
 
@@ -61,7 +61,7 @@ class Connection:
         raise ProtocolError(f"unknown command {bytes(command)!r}")
 
     def send(self, data: bytes) -> None:
-        self._socket.sendall(data)
+        self.socket.sendall(data)
 
     def _load_command(self) -> LoadCommand:
         name, path = self._text(), self._text()
@@ -114,7 +114,7 @@ class Connection:
         In large pieces: the stock worker makes about forty recv calls a request, one for each field.
         """
         while missing > 0:
-            piece = self._socket.recv(max(_CHUNK, missing))
+            piece = self.socket.recv(max(_CHUNK, missing))
             if not piece:
                 return False
             self._buffer += piece

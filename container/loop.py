@@ -1,0 +1,88 @@
+"""The fork server's event loop: descriptors, timers and signals, each with a callback that must be short."""
+
+import heapq
+import itertools
+import logging
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+Callback = Callable[[], None]
+
+logger = logging.getLogger("polyhost.loop")
+
+
+class Loop:
+    """Runs until `stop`. Signal handlers only record; the loop acts."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._timers: list[tuple[float, int, Callback]] = []
+        self._timer_numbers = itertools.count()
+        self._exit: int | None = None
+
+    def run(self) -> int:
+        while self._exit is None:
+            for key, _ in self._selector.select(self._until_next_timer()):
+                if key.fd in self._selector.get_map():  # an earlier callback of this round may have ended it
+                    self._call(key.data)
+            self._run_timers()
+        return self._exit
+
+    def stop(self, status: int) -> None:
+        self._exit = status
+
+    def watch(self, descriptor: Any, callback: Callback) -> None:
+        self._selector.register(descriptor, selectors.EVENT_READ, callback)
+
+    def unwatch(self, descriptor: Any) -> None:
+        """Nothing happens where it was not watched."""
+        try:
+            self._selector.unregister(descriptor)
+        except (KeyError, ValueError):
+            pass
+
+    def after(self, seconds: float, callback: Callback) -> None:
+        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._timer_numbers), callback))
+
+    def every(self, seconds: float, callback: Callback) -> None:
+        def again() -> None:
+            callback()
+            self.after(seconds, again)
+
+        self.after(seconds, again)
+
+    def on_signals(self, callbacks: dict[int, Callback], ignored: Iterable[int] = ()) -> None:
+        reader, writer = socket.socketpair()
+        for end in (reader, writer):
+            end.setblocking(False)
+        for number in callbacks:
+            signal.signal(number, lambda signum, frame: None)
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        self._signal_writer = writer  # open as long as the loop is
+
+        def dispatch() -> None:
+            for number in set(reader.recv(4096)) & callbacks.keys():
+                callbacks[number]()
+
+        self.watch(reader, dispatch)
+
+    def _until_next_timer(self) -> float | None:
+        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+
+    def _run_timers(self) -> None:
+        while self._timers and self._timers[0][0] <= time.monotonic():
+            self._call(heapq.heappop(self._timers)[2])
+
+    @staticmethod
+    def _call(callback: Callback) -> None:
+        """An error in what one model needs must not end what serves the others."""
+        try:
+            callback()
+        except Exception:
+            logger.exception("an error in the event loop")

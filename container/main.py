@@ -1,0 +1,39 @@
+"""The entry point: `serve` runs the container; anything else is executed as a command."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from container import log
+from container.config import Config
+from container.errors import ConfigError
+from container.supervisor import Supervisor
+
+logger = logging.getLogger("polyhost")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`docker run IMAGE serve` gives ["serve"]; the exit status goes to the platform."""
+    if not arguments:
+        return _complain("nothing to run: give `serve`, or a command to execute")
+    if arguments[0] != "serve":
+        return _execute(arguments)
+    try:
+        config = Config.from_environ(os.environ)
+        log.configure(as_json=config.log_json, level=config.log_level)
+        return Supervisor(config).run()
+    except ConfigError as error:
+        return _complain(str(error))
+
+
+def _execute(arguments: Sequence[str]) -> int:
+    try:
+        os.execvp(arguments[0], list(arguments))
+    except OSError as error:
+        return _complain(f"cannot run {arguments[0]!r} ({error.strerror}); give `serve`, or a command of the image")
+
+
+def _complain(message: str) -> int:
+    print(f"polyhost: {message}", file=sys.stderr)  # noqa: T201
+    return 2

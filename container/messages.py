@@ -1,0 +1,102 @@
+"""What the fork server and a zygote say to each other: one datagram a message, JSON, descriptors beside it."""
+
+import json
+import socket
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+_MAX_BYTES = 1 << 16
+_MAX_DESCRIPTORS = 4
+
+
+# From the fork server to a zygote
+
+
+@dataclass(frozen=True)
+class ForkRequest:
+    """Fork a worker. With it go three descriptors: MMS's connection, a pipe for native output, the status page."""
+
+    sequence: int
+    model: str
+    directory: str
+    handler: str
+    temp_dir: str
+    io_dir: str
+    # A worker in the place of one that died: the model is loaded without MMS asking again.
+    reload: bool = False
+    gpu_id: int | None = None
+    batch_size: int = 1
+    # After repeated deaths: answer with `reason` for so many seconds before trying the model again.
+    rest_s: float = 0.0
+    reason: str = ""
+
+
+# From a zygote, and from the workers that it forks, to the fork server
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The zygote has imported what it could; `failures` maps a module to why it could not be imported."""
+
+    seconds: float
+    failures: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Started:
+    """Sent by the worker itself, so that it is known even if its zygote dies at that moment."""
+
+    sequence: int
+    pid: int
+
+
+@dataclass(frozen=True)
+class Exited:
+    """`status` is waitpid's."""
+
+    sequence: int
+    pid: int
+    status: int
+
+
+@dataclass(frozen=True)
+class ForkFailed:
+    sequence: int
+    reason: str
+
+
+Message = ForkRequest | Ready | Started | Exited | ForkFailed
+
+
+class Channel:
+    """A pair of sockets that keeps messages whole."""
+
+    _KINDS: ClassVar[dict[str, type]] = {
+        kind.__name__: kind for kind in (ForkRequest, Ready, Started, Exited, ForkFailed)
+    }
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+
+    @classmethod
+    def pair(cls) -> tuple["Channel", "Channel"]:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        return cls(ours), cls(theirs)
+
+    def send(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
+        data = json.dumps({"kind": type(message).__name__, **asdict(message)}).encode()
+        socket.send_fds(self.socket, [data], list(descriptors))
+
+    def receive(self) -> tuple[Message, list[int]] | None:
+        """The next message and its descriptors, or None where nobody is left on the other side."""
+        data, descriptors, _, _ = socket.recv_fds(self.socket, _MAX_BYTES, _MAX_DESCRIPTORS)
+        if not data:
+            return None
+        fields = json.loads(data)
+        return self._KINDS[fields.pop("kind")](**fields), descriptors
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def close(self) -> None:
+        self.socket.close()

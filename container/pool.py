@@ -1,0 +1,97 @@
+"""The fork server's zygotes: one for each framework, restarted when they die."""
+
+import importlib.util
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from container.config import Config
+from container.loop import Loop
+from container.messages import Exited, ForkFailed, ForkRequest, Ready, Started
+from container.zygote import BARE, Zygote
+
+_RESTART_S = 0.5
+
+logger = logging.getLogger("polyhost.forkserver")
+
+
+@dataclass(frozen=True)
+class Events:
+    """What becomes of fork requests, each named by its sequence number."""
+
+    started: Callable[[int, int], None]  # sequence, pid
+    exited: Callable[[int, int], None]  # sequence, wait status
+    failed: Callable[[int, str], None]  # sequence, reason
+
+
+class ZygotePool:
+    def __init__(
+        self, loop: Loop, config: Config, preload: Mapping[str, tuple[str, ...]], log_descriptor: int, events: Events
+    ) -> None:
+        self._loop = loop
+        self._events = events
+        self._zygotes: dict[str, Zygote] = {}
+        for name in _wanted(config, preload):
+            modules = (*preload.get(name, preload.get(BARE, ())), *config.preload)
+            self._zygotes[name] = Zygote(name, modules, config, log_descriptor)
+            self._watch(self._zygotes[name])
+
+    def fork(self, framework: str, request: ForkRequest, descriptors: tuple[int, ...]) -> None:
+        """Takes the descriptors over. A zygote that still imports forks when it is ready."""
+        (self._zygotes.get(framework) or self._zygotes[BARE]).fork(request, descriptors)
+
+    def pids(self) -> dict[str, int]:
+        return {name: zygote.process.pid for name, zygote in self._zygotes.items()}
+
+    def stop(self) -> None:
+        for zygote in self._zygotes.values():
+            zygote.close()
+            zygote.process.kill()
+            zygote.process.wait()
+
+    def _watch(self, zygote: Zygote) -> None:
+        self._loop.watch(zygote.channel, lambda: self._on_message(zygote))
+
+    def _on_message(self, zygote: Zygote) -> None:
+        received = zygote.channel.receive()
+        message = received[0] if received else None
+        match message:
+            case None:
+                self._on_death(zygote)
+            case Ready():
+                _report(zygote.name, message)
+            case Started():
+                zygote.begun(message.sequence)
+                self._events.started(message.sequence, message.pid)
+            case Exited():
+                zygote.begun(message.sequence)
+                self._events.exited(message.sequence, message.status)
+            case ForkFailed():
+                zygote.begun(message.sequence)
+                self._events.failed(message.sequence, message.reason)
+
+    def _on_death(self, zygote: Zygote) -> None:
+        self._loop.unwatch(zygote.channel)
+        zygote.channel.close()
+        status = zygote.process.wait()
+        logger.error("zygote %s ended (%s); another is started, loaded models serve on", zygote.name, status)
+        self._loop.after(_RESTART_S, lambda: self._restart(zygote))
+
+    def _restart(self, zygote: Zygote) -> None:
+        zygote.start()
+        self._watch(zygote)
+
+
+def _wanted(config: Config, preload: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """The frameworks that the settings name, else those that are installed; and always the bare one."""
+    if config.zygotes is not None:
+        names = [name for name in preload if name in config.zygotes]
+    else:
+        names = [name for name in preload if importlib.util.find_spec(name) is not None]
+    return [*(name for name in names if name != BARE), BARE]
+
+
+def _report(name: str, ready: Ready) -> None:
+    logger.info("zygote %s is ready", name, extra={"duration_ms": round(ready.seconds * 1000)})
+    for module, reason in ready.failures.items():
+        logger.error("%s cannot be imported (%s): only models that need it will fail", module, reason)

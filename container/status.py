@@ -1,0 +1,112 @@
+"""A page of memory that a worker shares with the fork server, so that the latter can say what died in whose hands.
+
+Writing it costs the worker a microsecond a request; a message would cost a system call.
+"""
+
+import json
+import mmap
+import os
+import struct
+import time
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any
+
+SIZE = 4096
+_HEAD = struct.Struct("<BxxxiIIdQQ")  # state, gpu, batch size, payload length, since, busy ns, answered
+_STATE = struct.Struct("<B")
+_GPU_AND_BATCH = struct.Struct("<iI")
+_SINCE = struct.Struct("<d")
+_COUNTERS = struct.Struct("<QQ")
+_LENGTH = struct.Struct("<I")
+_IO_NAME = _HEAD.size
+_PAYLOAD = 256
+
+_AT_GPU, _AT_LENGTH, _AT_SINCE, _AT_COUNTERS = 4, 12, 16, 24
+
+
+class State(IntEnum):
+    STARTING = 0  # forked; has read no command yet
+    LOADING = 1  # inside the handler's initialize
+    IDLE = 2  # waiting for a request
+    BUSY = 3  # has read a request; payload: the request ids
+    ANSWERING = 4  # part of the answer may be on the wire: nobody else may write now
+    FAILED = 5  # the load failed and nothing was answered; payload: the failure
+    RESTING = 6  # answers with an error until it is time to try the model again
+
+
+class StatusPage:
+    """Both halves: the worker calls the verbs, the fork server reads the properties."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._map = mmap.mmap(descriptor, SIZE)
+
+    @staticmethod
+    def create() -> int:
+        """A new page; returns its descriptor, which goes to the worker."""
+        descriptor = os.memfd_create("polyhost-status", os.MFD_CLOEXEC)
+        os.ftruncate(descriptor, SIZE)
+        return descriptor
+
+    def close(self) -> None:
+        self._map.close()
+
+    # The worker's half
+
+    def enter(self, state: State, payload: bytes = b"") -> None:
+        if payload:
+            self._map[_PAYLOAD : _PAYLOAD + len(payload)] = payload
+        _LENGTH.pack_into(self._map, _AT_LENGTH, len(payload))
+        _SINCE.pack_into(self._map, _AT_SINCE, time.monotonic())
+        _STATE.pack_into(self._map, 0, state)  # last: a reader that sees the state sees what belongs to it
+
+    def busy(self, request_ids: Sequence[str]) -> None:
+        payload = json.dumps(list(request_ids)).encode()
+        self.enter(State.BUSY, payload if len(payload) <= SIZE - _PAYLOAD else b"[]")
+
+    def answered(self, since: float) -> None:
+        """`since`: when the request was read."""
+        busy_ns, answered = self.counters
+        _COUNTERS.pack_into(self._map, _AT_COUNTERS, busy_ns + int((time.monotonic() - since) * 1e9), answered + 1)
+        self.enter(State.IDLE)
+
+    def remember_load(self, gpu_id: int | None, batch_size: int, io_name: str) -> None:
+        _GPU_AND_BATCH.pack_into(self._map, _AT_GPU, -1 if gpu_id is None else gpu_id, batch_size)
+        name = io_name.encode()[: _PAYLOAD - _IO_NAME - 1]
+        self._map[_IO_NAME : _IO_NAME + 1 + len(name)] = bytes([len(name)]) + name
+
+    # The fork server's half
+
+    @property
+    def state(self) -> State:
+        return State(_STATE.unpack_from(self._map, 0)[0])
+
+    @property
+    def since(self) -> float:
+        """When the state was entered, in seconds of the monotonic clock, which all processes share."""
+        return float(_SINCE.unpack_from(self._map, _AT_SINCE)[0])
+
+    @property
+    def counters(self) -> tuple[int, int]:
+        """Nanoseconds spent on requests, and requests answered."""
+        busy_ns, answered = _COUNTERS.unpack_from(self._map, _AT_COUNTERS)
+        return int(busy_ns), int(answered)
+
+    @property
+    def payload(self) -> Any:
+        length = min(int(_LENGTH.unpack_from(self._map, _AT_LENGTH)[0]), SIZE - _PAYLOAD)
+        return json.loads(self._map[_PAYLOAD : _PAYLOAD + length] or b"null")
+
+    @property
+    def gpu_id(self) -> int | None:
+        gpu = int(_GPU_AND_BATCH.unpack_from(self._map, _AT_GPU)[0])
+        return gpu if gpu >= 0 else None
+
+    @property
+    def batch_size(self) -> int:
+        return int(_GPU_AND_BATCH.unpack_from(self._map, _AT_GPU)[1]) or 1
+
+    @property
+    def io_name(self) -> str:
+        length = self._map[_IO_NAME]
+        return self._map[_IO_NAME + 1 : _IO_NAME + 1 + length].decode()

@@ -1,0 +1,165 @@
+"""Process 1 of the container: starts the fork server and the front end, watches both, and leaves nothing behind."""
+
+import ctypes
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from container.config import Config
+from container.errors import ConfigError
+from container.forkserver import EXIT_MODEL_FAILED
+from container.frontend import prepare_environment
+from container.launch import FIFO, LAUNCHES
+from container.loop import Loop
+
+_PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+_STOP_S = 6.0  # SageMaker and `docker stop` wait longer: 30 and 10 s
+_RESTARTS, _RESTARTS_WITHIN_S = 5, 60.0
+_RESTART_S = 0.2
+
+logger = logging.getLogger("polyhost")
+
+
+class Supervisor:
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._loop = Loop()
+        self._run_dir: Path
+        self._fork_server: subprocess.Popen[bytes] | None = None  # None while it is being restarted
+        self._front_end: subprocess.Popen[bytes]
+        self._deaths: list[float] = []
+
+    def run(self) -> int:
+        """The exit status: 0 after SIGTERM, else 1, and the log has a sentence that says why."""
+        self._check()
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # outside a container; inside, process 1 is one anyway
+        self._run_dir = self._make_run_dir()
+        try:
+            self._loop.on_signals(
+                {signal.SIGTERM: self._on_stop, signal.SIGINT: self._on_stop, signal.SIGCHLD: self._on_children}
+            )
+            self._start_fork_server()
+            self._start_front_end()
+            return self._loop.run()
+        finally:
+            self._end_everything()
+            shutil.rmtree(self._run_dir, ignore_errors=True)
+
+    def _check(self) -> None:
+        """What MMS would only say in a log that nobody reads: a port in use, and no place for models."""
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("", self._config.port))
+            except OSError as error:
+                raise ConfigError(
+                    f"SAGEMAKER_BIND_TO_PORT={self._config.port}: {error.strerror}; choose another port"
+                ) from None
+        if not self._config.multi_model and not self._config.models_dir.is_dir():
+            raise ConfigError(
+                f"{self._config.models_dir} does not exist: mount a model there, or set SAGEMAKER_MULTI_MODEL=true"
+            )
+
+    def _make_run_dir(self) -> Path:
+        """Short, for the paths of sockets have 107 bytes at most (unix(7))."""
+        parent = self._config.run_dir
+        if parent:
+            Path(parent).mkdir(parents=True, exist_ok=True)
+        run_dir = Path(tempfile.mkdtemp(prefix="polyhost-", dir=parent))
+        for folder in (LAUNCHES, "tmp"):
+            (run_dir / folder).mkdir()
+        os.mkfifo(run_dir / FIFO, 0o600)
+        return run_dir
+
+    def _start_fork_server(self) -> None:
+        command = [sys.executable, "-m", "container.forkserver", str(self._run_dir), "1", self._config.to_json()]
+        self._fork_server = subprocess.Popen(command, env=self._environment(), stdin=subprocess.DEVNULL)
+
+    def _start_front_end(self) -> None:
+        environ = self._environment()
+        prepare_environment(self._config, self._run_dir, environ)
+        command = [sys.executable, "-m", "container.frontend", str(self._run_dir), self._config.to_json()]
+        self._front_end = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, cwd=self._run_dir)
+
+    def _environment(self) -> dict[str, str]:
+        """One thread a worker: the cores are shared by models, and a forked process must not inherit a pool of threads.
+
+        MMS's own worker sets the same two (mms/model_service_worker.py).
+        """
+        root = str(Path(__file__).parent.parent)
+        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        threads = {"OMP_NUM_THREADS": "1", "MXNET_USE_OPERATOR_TUNING": "0"}
+        return {**threads, **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+    def _on_stop(self) -> None:
+        logger.info("stopping")
+        self._loop.stop(0)
+
+    def _on_children(self) -> None:
+        self._reap_orphans()
+        if self._front_end.poll() is not None:
+            logger.error("Multi Model Server has ended; the container ends with it")
+            self._loop.stop(1)
+        elif self._fork_server is not None and (status := self._fork_server.poll()) is not None:
+            self._fork_server = None
+            self._on_fork_server_end(status)
+
+    def _reap_orphans(self) -> None:
+        """What the dead leave behind is ours to reap; the two by name are left to Popen, which wants their status."""
+        named = {process.pid for process in (self._fork_server, self._front_end) if process is not None}
+        for pid in set(_children()) - named:
+            try:
+                os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                pass
+
+    def _on_fork_server_end(self, status: int) -> None:
+        now = time.monotonic()
+        self._deaths = [*(death for death in self._deaths if now - death < _RESTARTS_WITHIN_S), now]
+        if status == EXIT_MODEL_FAILED:
+            logger.error("the container's only model cannot be loaded (the reason stands above); the container ends")
+            self._loop.stop(1)
+        elif len(self._deaths) > _RESTARTS:
+            logger.error("the fork server ended %d times in a minute; the container ends", len(self._deaths))
+            self._loop.stop(1)
+        else:
+            logger.error("the fork server ended (%s); another is started, loaded models serve on", status)
+            self._loop.after(_RESTART_S, self._start_fork_server)
+
+    def _end_everything(self) -> None:
+        """SIGTERM to all, SIGKILL to those that do not heed it, until no child is left, adopted ones included."""
+        deadline = time.monotonic() + _STOP_S
+        for number, until in ((signal.SIGTERM, deadline), (signal.SIGKILL, deadline + 2.0)):
+            while (children := _children()) and time.monotonic() < until:
+                for pid in children:
+                    _signal(pid, number)
+                _wait_some(0.05)
+
+
+def _children() -> list[int]:
+    """This process's children, adopted ones included (proc(5): task/TID/children)."""
+    pid = os.getpid()
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _wait_some(seconds: float) -> None:
+    """Reaps what has ended; pauses where nothing had."""
+    try:
+        if os.waitpid(-1, os.WNOHANG)[0] == 0:
+            time.sleep(seconds)
+    except ChildProcessError:
+        pass

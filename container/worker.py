@@ -1,0 +1,183 @@
+"""The process that serves one model on one of MMS's connections: forked from a zygote, ended when MMS hangs up."""
+
+import contextlib
+import faulthandler
+import gc
+import logging
+import os
+import random
+import select
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from container import log
+from container.config import Config
+from container.errors import Failure, HandlerNotFoundError, LoadError, WorkerDiedError
+from container.messages import ForkRequest
+from container.model import Model, ModelSpec, Response
+from container.protocol import Connection, LoadCommand, PredictCommand, loaded_reply, predict_reply
+from container.status import State, StatusPage
+
+EXIT_LOAD_FAILED = 70  # the failure stands in the status page
+EXIT_RESTED = 75  # a resting worker's time is over: fork one that loads the model
+
+logger = logging.getLogger("polyhost.worker")
+
+
+def become_worker(request: ForkRequest, descriptors: list[int], config: Config, log_descriptor: int) -> int:
+    """Runs in the forked child and returns its exit status. The descriptors are those of ForkRequest."""
+    connection, native_output, page = descriptors
+    _take_over(request, native_output)
+    log.configure(
+        as_json=config.log_json,
+        level=config.log_level,
+        descriptor=log_descriptor,
+        lock_path=str(Path(request.io_dir).parent / "log.lock"),
+    )
+    log.bind(model=request.model, pid=os.getpid())
+    log.capture_prints()
+    with socket.socket(fileno=connection) as sock:
+        try:
+            return Worker(request, Connection(sock), StatusPage(page), config).run()
+        except SystemExit as error:
+            logger.error("the model's code called sys.exit(%r)", error.code)
+            return error.code if isinstance(error.code, int) else int(error.code is not None)
+        finally:
+            log.close_printed_lines()
+
+
+def _take_over(request: ForkRequest, native_output: int) -> None:
+    """What makes this process the model's own: its output, temp folder, and randomness."""
+    for standard in (1, 2):
+        os.dup2(native_output, standard)
+    os.close(native_output)
+    faulthandler.enable(2)  # a segmentation fault leaves its Python traceback with the fork server
+    os.environ["TMPDIR"] = request.temp_dir
+    tempfile.tempdir = None
+    _reseed()
+    gc.enable()
+
+
+def _reseed() -> None:
+    """Forks of one zygote would all draw the same random numbers."""
+    random.seed()
+    for name, seed in (("numpy.random", "seed"), ("torch", "seed")):
+        module = sys.modules.get(name)
+        if module is not None:
+            getattr(module, seed)()
+
+
+class Worker:
+    """Reads MMS's commands one at a time and answers them; keeps the status page true."""
+
+    def __init__(self, request: ForkRequest, connection: Connection, status: StatusPage, config: Config) -> None:
+        self._request = request
+        self._connection = connection
+        self._status = status
+        self._config = config
+        self._model: Model | None = None
+
+    def run(self) -> int:
+        if self._request.rest_s:
+            return self._rest()
+        if self._request.reload and not self._load(self._request.gpu_id, self._request.batch_size):
+            return EXIT_LOAD_FAILED
+        while (command := self._connection.receive()) is not None:
+            if isinstance(command, PredictCommand):
+                self._predict(command)
+            elif not self._load_for(command):
+                return EXIT_LOAD_FAILED
+        return 0
+
+    def _load_for(self, command: LoadCommand) -> bool:
+        self._status.remember_load(command.gpu_id, command.batch_size, command.io_name)
+        self._make_io_files(command.io_name)
+        if not self._load(command.gpu_id, command.batch_size):
+            return False
+        self._status.enter(State.ANSWERING)
+        self._connection.send(loaded_reply(os.getpid()))
+        self._status.enter(State.IDLE)
+        return True
+
+    def _load(self, gpu_id: int | None, batch_size: int) -> bool:
+        """False where it failed. The fork server answers then: MMS must see its launcher gone first."""
+        self._status.enter(State.LOADING)
+        request = self._request
+        spec = ModelSpec(request.model, Path(request.directory), request.handler, batch_size, gpu_id)
+        try:
+            self._enter_folder(spec)
+            self._model = Model.load(spec, self._config.max_payload_bytes)
+        except LoadError as error:
+            self._status.enter(State.FAILED, _fitting(error.failure))
+            return False
+        self._status.enter(State.IDLE)
+        logger.info("loaded", extra={"phase": "load", "duration_ms": round(self._model.load_seconds * 1000, 1)})
+        return True
+
+    def _enter_folder(self, spec: ModelSpec) -> None:
+        """Multi-model archives lie below BASE/models; what lies elsewhere is not SageMaker's to ask for."""
+        models_dir = self._config.models_dir
+        if not spec.directory.resolve().is_relative_to(models_dir.resolve()):
+            refusal = HandlerNotFoundError(f"{spec.directory} is not below {models_dir} (SAGEMAKER_BASE_DIR)")
+            logger.error("%s", refusal, extra={"phase": "load"})
+            raise LoadError(Failure.of(refusal, spec.name, "load"))
+        os.chdir(spec.directory)
+
+    def _predict(self, command: PredictCommand) -> None:
+        assert self._model is not None, "MMS sends no request before its load command was answered"
+        self._status.busy([request.id for request in command.requests])
+        self._answer(self._model.predict(command.requests))
+
+    def _answer(self, responses: list[Response]) -> None:
+        reply = predict_reply(responses)
+        since = self._status.since
+        self._status.enter(State.ANSWERING)
+        self._connection.send(reply)
+        self._status.answered(since)
+
+    def _make_io_files(self, io_name: str) -> None:
+        """MMS opens two files for the worker's output and keeps a thread on each until its end.
+
+        The output goes another way here; on /dev/null the threads meet the end at once and are gone.
+        """
+        for stream in ("stdout", "stderr"):
+            with contextlib.suppress(FileExistsError):
+                (Path(self._request.io_dir) / f"{io_name}-{stream}").symlink_to(os.devnull)
+
+    def _rest(self) -> int:
+        """The model died several times in a row: say so at once, instead of dying again at every request."""
+        self._status.enter(State.RESTING)
+        until = time.monotonic() + self._request.rest_s
+        while True:
+            select.select([self._connection.socket], [], [])
+            if time.monotonic() >= until:
+                return EXIT_RESTED
+            command = self._connection.receive()
+            if command is None:
+                return 0
+            assert isinstance(command, PredictCommand)
+            self._status.busy([request.id for request in command.requests])
+            failure = Failure.of(WorkerDiedError(self._request.reason, 503), self._request.model, "load")
+            self._answer(
+                [
+                    Response(request.id, 503, {"content-type": "application/json"}, failure.to_json())
+                    for request in command.requests
+                ]
+            )
+
+
+def _fitting(failure: Failure) -> bytes:
+    """The failure as JSON, its message cut to what the status page holds."""
+    room = 3000
+    message = failure.message if len(failure.message) <= room else failure.message[:room] + "..."
+    encoded = Failure(failure.code, failure.type, message, failure.model[:200], failure.phase).to_json()
+    return (
+        encoded
+        if len(encoded) <= 3800
+        else _fitting(
+            Failure(failure.code, failure.type, message[: len(message) // 2], failure.model[:100], failure.phase)
+        )
+    )

@@ -1,0 +1,206 @@
+"""A zygote: a process that imports one framework, then only forks. Each fork becomes a worker with the import done.
+
+The parent half lives in the fork server, the child half is a Python of its own: `python -m container.zygote`.
+"""
+
+import ctypes
+import gc
+import importlib
+import logging
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from container import log
+from container.config import Config
+from container.messages import Channel, Exited, ForkFailed, ForkRequest, Message, Ready, Started
+from container.worker import become_worker
+
+BARE = "bare"  # no framework: for handlers that need none that we know
+
+logger = logging.getLogger("polyhost.zygote")
+
+
+# The parent half
+
+
+class Zygote:
+    """One zygote process, as the fork server sees it. Requests sent before it is ready wait in its socket."""
+
+    def __init__(self, name: str, modules: Sequence[str], config: Config, log_descriptor: int) -> None:
+        self.name = name
+        self.ready = False
+        self.in_flight: dict[int, tuple[ForkRequest, tuple[int, ...]]] = {}
+        self._modules = modules
+        self._config = config
+        self._log_descriptor = log_descriptor
+        self.channel: Channel
+        self.process: subprocess.Popen[bytes]
+        self.start()
+
+    def start(self) -> None:
+        """Starts the process, also in the place of one that died; what that one had not begun goes to the new one."""
+        self.ready = False
+        self.channel, theirs = Channel.pair()
+        command = [sys.executable, "-m", "container.zygote", self.name, ",".join(self._modules)]
+        descriptors = [theirs.fileno(), self._log_descriptor]
+        self.process = subprocess.Popen(
+            [*command, *map(str, descriptors), self._config.to_json()], pass_fds=descriptors, stdin=subprocess.DEVNULL
+        )
+        theirs.close()
+        for request, fork_descriptors in self.in_flight.values():
+            self.channel.send(request, fork_descriptors)
+
+    def fork(self, request: ForkRequest, descriptors: tuple[int, ...]) -> None:
+        """The descriptors stay open here until the worker has said that it runs."""
+        self.in_flight[request.sequence] = (request, descriptors)
+        try:
+            self.channel.send(request, descriptors)
+        except OSError:
+            pass  # it has just died; start() sends the request again
+
+    def begun(self, sequence: int) -> None:
+        request = self.in_flight.pop(sequence, None)
+        for descriptor in request[1] if request else ():
+            os.close(descriptor)
+
+    def close(self) -> None:
+        self.channel.close()
+        for sequence in list(self.in_flight):
+            self.begun(sequence)
+
+
+# The child half
+
+
+class ZygoteProcess:
+    """Waits for requests and for children; single-threaded, for a fork copies the calling thread only."""
+
+    def __init__(self, name: str, channel: Channel, config: Config, log_descriptor: int) -> None:
+        self._name = name
+        self._channel = channel
+        self._config = config
+        self._log_descriptor = log_descriptor
+        self._workers: dict[int, int] = {}  # pid -> sequence
+        self._wake_reader, self._wake_writer = socket.socketpair()
+
+    def run(self, modules: Sequence[str]) -> int:
+        self._announce(*_import_all(modules))
+        for end in (self._wake_reader, self._wake_writer):
+            end.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda signum, frame: None)
+        signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._channel, selectors.EVENT_READ)
+            selector.register(self._wake_reader, selectors.EVENT_READ)
+            return self._loop(selector)
+
+    def _announce(self, seconds: float, failures: dict[str, str]) -> None:
+        _settle()
+        threads = len(list(Path("/proc/self/task").iterdir()))
+        if threads > 1:
+            logger.warning("zygote %s has %d threads after its imports: forks may hang", self._name, threads)
+        self._send(Ready(round(seconds, 3), failures))
+
+    def _loop(self, selector: selectors.BaseSelector) -> int:
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is self._wake_reader:
+                    self._reap()
+                    continue
+                received = self._channel.receive()
+                if received is None:
+                    return 0  # the fork server is gone; the workers serve on
+                request, descriptors = received
+                assert isinstance(request, ForkRequest)
+                self._fork(request, descriptors)
+
+    def _fork(self, request: ForkRequest, descriptors: list[int]) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._send(ForkFailed(request.sequence, str(error)))
+        else:
+            if pid == 0:
+                self._child(request, descriptors)
+            self._workers[pid] = request.sequence
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    def _child(self, request: ForkRequest, descriptors: list[int]) -> None:
+        """Never returns: a child that fell back into the loop would be a second zygote."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            self._wake_reader.close()
+            self._wake_writer.close()
+            self._channel.send(Started(request.sequence, os.getpid()))
+            self._channel.close()
+            status = become_worker(request, descriptors, self._config, self._log_descriptor)
+        except BaseException:
+            logger.exception("a worker of model %s failed", request.model)
+        finally:
+            os._exit(status)
+
+    def _reap(self) -> None:
+        self._wake_reader.recv(4096)
+        while self._workers:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            sequence = self._workers.pop(pid, None)
+            if sequence is not None:
+                self._send(Exited(sequence, pid, status))
+
+    def _send(self, message: Message) -> None:
+        try:
+            self._channel.send(message)
+        except OSError:
+            pass  # the fork server is gone; receive() will say so
+
+
+def _import_all(modules: Sequence[str]) -> tuple[float, dict[str, str]]:
+    """Imports what can be imported. A framework that cannot be is missed by its own models only."""
+    start = time.monotonic()
+    failures: dict[str, str] = {}
+    for module in modules:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                importlib.import_module(module)
+        except Exception as error:
+            failures[module] = f"{type(error).__name__}: {error}"
+    return time.monotonic() - start, failures
+
+
+def _settle() -> None:
+    """Makes the memory that forks share as small and as still as it can be."""
+    gc.collect()
+    gc.freeze()  # a collection in a fork would write to, and so copy, every page that holds objects
+    gc.disable()  # none here either; each worker enables it for itself
+    ctypes.CDLL(None).malloc_trim(0)
+
+
+def main(arguments: Sequence[str]) -> int:
+    name, modules, socket_descriptor, log_descriptor, config_json = arguments
+    config = Config.from_json(config_json)
+    log.configure(as_json=config.log_json, level=config.log_level, descriptor=int(log_descriptor))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the entry point acts on it
+    channel = Channel(socket.socket(fileno=int(socket_descriptor)))
+    return ZygoteProcess(name, channel, config, int(log_descriptor)).run([m for m in modules.split(",") if m])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
