@@ -9,9 +9,12 @@ import os
 import shutil
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from container import log
 from container.config import Config
@@ -64,8 +67,11 @@ def _find_java(environ: MutableMapping[str, str]) -> None:
 
 def run_toolkit(config: Config, run_dir: Path) -> None:
     """Returns when MMS has ended."""
-    from sagemaker_inference import model_server  # it reads the environment on import
-
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the toolkit imports pkg_resources, which says that it will go
+        from sagemaker_inference import model_server  # it reads the environment on import
+    # The toolkit gives its logger a handler of its own; every event would come twice.
+    logging.getLogger("sagemaker-inference").handlers.clear()
     configuration = str(run_dir / "mms.properties")
     model_server.MMS_CONFIG_FILE = configuration
     model_server.DEFAULT_MMS_LOG_FILE = str(LOG4J)
@@ -81,16 +87,10 @@ def _only_java_with(configuration: str, process_iter: Any) -> Any:
             try:
                 if configuration in process.cmdline():
                     yield process
-            except model_server_errors():
-                continue
+            except psutil.Error:
+                continue  # it ended meanwhile
 
     return own_processes
-
-
-def model_server_errors() -> tuple[type[Exception], ...]:
-    import psutil
-
-    return (psutil.Error,)
 
 
 def main(arguments: Sequence[str]) -> int:

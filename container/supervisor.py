@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from container import log
 from container.config import Config
 from container.errors import ConfigError
 from container.forkserver import EXIT_MODEL_FAILED
@@ -34,6 +35,7 @@ class Supervisor:
         self._run_dir: Path
         self._fork_server: subprocess.Popen[bytes] | None = None  # None while it is being restarted
         self._front_end: subprocess.Popen[bytes]
+        self._partial_line = b""
         self._deaths: list[float] = []
 
     def run(self) -> int:
@@ -86,7 +88,28 @@ class Supervisor:
         environ = self._environment()
         prepare_environment(self._config, self._run_dir, environ)
         command = [sys.executable, "-m", "container.frontend", str(self._run_dir), self._config.to_json()]
-        self._front_end = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, cwd=self._run_dir)
+        self._front_end = subprocess.Popen(
+            command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            cwd=self._run_dir,
+        )  # fmt: skip
+        assert self._front_end.stdout is not None
+        output = self._front_end.stdout.fileno()
+        os.set_blocking(output, False)
+        self._loop.watch(output, lambda: self._on_output(output))
+
+    def _on_output(self, output: int) -> None:
+        """Java, and what starts it, print plain lines now and then; the container's log has events only."""
+        data = os.read(output, 1 << 16)
+        if not data:
+            self._loop.unwatch(output)
+            return
+        *lines, self._partial_line = (self._partial_line + data).split(b"\n")
+        for line in lines:
+            text = line.decode(errors="replace")
+            if self._config.log_json and not text.startswith('{"'):
+                logging.getLogger("mms").info("%s", text)
+            else:
+                log.write_all(1, line + b"\n")
 
     def _environment(self) -> dict[str, str]:
         """One thread a worker: the cores are shared by models, and a forked process must not inherit a pool of threads.

@@ -1,0 +1,35 @@
+"""Shared fixtures: one container for the tests that can share it, and models for it, one folder a behaviour."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.container_process import ContainerProcess, running
+
+MODELS = Path(__file__).parent / "models"
+
+
+@pytest.fixture(scope="session")
+def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerProcess]:
+    """Shared by the whole session: tests take model names of their own (`new_model`) and unload what they load."""
+    with running(tmp_path_factory.mktemp("shared-container")) as started:
+        yield started
+
+
+@pytest.fixture
+def new_model(container: ContainerProcess, request: pytest.FixtureRequest) -> Iterator[Callable[[str], str]]:
+    """Puts a copy of tests/models/KIND where the platform would unpack it, under an opaque name; gives the name."""
+    made: list[str] = []
+
+    def make(kind: str) -> str:
+        name = f"{abs(hash(request.node.nodeid)):016x}{len(made)}"
+        shutil.copytree(MODELS / kind, container.models_dir / name / "model")
+        made.append(name)
+        return name
+
+    yield make
+    for name in made:
+        container.unload(name)
+        shutil.rmtree(container.models_dir / name)

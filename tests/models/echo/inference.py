@@ -1,0 +1,9 @@
+"""Answers with what it got."""
+
+
+def model_fn(model_dir):
+    return "a model"
+
+
+def transform_fn(model, body, content_type, accept):
+    return body, content_type
