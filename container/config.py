@@ -38,6 +38,7 @@ class Config:
     memory_limit_bytes: int | None
     memory_reserve_bytes: int | None
     max_workers: int
+    state_dir: str | None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Config":
@@ -63,7 +64,8 @@ class Config:
             zygotes=read("POLYHOST_ZYGOTES", _words, None),
             memory_limit_bytes=read("POLYHOST_MEMORY_LIMIT_MB", _megabytes, None),
             memory_reserve_bytes=read("POLYHOST_MEMORY_RESERVE_MB", _megabytes, None),
-            max_workers=read("POLYHOST_MAX_WORKERS", _positive, os.cpu_count() or 1),
+            max_workers=read("POLYHOST_MAX_WORKERS", _positive, len(os.sched_getaffinity(0))),
+            state_dir=read("POLYHOST_STATE_DIR", str, "/var/lib/polyhost"),
         )
 
     @property

@@ -11,15 +11,17 @@ import itertools
 import logging
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from container import log
+from container.admission import Estimates, Verdict, default_reserve, judge, private_bytes
 from container.config import HANDLER_REGISTRY, Config
 from container.errors import INSUFFICIENT_STORAGE, Failure, WorkerDiedError
 from container.explain import explain_death
@@ -29,6 +31,7 @@ from container.loop import Loop
 from container.memory import ControlGroup, MemoryGauge
 from container.messages import ForkRequest
 from container.pool import Events, ZygotePool
+from container.scaler import Load, Scaler, ask_mms
 from container.status import State, StatusPage
 from container.worker import EXIT_RESTED
 from container.zygote import BARE
@@ -36,12 +39,14 @@ from container.zygote import BARE
 EXIT_MODEL_FAILED = 3  # the only model of a single-model container cannot be loaded
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
-_DEADLINE_CHECK_S = 0.5
+_ROUND_S = 0.5  # deadlines, load, and what models take
+_MEASURED_A_ROUND = 5
 _REAP_POLL_S = 0.001
 _AFTER_REAP_S = 0.02
 _HANG_UP_WAIT_S = 5.0
 _PATIENT_DEATHS = 2
 _MAX_REST_S = 60.0
+_NAMES_IN_LOG = 50
 
 logger = logging.getLogger("polyhost.forkserver")
 
@@ -58,6 +63,7 @@ class ForkServer:
         self._workers: dict[int, WorkerRecord] = {}  # by sequence
         self._sequences = itertools.count(1)
         self._memory = MemoryGauge(ControlGroup.find(), config.memory_limit_bytes)
+        self._estimates = Estimates(Path(config.state_dir) / "estimates.json" if config.state_dir else None)
         self._fifo_partial = b""
         self._framework_of: Callable[[str, str | None], str | None]
         self._pool: ZygotePool
@@ -72,13 +78,23 @@ class ForkServer:
         events = Events(self._on_started, self._on_exit, self._on_fork_failed)
         self._pool = ZygotePool(self._loop, self._config, registry.PRELOAD, self._log_descriptor, events)
         self._loop.watch(self._hang_ups, self._on_hang_ups)
+        self._loop.watch(sys.stdin, self._on_supervisor_end)
         self._watch_fifo()
         for pid in recorded(self._run_dir):
             self._launch(pid)
-        self._loop.every(_DEADLINE_CHECK_S, self._check_deadlines)
+        scaler = Scaler(self._config.max_workers, _ROUND_S, self._resize)
+        for duty in (self._check_deadlines, self._measure, lambda: scaler.round(self._loads())):
+            self._loop.every(_ROUND_S, duty)
         status = self._loop.run()
         self._stop()
         return status
+
+    def _on_supervisor_end(self) -> None:
+        """The supervisor holds the other end of stdin, and has been killed: end what it can no longer end."""
+        for model in self._models.values():
+            model.launcher.kill()
+        shutil.rmtree(self._run_dir, ignore_errors=True)
+        self._loop.stop(1)
 
     # Launchers
 
@@ -140,16 +156,16 @@ class ForkServer:
 
     def _on_connection(self, model: HostedModel) -> None:
         connection, _ = model.listener.accept()
-        self._fork_worker(model, connection)
+        verdict = self._judge(model)
+        worker = self._new_worker(model, connection)
+        if verdict.fits:
+            self._fork(worker, memory_bytes=verdict.free)
+        else:
+            self._refuse(worker, verdict)
 
-    def _fork_worker(
-        self,
-        model: HostedModel,
-        connection: socket.socket,
-        after: WorkerRecord | None = None,
-        rest_s: float = 0.0,
-        reason: str = "",
-    ) -> None:
+    def _new_worker(
+        self, model: HostedModel, connection: socket.socket, after: WorkerRecord | None = None
+    ) -> WorkerRecord:
         """`after`: the worker that this one replaces."""
         page = StatusPage.create()
         status = StatusPage(page)
@@ -157,11 +173,21 @@ class ForkServer:
             status.remember_load(after.status.gpu_id, after.status.batch_size, after.status.io_name)
         output, output_writer = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(output, False)
-        worker = WorkerRecord(
-            next(self._sequences), model, connection, status, output, after is not None, self._memory.oom_kills()
+        return WorkerRecord(
+            sequence=next(self._sequences),
+            model=model,
+            connection=connection,
+            status=status,
+            output=output,
+            descriptors=(os.dup(connection.fileno()), output_writer, page),
+            reload=after is not None,
+            need=model.need,
+            oom_kills_before=self._memory.oom_kills(),
         )
+
+    def _fork(self, worker: WorkerRecord, memory_bytes: int | None, rest_s: float = 0.0, reason: str = "") -> None:
         self._watch(worker)
-        arguments = model.launcher.arguments
+        model, arguments = worker.model, worker.model.launcher.arguments
         request = ForkRequest(
             sequence=worker.sequence,
             model=model.name,
@@ -169,13 +195,14 @@ class ForkServer:
             handler=arguments.handler,
             temp_dir=str(model.temp_dir),
             io_dir=arguments.temp_dir,
+            memory_bytes=memory_bytes,
             reload=worker.reload,
-            gpu_id=status.gpu_id if worker.reload else None,
-            batch_size=status.batch_size,
+            gpu_id=worker.status.gpu_id if worker.reload else None,
+            batch_size=worker.status.batch_size,
             rest_s=rest_s,
             reason=reason,
         )
-        self._pool.fork(model.framework, request, (os.dup(connection.fileno()), output_writer, page))
+        self._pool.fork(model.framework, request, worker.descriptors)
 
     def _watch(self, worker: WorkerRecord) -> None:
         self._workers[worker.sequence] = worker
@@ -263,8 +290,62 @@ class ForkServer:
         self._replace(worker, rest_s, reason[:2000])
 
     def _replace(self, worker: WorkerRecord, rest_s: float = 0.0, reason: str = "") -> None:
-        self._fork_worker(worker.model, worker.connection.dup(), worker, rest_s, reason)
+        replacement = self._new_worker(worker.model, worker.connection.dup(), worker)
+        self._fork(replacement, None, rest_s, reason)
         self._release(worker)
+
+    # Memory
+
+    def _judge(self, model: HostedModel) -> Verdict:
+        model.need = self._estimates.need(model.framework, model.directory)
+        state = self._memory.read()
+        reserve = self._config.memory_reserve_bytes or default_reserve(state.limit)
+        pending = [worker.need for worker in self._workers.values() if worker.loading]
+        return judge(model.need, state, reserve, pending)
+
+    def _refuse(self, worker: WorkerRecord, verdict: Verdict) -> None:
+        for descriptor in worker.descriptors:
+            os.close(descriptor)
+        loaded = sorted(model.name for model in self._models.values() if model.workers)
+        details = {
+            "need_bytes": verdict.need,
+            "free_bytes": verdict.free,
+            "limit_bytes": verdict.limit,
+            "loaded_models": len(loaded),
+            "loaded": loaded[:_NAMES_IN_LOG],
+        }
+        logger.warning("%s", verdict, extra={"model": worker.model.name, "phase": "load", "details": details})
+        failure = Failure(INSUFFICIENT_STORAGE, "MemoryError", str(verdict), worker.model.name, "load")
+        self._load_failed(worker, failure)
+
+    def _measure(self) -> None:
+        """What loaded models really take: once after the load, and once after requests, which may add to it."""
+        due = [worker for worker in self._workers.values() if worker.pid and worker.due_for_measuring]
+        for worker in due[:_MEASURED_A_ROUND]:
+            worker.measured_answers = worker.status.counters[1]
+            with contextlib.suppress(OSError):
+                took = private_bytes(worker.pid or 0)
+                self._estimates.learn(worker.model.framework, worker.model.directory, took)
+        if not due:
+            self._estimates.save()
+
+    # Load
+
+    def _loads(self) -> Iterator[Load]:
+        """Nothing where the number of workers is set: then it stays as it is."""
+        if self._config.workers is not None or not self._config.multi_model:
+            return
+        for model in self._models.values():
+            if model.workers and not model.launcher_gone and not any(item.loading for item in model.workers.values()):
+                busy_ns = sum(worker.status.counters[0] for worker in model.workers.values())
+                yield Load(model.name, len(model.workers), busy_ns)
+
+    def _resize(self, name: str, workers: int) -> None:
+        logger.info("%d workers from now on", workers, extra={"model": name})
+        try:
+            ask_mms(self._loop, self._config.port, name, workers)
+        except OSError as error:
+            logger.warning("the number of workers could not be changed: %s", error, extra={"model": name})
 
     # Failed loads
 
@@ -333,6 +414,7 @@ class ForkServer:
                         self._on_exit(worker.sequence, status)
 
     def _stop(self) -> None:
+        self._estimates.save()
         for worker in self._workers.values():
             worker.kill()
         self._pool.stop()

@@ -4,6 +4,7 @@ Both are unmodified. What they fix at import or by machine-wide means (a file be
 pid file in the temp folder) is pointed at this container's own folder, so that several run side by side.
 """
 
+import ctypes
 import logging
 import os
 import shutil
@@ -21,6 +22,7 @@ from container.config import Config
 from container.errors import ConfigError
 
 BIN = Path(__file__).parent / "bin"
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 LOG4J = Path(__file__).parent / "log4j2.xml"
 
 # Loads and requests have deadlines of their own, kept by the fork server; MMS's one for both must not come first.
@@ -98,6 +100,8 @@ def main(arguments: Sequence[str]) -> int:
     config = Config.from_json(config_json)
     log.configure(as_json=config.log_json, level=config.log_level, lock_path=str(Path(run_dir) / "log.lock"))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Should the supervisor be killed: the toolkit passes SIGTERM on to MMS.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     run_toolkit(config, Path(run_dir))
     return 0
 

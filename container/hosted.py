@@ -30,12 +30,17 @@ class HostedModel:
     framework: str
     temp_dir: Path
     workers: "dict[int, WorkerRecord]" = field(default_factory=dict)
+    need: int = 0  # bytes of memory, as estimated when it was let in
     deaths: int = 0  # in a row, without an answer in between
     launcher_gone: bool = False
 
     @property
     def name(self) -> str:
         return self.launcher.arguments.model_name
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.launcher.arguments.model_path)
 
     @property
     def finished(self) -> bool:
@@ -58,9 +63,12 @@ class WorkerRecord:
     connection: socket.socket
     status: StatusPage
     output: int  # the pipe that native code's output comes from
+    descriptors: tuple[int, ...]  # the worker's own, which go with the request for a fork
+    need: int  # bytes that the load may take
     reload: bool  # took a dead one's place: MMS waits for no answer to its load
     oom_kills_before: int
     pid: int | None = None
+    measured_answers: int | None = None  # how many it had given when its memory was measured
     timed_out_after_s: int | None = None
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
     partial_line: bytes = b""
@@ -80,6 +88,16 @@ class WorkerRecord:
             case State.BUSY | State.ANSWERING:
                 return "answering a request"
         return "idle"
+
+    @property
+    def loading(self) -> bool:
+        return self.status.state in (State.STARTING, State.LOADING)
+
+    @property
+    def due_for_measuring(self) -> bool:
+        if self.status.state != State.IDLE:
+            return False
+        return self.measured_answers is None or (self.measured_answers == 0 and self.status.counters[1] > 0)
 
     def kill(self) -> None:
         if self.pid is not None:

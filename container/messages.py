@@ -22,6 +22,8 @@ class ForkRequest:
     handler: str
     temp_dir: str
     io_dir: str
+    # The most that the load may take before it is refused further memory; None: no bound.
+    memory_bytes: int | None = None
     # A worker in the place of one that died: the model is loaded without MMS asking again.
     reload: bool = False
     gpu_id: int | None = None

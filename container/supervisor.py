@@ -82,7 +82,8 @@ class Supervisor:
 
     def _start_fork_server(self) -> None:
         command = [sys.executable, "-m", "container.forkserver", str(self._run_dir), "1", self._config.to_json()]
-        self._fork_server = subprocess.Popen(command, env=self._environment(), stdin=subprocess.DEVNULL)
+        # Its stdin ends when this process does, however that happens.
+        self._fork_server = subprocess.Popen(command, env=self._environment(), stdin=subprocess.PIPE)
 
     def _start_front_end(self) -> None:
         environ = self._environment()

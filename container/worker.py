@@ -6,11 +6,13 @@ import gc
 import logging
 import os
 import random
+import resource
 import select
 import socket
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from container import log
@@ -55,6 +57,8 @@ def _take_over(request: ForkRequest, native_output: int) -> None:
         os.dup2(native_output, standard)
     os.close(native_output)
     faulthandler.enable(2)  # a segmentation fault leaves its Python traceback with the fork server
+    # Should the container run out of memory all the same, the kernel's choice is a worker and not what all depend on.
+    Path("/proc/self/oom_score_adj").write_text("500")
     os.environ["TMPDIR"] = request.temp_dir
     tempfile.tempdir = None
     _reseed()
@@ -109,7 +113,8 @@ class Worker:
         spec = ModelSpec(request.model, Path(request.directory), request.handler, batch_size, gpu_id)
         try:
             self._enter_folder(spec)
-            self._model = Model.load(spec, self._config.max_payload_bytes)
+            with _bounded_memory(request.memory_bytes if gpu_id is None else None):
+                self._model = Model.load(spec, self._config.max_payload_bytes)
         except LoadError as error:
             self._status.enter(State.FAILED, _fitting(error.failure))
             return False
@@ -167,6 +172,26 @@ class Worker:
                     for request in command.requests
                 ]
             )
+
+
+@contextlib.contextmanager
+def _bounded_memory(allowance: int | None) -> Iterator[None]:
+    """Lets the load take so many bytes; beyond them allocation fails, as MemoryError, before the kernel kills.
+
+    RLIMIT_DATA counts private writable memory, touched or not (getrlimit(2)). Not with a GPU: CUDA reserves far more
+    than it uses.
+    """
+    if allowance is None:
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    # In pages: size, resident, shared, text, lib, data (proc(5)).
+    data = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_DATA, (data + max(0, allowance), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _fitting(failure: Failure) -> bytes:
