@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from handlers import decoders, encoders, media_types
-from handlers.errors import phase
+from handlers.errors import BadModelError, phase
 from handlers.inputs import Inputs, Rows
 from handlers.settings import Settings
 
@@ -49,6 +49,10 @@ class Handler(ABC):
     @abstractmethod
     def load(self, source: Source) -> None: ...
 
+    def adopt(self, model: Any, name: str, source: Source) -> None:
+        """Predict with a model that a script's model_fn made."""
+        raise BadModelError(f"{name} gives a {type(model).__name__}; add a predict_fn that knows what to do with it.")
+
     @abstractmethod
     def predict(self, inputs: Inputs, request: Request) -> Any: ...
 
@@ -60,10 +64,10 @@ class Handler(ABC):
         with phase("predict"):
             prediction = self.predict(inputs, request)
         with phase("encode"):
-            return Answer(encoders.encode(_as_asked(prediction, inputs, accept), accept), accept)
+            return Answer(encoders.encode(as_asked(prediction, inputs, accept), accept), accept)
 
 
-def _as_asked(prediction: Any, inputs: Inputs, accept: str) -> Any:
+def as_asked(prediction: Any, inputs: Inputs, accept: str) -> Any:
     """One object in, one object out; rows in, rows out."""
     if isinstance(inputs, Rows) and inputs.single and accept in (media_types.JSON, media_types.JSON_LINES):
         return {"prediction": prediction[0]}

@@ -59,6 +59,12 @@ class WrongLabelsError(HandlerError):
     """The labels do not fit what the model answers."""
 
 
+class WrongAnswerError(HandlerError):
+    """A script's function returned what cannot be sent."""
+
+    phase = "encode"
+
+
 @contextmanager
 def phase(name: str) -> Iterator[None]:
     """Mark whatever is raised inside with the phase it was raised in."""

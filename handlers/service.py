@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from handlers import model_code, registry
+from handlers import registry
 from handlers.base import Answer, Handler, Request, Source
 from handlers.settings import Settings
 
@@ -35,7 +35,6 @@ def load(context: Any) -> Handler:
     source = _source(context)
     name = registry.choose(source.directory, source.settings)
     handler: Handler = registry.resolve(registry.HANDLERS[name])(source.settings)
-    model_code.put_first(source.directory / "code", source.directory)
     handler.load(source)
     logger.info("%s served by the %s handler", source.directory, name)
     return handler

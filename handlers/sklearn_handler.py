@@ -14,7 +14,7 @@ import pandas
 import sklearn
 from sklearn.exceptions import InconsistentVersionWarning
 
-from handlers import images, registry
+from handlers import images, model_code, registry
 from handlers.base import Handler, Request, Source
 from handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError, WrongShapeError, phase
 from handlers.inputs import Inputs, Picture, Rows
@@ -30,9 +30,11 @@ OUTPUTS = ("predictions", "probabilities")
 class SklearnHandler(Handler):
     def load(self, source: Source) -> None:
         path = registry.the_one(source.directory, registry.FILES["sklearn"])
-        self.adopt(_unpickled(path), path.name)
+        # A pickle may refer to modules of the archive's own.
+        model_code.put_first(source.directory / "code", source.directory)
+        self.adopt(_unpickled(path), path.name, source)
 
-    def adopt(self, model: Any, name: str) -> None:
+    def adopt(self, model: Any, name: str, source: Source) -> None:
         if not hasattr(model, "predict"):
             raise BadModelError(
                 f"{name} holds a {type(model).__name__}, which has no predict method; "
@@ -70,11 +72,11 @@ class SklearnHandler(Handler):
         return self._features(Rows(images.grey_pixels(picture).reshape(1, -1).astype(numpy.float64)))
 
     def _features(self, rows: Rows) -> Any:
+        if not isinstance(rows.values, list | numpy.ndarray):
+            return rows.values  # a table or a sparse matrix, from a script's input_fn
         names = getattr(self.model, "feature_names_in_", None)
         if names is not None:
             return _frame(rows, list(names))
-        if not isinstance(rows.values, list | numpy.ndarray):
-            return rows.values
         return self._checked(_table(rows.values))
 
     def _checked(self, table: Any) -> Any:
@@ -106,8 +108,6 @@ def _has_text(values: Any) -> bool:
 
 def _frame(rows: Rows, names: list[str]) -> Any:
     """Columns by name, in the estimator's order; names it does not know are left out."""
-    if isinstance(rows.values, pandas.DataFrame):
-        return rows.values
     table = [rows.values] if _is_flat(rows.values) else rows.values
     missing = [name for name in names if rows.names is not None and name not in rows.names]
     if missing:

@@ -1,4 +1,4 @@
-"""Numbers from a body, brought to the shape of a model's input."""
+"""What a request holds, brought to the shapes of a network's inputs."""
 
 from __future__ import annotations
 
@@ -9,33 +9,66 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
+from handlers import images
 from handlers.errors import BadBodyError, WrongShapeError
+from handlers.inputs import Inputs, Picture, Rows
+from handlers.shapes import InputShape
+
+Array = NDArray[Any]
 
 
-def numbers(values: Any, dtype: Any = numpy.float32) -> NDArray[Any]:
+def fill(inputs: Inputs, shapes: Sequence[InputShape]) -> dict[str, Array]:
+    """An array [n, ...] for each of the network's inputs."""
+    if isinstance(inputs, Rows) and inputs.names and {shape.name for shape in shapes} == set(inputs.names):
+        arrays = {shape.name: _batch(_column(inputs, shape.name), shape) for shape in shapes}
+        return _of_one_length(arrays)
+    if len(shapes) != 1:
+        names = [shape.name for shape in shapes]
+        raise BadBodyError(f"The model has the inputs {names}; send an object with a value for each.")
+    values = images.tensor(inputs, shapes[0].sample) if isinstance(inputs, Picture) else inputs.values
+    return {shapes[0].name: _batch(values, shapes[0])}
+
+
+def numbers(values: Any, dtype: Any = numpy.float32) -> Array:
     try:
         return numpy.asarray(values, dtype=dtype)
     except (ValueError, TypeError, OverflowError) as error:
         raise BadBodyError(_ragged(values) or f"The body holds something that is not a number: {error}.") from None
 
 
-def batch(array: NDArray[Any], sample: Sequence[int]) -> NDArray[Any]:
-    """The array as [n, *sample]: rows of that shape, one such row, or rows of as many plain values.
+def _batch(values: Any, shape: InputShape) -> Array:
+    """The values as [n, *sample]: rows of that shape, one such row, or rows of as many plain values.
 
     Dimensions of one may be left out, as in rows of 28 x 28 for a model of 1 x 28 x 28.
     """
-    sample = tuple(sample)
-    if _same(array.shape[1:], sample) or (array.ndim == 2 and array.shape[1] == math.prod(sample)):
+    array, sample = numbers(values, shape.dtype), shape.sample
+    size = math.prod(sample)
+    if array.ndim and (_same(array.shape[1:], sample) or array.shape[1:] == (size,)):
         return array.reshape(array.shape[0], *sample)
-    if _same(array.shape, sample) or array.shape == (math.prod(sample),):
+    if _same(array.shape, sample) or array.shape == (size,):
         return array.reshape(1, *sample)
-    raise WrongShapeError(
-        f"[n, {', '.join(map(str, sample))}] or n rows of {math.prod(sample)} values", list(array.shape)
-    )
+    raise WrongShapeError(f"[n, {', '.join(map(str, sample))}] or n rows of {size} values", list(array.shape))
 
 
-def _same(shape: Sequence[int], sample: Sequence[int]) -> bool:
-    return shape == sample or [size for size in shape if size != 1] == [size for size in sample if size != 1] != []
+def _same(shape: tuple[int, ...], sample: tuple[int, ...]) -> bool:
+    return shape == sample or _without_ones(shape) == _without_ones(sample) != []
+
+
+def _without_ones(shape: tuple[int, ...]) -> list[int]:
+    return [size for size in shape if size != 1]
+
+
+def _column(rows: Rows, name: str) -> list[Any]:
+    assert rows.names is not None
+    index = rows.names.index(name)
+    return [row[index] for row in rows.values]
+
+
+def _of_one_length(arrays: dict[str, Array]) -> dict[str, Array]:
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) != 1:
+        raise WrongShapeError("as many rows for each input", lengths)
+    return arrays
 
 
 def _ragged(values: Any) -> str | None:

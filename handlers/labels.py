@@ -1,0 +1,45 @@
+"""Class names beside a model, one a line, and the seed's answer made with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy
+from numpy.typing import NDArray
+
+from handlers.errors import BadModelError, WrongLabelsError
+
+COUNT = 5
+
+
+def read(directory: Path, *names: str) -> list[str]:
+    """The lines of the first of these files that is there; none without one."""
+    path = next((directory / name for name in names if (directory / name).is_file()), None)
+    if path is None:
+        return []
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise BadModelError(f"{path.name} is not utf-8: {error.reason} at byte {error.start}.") from None
+
+
+def best(scores: NDArray[Any], labels: Sequence[str]) -> list[str]:
+    """The most probable classes, as `probability=0.412345, class=n02123045 tabby, tabby cat`."""
+    scores = scores.ravel()
+    if len(labels) < len(scores):
+        raise WrongLabelsError(f"The model scores {len(scores)} classes, but its labels name {len(labels)}.")
+    probabilities = _probabilities(scores)
+    order = numpy.argsort(-probabilities, kind="stable")[:COUNT]
+    return [f"probability={probabilities[index]:f}, class={labels[index]}" for index in order]
+
+
+def _probabilities(scores: NDArray[Any]) -> NDArray[Any]:
+    """Networks end in a softmax or leave it to the caller; scores that are no distribution are logits."""
+    scores = scores.astype(numpy.float64)
+    if (scores >= 0).all() and abs(scores.sum() - 1) < 1e-2:
+        return scores
+    powers: NDArray[Any] = numpy.exp(scores - scores.max())
+    powers /= powers.sum()
+    return powers

@@ -1,0 +1,165 @@
+"""MXNet: symbol, parameters and shapes, as `Module.save_checkpoint` and `HybridBlock.export` write them."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from handlers import labels, registry, shapes, tensors
+from handlers.base import Handler, Request, Source
+from handlers.errors import BadModelError, phase
+from handlers.inputs import Inputs, Picture
+from handlers.shapes import InputShape
+from handlers.tensors import Array
+
+# MXNet 1.9.1, its last release, asks for numpy.bool, which numpy 1.24 removed (apache/mxnet#21165).
+setattr(numpy, "bool", numpy.bool_)  # noqa: B010  (numpy's stubs know the name is gone)
+with warnings.catch_warnings():
+    # It also looks up numpy functions and distutils versions that only warn.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import mxnet
+
+SYMBOL = "-symbol.json"
+EPOCH = re.compile(r"-(\d{4,})\.params$")
+
+
+class MxnetHandler(Handler):
+    def load(self, source: Source) -> None:
+        symbol = registry.the_one(source.directory, [f"*{SYMBOL}"])
+        name = symbol.name.removesuffix(SYMBOL)
+        inputs = shapes.read(_shapes_file(source.directory, name))
+        context = mxnet.cpu() if source.gpu_id is None else mxnet.gpu(source.gpu_id)
+        self.model = Network(symbol, _newest_params(source.directory, name), inputs, context)
+        self._labels = labels.read(source.directory, "synset.txt")
+
+    def predict(self, inputs: Inputs, request: Request) -> Any:
+        with phase("decode"):
+            arrays = tensors.fill(inputs, self.model.inputs)
+        outputs = self.model(arrays)
+        if isinstance(inputs, Picture) and self._labels:
+            return labels.best(outputs[0][0], self._labels)
+        return outputs[0] if len(outputs) == 1 else list(zip(*outputs, strict=True))
+
+
+class Network:
+    """A bound graph. Rows go through in pieces of the batch that the shapes file fixes."""
+
+    def __init__(self, symbol: Path, params: Path, inputs: Sequence[InputShape], context: Any) -> None:
+        self.inputs = inputs
+        self._batch = inputs[0].batch
+        self._executor = _bind(_read_symbol(symbol), _read_params(params), inputs, context, params.name)
+
+    def __call__(self, arrays: Mapping[str, Array]) -> list[Array]:
+        """The outputs, each with a row for every row given."""
+        pieces = [self._forward(piece) for piece in self._pieces(arrays)]
+        return [numpy.concatenate(parts) for parts in zip(*pieces, strict=True)]
+
+    def _pieces(self, arrays: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
+        rows = len(next(iter(arrays.values())))
+        for start in range(0, rows, self._batch):
+            yield {name: array[start : start + self._batch] for name, array in arrays.items()}
+
+    def _forward(self, piece: Mapping[str, Array]) -> list[Array]:
+        rows = len(next(iter(piece.values())))
+        padded = {name: _padded(array, self._batch) for name, array in piece.items()}
+        return [output.asnumpy()[:rows] for output in self._executor.forward(is_train=False, **padded)]
+
+
+def _padded(array: Array, rows: int) -> Array:
+    if len(array) == rows:
+        return array
+    return numpy.concatenate([array, numpy.zeros((rows - len(array), *array.shape[1:]), array.dtype)])
+
+
+def _bind(symbol: Any, params: Mapping[str, Any], inputs: Sequence[InputShape], context: Any, file: str) -> Any:
+    given = {shape.name: shape.shape for shape in inputs}
+    _check_names(symbol, params, given, file)
+    arg_shapes, _, aux_shapes = _inferred(symbol, given)
+    dtypes = {shape.name: shape.dtype for shape in inputs}
+
+    def array(kind: str, name: str, shape: tuple[int, ...]) -> Any:
+        weight = params.get(f"{kind}:{name}")
+        if name in given or weight is None:
+            return mxnet.nd.zeros(shape, ctx=context, dtype=dtypes.get(name, "float32"))
+        if weight.shape != shape:
+            raise BadModelError(f"With the inputs {given}, {name} is {shape}, but {file} holds {weight.shape}.")
+        return weight.as_in_context(context)
+
+    args = {name: array("arg", name, shape) for name, shape in arg_shapes.items()}
+    aux = {name: array("aux", name, shape) for name, shape in aux_shapes.items()}
+    return symbol.bind(context, args, grad_req="null", aux_states=aux)
+
+
+def _check_names(symbol: Any, params: Mapping[str, Any], given: Mapping[str, Any], file: str) -> None:
+    """A training label is the only input that may stay empty."""
+    names = {f"arg:{name}" for name in symbol.list_arguments() if name not in given and not name.endswith("label")}
+    missing = names.union(f"aux:{name}" for name in symbol.list_auxiliary_states()).difference(params)
+    unknown = set(given).difference(symbol.list_arguments())
+    if missing or unknown:
+        lacking = sorted(name.partition(":")[2] for name in missing)
+        raise BadModelError(
+            f"The symbol does not fit the other files: {file} lacks {lacking or 'nothing'}, "
+            f"and the shapes file names the inputs {sorted(given)}; unknown of these: {sorted(unknown) or 'none'}."
+        )
+
+
+def _inferred(symbol: Any, given: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, Any], Any, dict[str, Any]]:
+    try:
+        args, outputs, aux = symbol.infer_shape(**given)
+    except mxnet.MXNetError as error:
+        raise BadModelError(f"The network cannot take the shapes {dict(given)}: {_reason(error)}") from error
+    if args is None:
+        raise BadModelError(f"The shapes {dict(given)} do not settle the shapes inside the network.")
+    arguments, states = symbol.list_arguments(), symbol.list_auxiliary_states()
+    return dict(zip(arguments, args, strict=True)), outputs, dict(zip(states, aux, strict=True))
+
+
+def _read_symbol(path: Path) -> Any:
+    try:
+        return mxnet.sym.load(str(path))
+    except mxnet.MXNetError as error:
+        raise BadModelError(f"{path.name} is not a symbol file: {_reason(error)}") from error
+
+
+def _read_params(path: Path) -> dict[str, Any]:
+    try:
+        params = mxnet.nd.load(str(path))
+    except mxnet.MXNetError as error:
+        if "allocate" in str(error):
+            raise  # no memory: not the file's fault
+        raise BadModelError(f"{path.name} is damaged or no parameter file: {_reason(error)}") from error
+    if not isinstance(params, dict):
+        raise BadModelError(f"{path.name} holds arrays without names; save it with save_checkpoint or export.")
+    return params
+
+
+def _newest_params(directory: Path, name: str) -> Path:
+    """The parameters of the highest epoch."""
+    found = [path for path in registry.matching(directory, [f"{name}-*.params"]) if EPOCH.search(path.name)]
+    if not found:
+        listed = ", ".join(path.name for path in registry.visible(directory))
+        raise BadModelError(f"{name}{SYMBOL} needs its parameters in {name}-0000.params; found: {listed}.")
+    return max(found, key=_epoch)
+
+
+def _epoch(path: Path) -> int:
+    found = EPOCH.search(path.name)
+    assert found is not None
+    return int(found[1])
+
+
+def _shapes_file(directory: Path, name: str) -> Path:
+    path = directory / f"{name}-shapes.json"
+    if not path.is_file():
+        raise BadModelError(f"{name}{SYMBOL} needs {path.name} beside it, such as {shapes.EXAMPLE}.")
+    return path
+
+
+def _reason(error: Exception) -> str:
+    """MXNet's own text without the lines of its C++ trace."""
+    return str(error).rpartition("MXNetError: ")[2].strip().partition("\n")[0]

@@ -1,0 +1,269 @@
+"""A model's own inference.py: model_fn, input_fn, predict_fn and output_fn, or transform_fn, as in SageMaker's images.
+
+What the script leaves out, the handler of the archive's framework does.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy
+
+from handlers import decoders, encoders, images, media_types, model_code, registry
+from handlers.base import Answer, Handler, Request, Source, as_asked
+from handlers.errors import BadModelError, BadScriptError, WrongAnswerError, phase
+from handlers.inputs import Inputs, Picture, Rows, rows_from
+from handlers.media_types import JSON, MediaType
+
+Function = Callable[..., Any]
+
+# Each may take `context` as one argument more.
+ARGUMENTS = {
+    "model_fn": ("model_dir",),
+    "input_fn": ("body", "content_type"),
+    "predict_fn": ("data", "model"),
+    "output_fn": ("prediction", "accept"),
+    "transform_fn": ("model", "body", "content_type", "accept"),
+}
+REPLACED_BY_TRANSFORM = ("input_fn", "predict_fn", "output_fn")
+
+
+class ScriptHandler(Handler):
+    def load(self, source: Source) -> None:
+        path = registry.script_in(source.directory, source.settings)
+        assert path is not None, "the registry chooses this handler for a folder with a script"
+        self._script = path.name
+        # Before the model's modules come first on the path: one of them may be named like ours.
+        self._fallback = _fallback(path, source)
+        model_code.put_first(path.parent, source.directory)
+        self._functions = _functions(_imported(path), path)
+        self.model = self._load_model(source)
+        self._default_predict = self._choose_predict(source)
+
+    def predict(self, inputs: Inputs, request: Request) -> Any:
+        return self._predict(inputs, request)
+
+    def answer(self, request: Request) -> Answer:
+        if "transform_fn" in self._functions:
+            return self._transformed(request)
+        accept = self._accept(request)
+        with phase("decode"):
+            data = self._input(request)
+        with phase("predict"):
+            prediction = self._predict(data, request)
+        with phase("encode"):
+            return self._output(prediction, data, accept, request)
+
+    def _load_model(self, source: Source) -> Any:
+        if "model_fn" in self._functions:
+            return self._functions["model_fn"](str(source.directory), source.context)
+        if self._fallback is None:
+            raise BadScriptError(f"{self._script} has no model_fn. {_why_no_default(source)}")
+        self._fallback.load(source)
+        return self._fallback.model
+
+    def _choose_predict(self, source: Source) -> Function | None:
+        """Settled at load, so that a model nobody can call fails there."""
+        if "predict_fn" in self._functions or "transform_fn" in self._functions:
+            return None
+        if self._fallback is not None:
+            if "model_fn" in self._functions:
+                self._fallback.adopt(self.model, f"{self._script}'s model_fn", source)
+            return self._fallback.predict
+        function = getattr(self.model, "predict", self.model)
+        if not callable(function):
+            raise BadScriptError(
+                f"{self._script} has no predict_fn, and the {type(self.model).__name__} that its model_fn returns "
+                "has no predict method and cannot be called."
+            )
+        return lambda inputs, _: function(_values(inputs))
+
+    def _transformed(self, request: Request) -> Answer:
+        accept = media_types.preferred(request.accept, self.settings.default_accept)
+        with phase("predict"):
+            body, content_type = _body_and_type(request)
+            returned = self._functions["transform_fn"](self.model, body, content_type, accept, request.context)
+        with phase("encode"):
+            return _answer(returned, accept, "transform_fn")
+
+    def _accept(self, request: Request) -> str:
+        """A script's own output_fn may know types that we do not."""
+        if "output_fn" in self._functions:
+            return media_types.preferred(request.accept, self.settings.default_accept)
+        return media_types.choose(request.accept, media_types.ARRAYS, self.settings.default_accept)
+
+    def _input(self, request: Request) -> Any:
+        if "input_fn" in self._functions:
+            return self._functions["input_fn"](*_body_and_type(request), request.context)
+        return decoders.decode(request.body, request.content_type)
+
+    def _predict(self, data: Any, request: Request) -> Any:
+        if self._default_predict is not None:
+            return self._default_predict(_as_inputs(data), request)
+        return self._functions["predict_fn"](_plain(data), self.model, request.context)
+
+    def _output(self, prediction: Any, data: Any, accept: str, request: Request) -> Answer:
+        if "output_fn" in self._functions:
+            return _answer(self._functions["output_fn"](prediction, accept, request.context), accept, "output_fn")
+        whole = prediction if self._default_predict is None else as_asked(prediction, data, accept)
+        return Answer(encoders.encode(whole, accept), accept)
+
+
+def _fallback(path: Path, source: Source) -> Handler | None:
+    """The handler of the archive's framework, where the script leaves something for it to do."""
+    defined = set(_defined(_parsed(path)))
+    if "model_fn" in defined and defined.intersection(("predict_fn", "transform_fn")):
+        return None
+    files = registry.frameworks_in(source.directory)
+    framework = files[0] if len(files) == 1 else registry.framework_by_imports(path)
+    if framework is None:
+        return None
+    handler: Handler = registry.resolve(registry.HANDLERS[framework])(source.settings)
+    return handler
+
+
+def _parsed(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_bytes(), path.name)
+    except SyntaxError as error:
+        line = (error.text or "").strip()
+        raise BadScriptError(f"{path.name}, line {error.lineno}: {error.msg}: {line!r}") from error
+    except ValueError as error:
+        raise BadScriptError(f"{path.name} is not Python source: {error}") from error
+
+
+def _defined(tree: ast.Module) -> Iterator[str]:
+    """The names a module binds at its top level, as far as its text tells."""
+    for node in tree.body:
+        match node:
+            case ast.FunctionDef(name=name):
+                yield name
+            case ast.ImportFrom(names=aliases):
+                yield from (alias.asname or alias.name for alias in aliases)
+            case ast.Assign(targets=targets):
+                yield from (target.id for target in targets if isinstance(target, ast.Name))
+
+
+def _imported(path: Path) -> ModuleType:
+    """The script as the module its file is named for: pickles may refer to its classes."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except ModuleNotFoundError as error:
+        raise BadScriptError(
+            f"{path.name} needs the module {error.name!r}, which is neither in this image nor in the archive, "
+            "at its root or under code/."
+        ) from error
+    return module
+
+
+def _functions(module: ModuleType, path: Path) -> dict[str, Function]:
+    found = {name: getattr(module, name) for name in ARGUMENTS if hasattr(module, name)}
+    if not found:
+        raise BadScriptError(f"{path.name} defines none of {', '.join(ARGUMENTS)}.")
+    doubled = [name for name in REPLACED_BY_TRANSFORM if name in found]
+    if "transform_fn" in found and doubled:
+        raise BadScriptError(
+            f"{path.name} defines transform_fn, which stands for all of {', '.join(doubled)}: keep one."
+        )
+    return {name: _with_context(function, name, path) for name, function in found.items()}
+
+
+def _with_context(function: Any, name: str, path: Path) -> Function:
+    """The function as one that takes the context last, whether it wants it or not."""
+    expected = ARGUMENTS[name]
+    if not callable(function):
+        raise BadScriptError(f"{path.name}: {name} is a {type(function).__name__}, not a function.")
+    found: Function = function
+    signature = inspect.signature(found)
+    if _wants_context(signature, len(expected)):
+        return found
+    if _takes(signature, len(expected)):
+        return lambda *arguments: found(*arguments[:-1])
+    raise BadScriptError(
+        f"{path.name}: {name}{signature} cannot be called; define {name}({', '.join(expected)}) "
+        f"or {name}({', '.join(expected)}, context)."
+    )
+
+
+def _wants_context(signature: inspect.Signature, count: int) -> bool:
+    """An argument more with a default is the script's own, unless it is named for the context."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    positional = [parameter for parameter in signature.parameters.values() if parameter.kind in kinds]
+    if len(positional) <= count or not _takes(signature, count + 1):
+        return False
+    extra = positional[count]
+    return extra.name == "context" or extra.default is inspect.Parameter.empty
+
+
+def _takes(signature: inspect.Signature, count: int) -> bool:
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
+
+
+def _body_and_type(request: Request) -> tuple[str | bytes, str]:
+    """Text types reach a script as str, all others as bytes, as in SageMaker's toolkit."""
+    media_type = MediaType.parse(request.content_type or JSON)
+    if media_type.is_text:
+        return decoders.text(request.body, media_type), media_type.name
+    return bytes(request.body), media_type.name
+
+
+def _as_inputs(data: Any) -> Inputs:
+    """What a script's input_fn returned, as the framework's handler takes it."""
+    if isinstance(data, Rows | Picture):
+        return data
+    return rows_from(data) if isinstance(data, dict | list) else Rows(data)
+
+
+def _plain(data: Any) -> Any:
+    """What our decoders read, as a script's predict_fn takes it: arrays, or objects where the body held objects."""
+    if not isinstance(data, Rows | Picture):
+        return data
+    if isinstance(data, Picture) or data.names is None:
+        return _values(data)
+    objects = [dict(zip(data.names, row, strict=True)) for row in data.values]
+    return objects[0] if data.single else objects
+
+
+def _values(inputs: Inputs) -> Any:
+    if isinstance(inputs, Picture):
+        return images.pixels(inputs)
+    try:
+        return numpy.asarray(inputs.values)
+    except ValueError:
+        return inputs.values  # rows of unlike lengths are the script's to judge
+
+
+def _answer(returned: Any, accept: str, function: str) -> Answer:
+    match returned:
+        case (body, str(content_type)):
+            pass
+        case body:
+            content_type = accept
+    if not isinstance(body, str | bytes | bytearray):
+        raise WrongAnswerError(
+            f"{function} returned a {type(body).__name__}; it must return the body as str or bytes, "
+            "or a pair of the body and its content type."
+        )
+    return Answer(body if isinstance(body, str) else bytes(body), content_type)
+
+
+def _why_no_default(source: Source) -> str:
+    try:
+        framework = registry.framework_by_files(source.directory, source.settings)
+    except BadModelError as error:
+        return str(error)
+    return f"The archive's files are for {framework}, whose handler was not loaded."

@@ -1,0 +1,178 @@
+"""PyTorch: TorchScript archives and programs of torch.export. Both are read without unpickling anything."""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+
+from handlers import labels, registry, shapes, tensors
+from handlers.base import Handler, Request, Source
+from handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError, phase
+from handlers.inputs import Inputs, Picture, Rows
+from handlers.shapes import InputShape
+
+logger = logging.getLogger(__name__)
+
+# How torch words an input that a layer cannot take; it has no exception of its own for that.
+WRONG_INPUT = re.compile(r"\b(shapes?|sizes?|dimensions?|channels?|unbatched|dtype)\b|Guard failed")
+
+
+class TorchHandler(Handler):
+    def load(self, source: Source) -> None:
+        path = registry.the_one(source.directory, registry.FILES["torch"])
+        self.adopt(_loader(path)(path, _device(source.gpu_id)), path.name, source)
+
+    def adopt(self, model: Any, name: str, source: Source) -> None:
+        if not callable(model):
+            raise BadModelError(f"{name} gives a {type(model).__name__}, which cannot be called on a tensor.")
+        self.model = model
+        self._device = _device(source.gpu_id)
+        self._inputs = _shapes(source.directory)
+        self._labels = labels.read(source.directory, "synset.txt", "labels.txt")
+
+    def predict(self, inputs: Inputs, request: Request) -> Any:
+        with phase("decode"):
+            arrays = _arrays(inputs, self._inputs)
+        output = _plain(self._forward(arrays))
+        if not self._labels:
+            return output
+        best = [labels.best(row, self._labels) for row in output]
+        return best[0] if isinstance(inputs, Picture) else best
+
+    def _forward(self, arrays: list[Any]) -> Any:
+        try:
+            with torch.inference_mode():
+                return self.model(*(_tensor(array).to(self._device) for array in arrays))
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).strip().rpartition("\n")[2].removeprefix("RuntimeError: ")
+            if not WRONG_INPUT.search(reason):
+                raise
+            given = [list(array.shape) for array in arrays]
+            raise BadBodyError(f"The model cannot take input of shape {given}: {reason}") from error
+
+
+def _shapes(directory: Path) -> list[InputShape] | None:
+    """The shapes of the model's inputs, where a file beside it tells them."""
+    found = registry.matching(directory, ["shapes.json", "*-shapes.json"])
+    if len(found) > 1:
+        raise BadModelError(f"Two files tell the input's shape: {', '.join(path.name for path in found)}; keep one.")
+    return shapes.read(found[0]) if found else None
+
+
+def _arrays(inputs: Inputs, expected: list[InputShape] | None) -> list[Any]:
+    if expected is not None:
+        return list(tensors.fill(inputs, expected).values())
+    if isinstance(inputs, Picture):
+        raise UnsuitableMediaTypeError(
+            f"The model's input size is unknown, so it takes no image: add a shapes.json such as {shapes.EXAMPLE}."
+        )
+    return [_untyped(inputs)]
+
+
+def _untyped(rows: Rows) -> Any:
+    """Numbers as float32, except what came as an array of integers, such as tokens; a flat list is one row."""
+    if isinstance(rows.values, torch.Tensor):
+        return rows.values
+    array = tensors.numbers(rows.values, dtype=None if isinstance(rows.values, numpy.ndarray) else numpy.float32)
+    if array.dtype.kind not in "iufb":
+        raise BadBodyError(f"A tensor holds numbers; given {array.dtype}.")
+    array = array.astype(numpy.float32) if array.dtype.kind == "f" else array
+    return array.reshape(1, -1) if array.ndim < 2 else array
+
+
+def _tensor(array: Any) -> torch.Tensor:
+    """A copy, since the array may be a read-only or big-endian view of the request's body."""
+    if isinstance(array, torch.Tensor):
+        return array
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
+
+
+def _plain(output: Any) -> Any:
+    """Tensors as arrays, in whatever the model nests them; a model with one output in a tuple answers that."""
+    match output:
+        case torch.Tensor():
+            return (
+                output.detach().cpu().float().numpy()
+                if output.dtype == torch.bfloat16
+                else output.detach().cpu().numpy()
+            )
+        case Mapping():
+            return {str(key): _plain(value) for key, value in output.items()}
+        case [single]:
+            return _plain(single)
+        case [*several]:
+            return [_plain(value) for value in several]
+    return output
+
+
+def _device(gpu_id: int | None) -> torch.device:
+    if gpu_id is None:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        logger.warning("GPU %d was assigned, but this PyTorch (%s) sees none; using the CPU", gpu_id, torch.__version__)
+        return torch.device("cpu")
+    return torch.device("cuda", gpu_id)
+
+
+def _loader(path: Path) -> Callable[[Path, torch.device], Any]:
+    """By what the file holds: its suffix tells nothing."""
+    names = _names_in(path)
+    if any(name.endswith("/constants.pkl") for name in names):
+        return _load_script
+    if any(name.endswith(("/models/model.json", "serialized_exported_program.json")) for name in names):
+        return _load_program
+    raise BadModelError(
+        f"{path.name} is neither TorchScript nor a program of torch.export, but {_kind(path, names)}. "
+        "Save the model with torch.export.save(torch.export.export(model, (example,)), 'model.pt2') "
+        "or torch.jit.script(model).save('model.pt'), or add an inference.py with a model_fn that builds it."
+    )
+
+
+def _names_in(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except zipfile.BadZipFile:
+        return []
+
+
+def _kind(path: Path, names: list[str]) -> str:
+    if any(name.endswith("/data.pkl") for name in names):
+        return "what torch.save writes: a state dict or a pickled module, which is not unpickled here"
+    with path.open("rb") as file:
+        start = file.read(2)
+    return "a pickle" if start[:1] == b"\x80" else "a damaged or truncated archive"
+
+
+def _load_script(path: Path, device: torch.device) -> Any:
+    with warnings.catch_warnings():
+        # TorchScript is deprecated, which concerns who writes it; it is read as long as PyTorch does.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        load: Callable[..., Any] = torch.jit.load
+        return _loaded(path, lambda: load(str(path), map_location=device).eval())
+
+
+def _load_program(path: Path, device: torch.device) -> Any:
+    program = _loaded(path, lambda: torch.export.load(path))
+    return program.module().to(device)
+
+
+def _loaded(path: Path, load: Callable[[], Any]) -> Any:
+    try:
+        return load()
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, KeyError) as error:
+        if "memory" in str(error):
+            raise
+        raise BadModelError(f"{path.name} cannot be loaded by PyTorch {torch.__version__}: {error}") from error

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy
+import pytest
+
+from tests.handlers.served import Served
+
+Archive = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def own_imports(tmp_path: Path) -> Iterator[None]:
+    """A model's modules stay out of the next test; in the container each model has a process of its own."""
+    path, modules = list(sys.path), dict(sys.modules)
+    yield
+    sys.path[:] = path
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+    sys.modules.update({name: module for name, module in modules.items() if name not in sys.modules})
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    """Makes a model's folder: `archive(**{"code/inference.py": source})`, on top of another folder's files."""
+
+    def make(base: Path | None = None, /, **files: Any) -> Path:
+        folder = tmp_path / "model"
+        for path in base.iterdir() if base else ():
+            _write(folder / path.name, path.read_bytes())
+        for name, content in files.items():
+            _write(folder / name, content)
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    return make
+
+
+def _write(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else str(content).encode())
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[Any, Any]:
+    """Handwritten digits as images of 8 x 8 grey pixels, 0 to 255, and what they show."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    return (data.images * 15.9375).astype(numpy.uint8), data.target
+
+
+@pytest.fixture(scope="session")
+def digits_forest(tmp_path_factory: pytest.TempPathFactory, digits: tuple[Any, Any]) -> Path:
+    from sklearn.ensemble import RandomForestClassifier
+
+    images, targets = digits
+    forest = RandomForestClassifier(n_estimators=20, random_state=0).fit(images.reshape(-1, 64), targets)
+    return _dumped(tmp_path_factory, "model.joblib", forest)
+
+
+@pytest.fixture(scope="session")
+def moons_forest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seed 004's model, written as it writes it."""
+    from sklearn.datasets import make_moons
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.model_selection import train_test_split
+
+    points, labels = make_moons(n_samples=100, noise=0.25, random_state=3)
+    train, _, train_labels, _ = train_test_split(points, labels, stratify=labels, random_state=42)
+    folder = tmp_path_factory.mktemp("moons")
+    with (folder / "pickled_rf_model.p").open("wb") as file:
+        pickle.dump(RandomForestClassifier(n_estimators=5, random_state=0).fit(train, train_labels), file)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def named_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fitted on a table with names: one column of words, one of numbers."""
+    import pandas
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    table = pandas.DataFrame({"colour": ["red", "blue", "red", "blue"] * 5, "size": [1.0, 2.0, 3.0, 4.0] * 5})
+    encode = make_column_transformer((OneHotEncoder(), ["colour"]), remainder="passthrough")
+    answers = ["warm", "cold", "warm", "cold"] * 5
+    return _dumped(tmp_path_factory, "model.joblib", make_pipeline(encode, LogisticRegression()).fit(table, answers))
+
+
+def _dumped(factory: pytest.TempPathFactory, name: str, model: Any) -> Path:
+    folder = factory.mktemp("sklearn")
+    joblib.dump(model, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mxnet() -> Any:
+    from handlers import mxnet_handler
+
+    return mxnet_handler.mxnet
+
+
+@pytest.fixture(scope="session")
+def mxnet_net(tmp_path_factory: pytest.TempPathFactory, mxnet: Any) -> Path:
+    """A small convolutional network in the layout of seed 001: 3 x 6 x 6 images, seven classes."""
+    folder = tmp_path_factory.mktemp("mxnet")
+    layer = mxnet.sym.Convolution(mxnet.sym.Variable("data"), kernel=(3, 3), num_filter=4, name="conv0")
+    layer = mxnet.sym.Activation(mxnet.sym.BatchNorm(layer, name="bn0"), act_type="relu")
+    layer = mxnet.sym.FullyConnected(mxnet.sym.Flatten(layer), num_hidden=7, name="fc0")
+    network = mxnet.sym.SoftmaxOutput(layer, name="softmax")
+    arg_shapes, _, aux_shapes = network.infer_shape(data=(1, 3, 6, 6))
+    random = numpy.random.default_rng(0)
+
+    def arrays(names: list[str], shapes: list[Any]) -> dict[str, Any]:
+        values = zip(names, shapes, strict=True)
+        return {name: mxnet.nd.array(abs(random.normal(size=shape)) + 0.1) for name, shape in values}
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a scipy name that mxnet.nd.array looks up
+        args = arrays(network.list_arguments(), arg_shapes)
+        aux = arrays(network.list_auxiliary_states(), aux_shapes)
+    del args["data"], args["softmax_label"]
+    mxnet.model.save_checkpoint(str(folder / "net"), 0, network, args, aux)
+    (folder / "net-shapes.json").write_text('[{"shape": [1, 3, 6, 6], "name": "data"}]')
+    (folder / "synset.txt").write_text("".join(f"n0000000{index} thing {index}, item {index}\n" for index in range(7)))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def torch_net() -> Any:
+    """Sums its pixels, and answers that sum and its negative: easy to check by hand."""
+    import torch
+
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.line = torch.nn.Linear(16, 2, bias=False)
+            with torch.no_grad():
+                self.line.weight[0], self.line.weight[1] = 1.0, -1.0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.line(x.flatten(1))
+
+    return Net().eval()
+
+
+@pytest.fixture(scope="session")
+def torch_script(tmp_path_factory: pytest.TempPathFactory, torch_net: Any) -> Path:
+    import torch
+
+    folder = tmp_path_factory.mktemp("torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.trace(torch_net, torch.zeros(1, 1, 4, 4)).save(str(folder / "model.pt"))
+    (folder / "shapes.json").write_text(json.dumps([{"shape": [1, 1, 4, 4], "name": "pixels"}]))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def torch_program(tmp_path_factory: pytest.TempPathFactory, torch_net: Any) -> Path:
+    import torch
+
+    folder = tmp_path_factory.mktemp("torch")
+    rows = torch.export.Dim("rows")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(torch_net, (torch.zeros(2, 1, 4, 4),), dynamic_shapes=({0: rows},))
+        torch.export.save(program, folder / "model.pt2")
+    return folder
+
+
+@pytest.fixture
+def serve() -> type[Served]:
+    return Served

@@ -1,0 +1,74 @@
+"""One model behind the service, asked as MMS asks: with MMS's own context."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+from mms.context import Context, RequestProcessor
+from PIL import Image
+
+from handlers.service import Service
+
+ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An item of the answer: its body, or the exception in its place."""
+
+    item: Any
+    content_type: str | None
+
+    @property
+    def body(self) -> bytes:
+        if isinstance(self.item, Exception):
+            raise self.item
+        return self.item.encode() if isinstance(self.item, str) else self.item
+
+    @property
+    def json(self) -> Any:
+        assert self.content_type == "application/json"
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> Any:
+        assert isinstance(self.item, Exception), f"answered {self.item!r}"
+        return self.item
+
+    @property
+    def status(self) -> int:
+        return getattr(self.error, "status", 500)
+
+
+class Served:
+    def __init__(self, folder: Path, gpu_id: int | None = None) -> None:
+        self._service = Service()
+        self.context = Context("model", str(folder), {}, 1, gpu_id, "1.1.11")
+        assert self._service.handle(None, self.context) is None
+
+    def ask(self, body: bytes | str, content_type: str = "application/json", **headers: str) -> Reply:
+        return self.ask_all((body, {"Content-Type": content_type, **headers}))[0]
+
+    def ask_all(self, *requests: tuple[bytes | str, dict[str, str]]) -> list[Reply]:
+        self.context.request_processor = [RequestProcessor(headers) for _, headers in requests]
+        bodies = [body.encode() if isinstance(body, str) else body for body, _ in requests]
+        items = self._service.handle([{"body": bytearray(body)} for body in bodies], self.context)
+        assert items is not None and len(items) == len(requests)
+        return [Reply(item, self.context.get_response_content_type(index)) for index, item in enumerate(items)]
+
+
+def npy(array: Any) -> bytes:
+    stream = io.BytesIO()
+    numpy.save(stream, numpy.asarray(array), allow_pickle=True)
+    return stream.getvalue()
+
+
+def picture(pixels: Any, form: str = "PNG") -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(numpy.asarray(pixels, dtype=numpy.uint8)).save(stream, form)
+    return stream.getvalue()

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+
+from handlers.errors import BadModelError
+from tests.handlers.conftest import Archive
+from tests.handlers.served import Served, npy, picture
+
+LINE = re.compile(r"probability=(\d\.\d{6}), class=(n0000000\d thing \d, item \d)")
+IMAGE = numpy.random.default_rng(1).integers(0, 255, (6, 6, 3))
+
+
+def test_an_image_gives_the_best_five_classes_as_in_the_seed(mxnet_net: Path) -> None:
+    served = Served(mxnet_net)
+    lines = served.ask(picture(IMAGE), "application/x-image").json
+
+    scores = served.ask(npy(IMAGE.transpose(2, 0, 1)[None]), "application/x-npy").json[0]
+    found = [LINE.fullmatch(line) for line in lines]
+    assert len(lines) == 5 and all(found)
+    best = sorted(enumerate(scores), key=lambda item: -item[1])[:5]
+    assert [match[2] for match in found if match] == [f"n0000000{index} thing {index}, item {index}" for index, _ in best]
+    assert [float(match[1]) for match in found if match] == pytest.approx([score for _, score in best], abs=1e-6)
+
+
+def test_an_image_without_labels_gives_scores(mxnet_net: Path, archive: Archive) -> None:
+    folder = archive(mxnet_net)
+    (folder / "synset.txt").unlink()
+    answer = numpy.array(Served(folder).ask(picture(IMAGE), "image/png").json)
+    assert answer.shape == (1, 7)
+    assert answer.sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_images_of_any_size_and_kind(mxnet_net: Path, form: str) -> None:
+    served = Served(mxnet_net)
+    for shape in ((40, 30, 3), (3, 90), (6, 6)):
+        assert len(served.ask(picture(numpy.zeros(shape), form), f"image/{form.lower()}").json) == 5
+
+
+def test_rows_of_any_number_and_form(mxnet_net: Path) -> None:
+    served = Served(mxnet_net)
+    samples = numpy.random.default_rng(2).normal(size=(5, 3, 6, 6)).round(3)
+    as_array = numpy.array(served.ask(npy(samples), "application/x-npy").json)
+    as_rows = numpy.array(served.ask(json.dumps(samples.reshape(5, -1).tolist())).json)
+    as_csv = served.ask("\n".join(",".join(map(str, row)) for row in samples.reshape(5, -1)), "text/csv").json
+    one_by_one = [served.ask(json.dumps({"data": sample.tolist()})).json["prediction"] for sample in samples]
+    assert as_array.shape == (5, 7)
+    for other in (as_rows, as_csv, one_by_one):
+        assert numpy.allclose(as_array, other, atol=1e-6)
+
+
+def test_a_batch_in_the_shapes_file_is_filled_and_cut(mxnet_net: Path, archive: Archive) -> None:
+    folder = archive(mxnet_net, **{"net-shapes.json": '[{"shape": [4, 3, 6, 6], "name": "data"}]'})
+    samples = npy(numpy.random.default_rng(2).normal(size=(6, 3, 6, 6)))
+    expected = Served(mxnet_net).ask(samples, "application/x-npy").json
+    assert numpy.allclose(Served(folder).ask(samples, "application/x-npy").json, expected, atol=1e-6)
+
+
+def test_grey_images_for_one_channel(archive: Archive, mxnet: Any, tmp_path: Path) -> None:
+    """The network sums the picture, so that its answer is known."""
+    total = mxnet.sym.sum(mxnet.sym.Variable("pixels"), axis=(1, 2, 3))
+    mxnet.model.save_checkpoint(str(tmp_path / "sum"), 3, total, {}, {"unused": mxnet.nd.zeros((1,))})
+    folder = archive(
+        **{
+            "sum-symbol.json": (tmp_path / "sum-symbol.json").read_bytes(),
+            "sum-0003.params": (tmp_path / "sum-0003.params").read_bytes(),
+            "sum-shapes.json": '[{"shape": [1, 1, 8, 8], "name": "pixels"}]',
+        }
+    )
+    served = Served(folder)
+    grey = numpy.arange(64).reshape(8, 8)
+    assert served.ask(picture(grey), "image/png").json == [grey.sum()]
+    assert served.ask(picture(numpy.stack([grey] * 3, axis=2)), "image/png").json == [grey.sum()]
+    assert served.ask(json.dumps(grey.tolist())).json == [grey.sum()]
+
+
+def test_several_inputs_and_outputs(archive: Archive, mxnet: Any, tmp_path: Path) -> None:
+    left, right = mxnet.sym.Variable("left"), mxnet.sym.Variable("right")
+    both = mxnet.sym.Group([left + right, left - right])
+    mxnet.model.save_checkpoint(str(tmp_path / "two"), 0, both, {}, {"unused": mxnet.nd.zeros((1,))})
+    folder = archive(
+        **{
+            "two-symbol.json": (tmp_path / "two-symbol.json").read_bytes(),
+            "two-0000.params": (tmp_path / "two-0000.params").read_bytes(),
+            "two-shapes.json": '[{"shape": [1, 2], "name": "left"}, {"shape": [1, 2], "name": "right"}]',
+        }
+    )
+    served = Served(folder)
+    assert served.ask('{"right": [1, 1], "left": [3, 4]}').json == {"prediction": [[4, 5], [2, 3]]}
+    assert served.ask('[{"left": [3, 4], "right": [0, 0]}, {"left": [1, 2], "right": [1, 1]}]').json == [
+        [[3, 4], [3, 4]],
+        [[2, 3], [0, 1]],
+    ]
+    assert "inputs ['left', 'right']" in str(served.ask("[[3, 4]]").error)
+
+
+def test_the_newest_epoch_is_taken(mxnet_net: Path, archive: Archive) -> None:
+    older = (mxnet_net / "net-0000.params").read_bytes()
+    Served(archive(mxnet_net, **{"net-0000.params": b"damaged", "net-0007.params": older, "._net-0009.params": b"x"}))
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "text"),
+    [
+        ("[[1, 2, 3]]", "application/json", 400, "expected [n, 3, 6, 6] or n rows of 108 values, given [1, 3]"),
+        (npy(numpy.zeros((1, 6, 6, 3))), "application/x-npy", 400, "given [1, 6, 6, 3]"),
+        ('[["a"]]', "application/json", 400, "not a number"),
+        (picture(IMAGE)[:60], "image/png", 400, "cannot be read"),
+        (picture(IMAGE, "JPEG")[:-200], "image/jpeg", 400, "cannot be read"),
+        (b"no image", "application/x-image", 400, "not an image"),
+        (b"", "application/x-image", 400, "empty"),
+    ],
+)
+def test_bodies_that_do_not_fit(mxnet_net: Path, body: bytes, content_type: str, status: int, text: str) -> None:
+    reply = Served(mxnet_net).ask(body, content_type)
+    assert (reply.status, reply.error.phase) == (status, "decode")
+    assert text in str(reply.error)
+
+
+@pytest.mark.parametrize(
+    ("files", "text"),
+    [
+        ({"net-shapes.json": "[{"}, r"net-shapes\.json is not JSON"),
+        ({"net-shapes.json": "{}"}, "must hold a list with an entry for each input"),
+        ({"net-shapes.json": '[{"shape": [1, "3"], "name": "data"}]'}, r"has the entry .*expected one like"),
+        ({"net-shapes.json": '[{"shape": [1, 3, 6, 6], "name": "image"}]'}, r"lacks \['data'\].*unknown.*\['image'\]"),
+        ({"net-shapes.json": '[{"shape": [1, 1, 6, 6], "name": "data"}]'}, r"conv0_weight is \(4, 1, 3, 3\), but"),
+        ({"net-shapes.json": '[{"shape": [1, 3], "name": "data"}]'}, "network cannot take the shapes"),
+        ({"net-0000.params": b"damaged" * 9}, r"net-0000\.params is damaged.*Invalid NDArray"),
+        ({"net-symbol.json": "[]"}, r"net-symbol\.json is not a symbol file"),
+        ({"other-symbol.json": "[]"}, r"found net-symbol\.json, other-symbol\.json"),
+        ({"synset.txt": b"\xff"}, r"synset\.txt is not utf-8"),
+    ],
+)
+def test_files_that_do_not_fit(mxnet_net: Path, archive: Archive, files: dict[str, Any], text: str) -> None:
+    with pytest.raises(BadModelError, match=text):
+        Served(archive(mxnet_net, **files))
+
+
+@pytest.mark.parametrize(
+    ("missing", "text"),
+    [
+        ("net-shapes.json", r"needs net-shapes\.json beside it"),
+        ("net-0000.params", r"needs its parameters in net-0000\.params; found: net-shapes\.json"),
+        ("net-symbol.json", r"found nothing"),
+    ],
+)
+def test_a_file_is_missing(mxnet_net: Path, archive: Archive, missing: str, text: str) -> None:
+    folder = archive(mxnet_net)
+    (folder / missing).unlink()
+    with pytest.raises(BadModelError, match=text):
+        Served(folder)
+
+
+def test_truncated_parameters(mxnet_net: Path, archive: Archive) -> None:
+    whole = (mxnet_net / "net-0000.params").read_bytes()
+    with pytest.raises(BadModelError, match="damaged"):
+        Served(archive(mxnet_net, **{"net-0000.params": whole[: len(whole) // 2]}))
+
+
+def test_fewer_labels_than_classes(mxnet_net: Path, archive: Archive) -> None:
+    reply = Served(archive(mxnet_net, **{"synset.txt": "cat\ndog\n"})).ask(picture(IMAGE), "image/png")
+    assert (reply.status, "7 classes, but its labels name 2" in str(reply.error)) == (500, True)
+
+
+def test_the_shim_comes_with_the_handler(mxnet: Any) -> None:
+    assert sys.modules["numpy"].__dict__["bool"] is numpy.bool_

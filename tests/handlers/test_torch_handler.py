@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import torch
+
+from handlers.errors import BadModelError
+from tests.handlers.conftest import Archive
+from tests.handlers.served import Served, npy, picture
+
+PIXELS = numpy.arange(16).reshape(4, 4)
+SAMPLES = numpy.stack([PIXELS, PIXELS + 1]).reshape(2, 1, 4, 4).astype(numpy.float32)
+
+
+@pytest.fixture(params=["torch_script", "torch_program"])
+def model(request: pytest.FixtureRequest) -> Path:
+    folder: Path = request.getfixturevalue(request.param)
+    return folder
+
+
+def test_arrays_give_scores(model: Path) -> None:
+    served = Served(model)
+    assert served.ask(npy(SAMPLES), "application/x-npy").json == [[120, -120], [136, -136]]
+    assert served.ask(npy(SAMPLES.astype(">f8")), "application/x-npy").json == [[120, -120], [136, -136]]
+    assert served.ask(json.dumps(SAMPLES.tolist()), Accept="text/csv").body == b"120.0,-120.0\n136.0,-136.0\n"
+
+
+def test_shapes_let_rows_be_flat_and_images_in(torch_script: Path) -> None:
+    served = Served(torch_script)
+    assert served.ask(json.dumps(SAMPLES.reshape(2, 16).tolist())).json == [[120, -120], [136, -136]]
+    assert served.ask(json.dumps({"pixels": PIXELS.tolist()})).json == {"prediction": [120, -120]}
+    assert served.ask(picture(PIXELS), "image/png").json == [[120, -120]]
+    assert served.ask(picture(numpy.full((16, 16, 3), 7)), "image/png").json == [[112, -112]]
+
+
+def test_labels_give_the_best(torch_script: Path, archive: Archive) -> None:
+    served = Served(archive(torch_script, **{"labels.txt": "plus\nminus\n"}))
+    expected = ["probability=1.000000, class=plus", "probability=0.000000, class=minus"]
+    assert served.ask(picture(PIXELS), "image/png").json == expected
+    assert served.ask(npy(SAMPLES), "application/x-npy").json == [expected, expected]
+
+
+def test_without_shapes_an_image_is_refused(torch_program: Path) -> None:
+    reply = Served(torch_program).ask(picture(PIXELS), "image/png")
+    assert (reply.status, "add a shapes.json" in str(reply.error)) == (415, True)
+
+
+def test_a_shape_that_the_file_rules_out(torch_script: Path) -> None:
+    reply = Served(torch_script).ask("[[1, 2, 3]]")
+    assert (reply.status, "expected [n, 1, 4, 4] or n rows of 16 values" in str(reply.error)) == (400, True)
+
+
+def test_a_shape_that_only_the_model_refuses(model: Path, archive: Archive) -> None:
+    folder = archive(model)
+    (folder / "shapes.json").unlink(missing_ok=True)
+    reply = Served(folder).ask("[[1, 2, 3]]")
+    assert reply.status == 400
+    assert "input of shape [[1, 3]]" in str(reply.error)
+
+
+def test_words_are_no_tensor(torch_program: Path) -> None:
+    served = Served(torch_program)
+    assert "not a number" in str(served.ask('[["a"]]').error)
+    assert "given <U1" in str(served.ask(npy([["a"]]), "application/x-npy").error)
+
+
+def test_integers_stay_integers_in_an_array(archive: Archive) -> None:
+    class Pick(torch.nn.Module):
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            return torch.eye(5)[tokens]
+
+    served = Served(archive(**{"model.pt2": _exported(Pick(), torch.tensor([[1, 2]]))}))
+    assert served.ask(npy(numpy.array([[3, 0]])), "application/x-npy").json == [[[0, 0, 0, 1, 0], [1, 0, 0, 0, 0]]]
+
+
+def test_nested_outputs(archive: Archive) -> None:
+    class Many(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> dict[str, Any]:
+            return {"twice": x * 2, "pair": (x.bfloat16(), x.sum())}
+
+    served = Served(archive(**{"model.pt2": _exported(Many(), torch.zeros(1, 2))}))
+    assert served.ask("[[1, 2]]").json == {"twice": [[2, 4]], "pair": [[[1, 2]], 3]}
+
+
+def test_not_a_number_becomes_null(archive: Archive) -> None:
+    class Divide(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 1 / x
+
+    served = Served(archive(**{"model.pt2": _exported(Divide(), torch.ones(1, 2))}))
+    assert served.ask("[[0, 2]]").json == [[None, 0.5]]
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_state_dict_is_not_unpickled(archive: Archive, torch_net: Any, zipped: bool) -> None:
+    stream = io.BytesIO()
+    torch.save(torch_net.state_dict(), stream, _use_new_zipfile_serialization=zipped)
+    kind = "state dict or a pickled module" if zipped else "but a pickle"
+    with pytest.raises(BadModelError, match=rf"model\.pth is neither TorchScript.*{kind}.*torch\.export\.save"):
+        Served(archive(**{"model.pth": stream.getvalue()}))
+
+
+def test_a_pickle_in_disguise_does_not_run(archive: Archive, tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "ran",))
+
+    with pytest.raises(BadModelError, match="a pickle"):
+        Served(archive(**{"model.pt": pickle.dumps(Bomb())}))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_truncated_archive(archive: Archive, torch_script: Path) -> None:
+    whole = (torch_script / "model.pt").read_bytes()
+    with pytest.raises(BadModelError, match="damaged or truncated"):
+        Served(archive(**{"model.pt": whole[: len(whole) // 2]}))
+
+
+def test_damaged_code_in_an_archive(archive: Archive, torch_script: Path) -> None:
+    whole = (torch_script / "model.pt").read_bytes()
+    with pytest.raises(BadModelError, match=r"model\.pt cannot be loaded by PyTorch"):
+        Served(archive(**{"model.pt": whole.replace(b"__torch__", b"__tarch__")}))
+
+
+def test_two_shapes_files(archive: Archive, torch_script: Path) -> None:
+    with pytest.raises(BadModelError, match=r"net-shapes\.json, shapes\.json; keep one"):
+        Served(archive(torch_script, **{"net-shapes.json": "[]"}))
+
+
+def test_a_gpu_that_is_not_there_is_a_warning(torch_program: Path, caplog: pytest.LogCaptureFixture) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    assert Served(torch_program, gpu_id=0).ask(npy(SAMPLES), "application/x-npy").json[0] == [120, -120]
+    assert "GPU 0 was assigned" in caplog.text
+
+
+def _exported(module: torch.nn.Module, example: torch.Tensor) -> bytes:
+    stream = io.BytesIO()
+    torch.export.save(torch.export.export(module.eval(), (example,)), stream)
+    return stream.getvalue()
