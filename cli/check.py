@@ -77,11 +77,18 @@ def _failure(answer: Answer) -> str:
 
 
 def _readable(body: bytes, content_type: str) -> Any:
-    """The answer as JSON where it is JSON, as text where it is text, else only its size."""
+    """The answer as JSON where it is JSON, else as text."""
     try:
-        text = body.decode()
-        return json.loads(text) if "json" in content_type and "lines" not in content_type else text
+        return json.loads(body) if content_type.startswith("application/json") else _text(body, content_type)
     except ValueError:
+        return _text(body, content_type)
+
+
+def _text(body: bytes, content_type: str) -> str:
+    """The answer as it is, where it is text, else its size."""
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
         return f"<{output.size(len(body))} of {content_type or 'unknown type'}>"
 
 
@@ -103,4 +110,4 @@ def _print_text(loading: Loading, answer: Answer | None) -> None:
         facts.append(("answer", f"{answer.status} {answer.content_type}".rstrip()))
     output.print_columns(facts)
     if answer:
-        typer.echo(_readable(answer.body, ""))
+        typer.echo(_text(answer.body, answer.content_type))

@@ -5,16 +5,17 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import httpx
 import typer
 
 from cli import output, payload
-from cli.client import Container
+from cli.client import Container, ContainerError
 from cli.errors import CommandError
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Load, list, invoke and unload the models of a running container.",
-    epilog="Example: [bold]polyhost models load churn ./churn[/bold], "
+    epilog="Example: [bold]polyhost models load churn /opt/ml/models/churn/model[/bold], "
     "then [bold]polyhost models invoke churn --body rows.csv[/bold]",
 )
 
@@ -47,7 +48,9 @@ def describe(name: Name, url: Url = LOCAL) -> None:
 @app.command(epilog="Example: [bold]polyhost models load churn /opt/ml/models/churn/model[/bold]")
 def load(
     name: Name,
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The unpacked model, as the container sees it.")],
+    folder: Annotated[
+        str, typer.Argument(metavar="DIR", help="The unpacked model below the container's models folder.")
+    ],
     url: Url = LOCAL,
     as_json: AsJson = False,
 ) -> None:
@@ -55,7 +58,7 @@ def load(
     folder = str(Path(folder).absolute())
     started = time.perf_counter()
     with Container(url) as container:
-        container.load(name, folder)
+        _load(container, name, folder)
     seconds = round(time.perf_counter() - started, 3)
     if as_json:
         output.print_json({"name": name, "url": folder, "seconds": seconds})
@@ -91,6 +94,17 @@ def unload(name: Name, url: Url = LOCAL) -> None:
     with Container(url) as container:
         container.unload(name)
     typer.echo(f"Unloaded {name}.")
+
+
+def _load(container: Container, name: str, folder: str) -> None:
+    try:
+        container.load(name, folder)
+    except ContainerError as error:
+        if error.status < httpx.codes.BAD_REQUEST or error.status == httpx.codes.CONFLICT:
+            raise
+        # Multi Model Server does not hand on why a load failed.
+        hint = f"its log says why, and so does polyhost check {folder}"
+        raise CommandError(f"{error}; {hint}") from error
 
 
 def _to_stdout(content: bytes) -> None:

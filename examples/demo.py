@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -68,10 +69,10 @@ MODELS = (
     ),
     Model(
         "digits-torch",
-        "PyTorch (TorchScript)",
+        "PyTorch",
         "examples.train_torch:train",
         digits.digits,
-        (Trial(PNG, digits.png, trials.likeliest, 0.95), Trial(NPY, trials.npy_image, trials.likeliest, 0.95)),
+        (Trial(PNG, digits.png, trials.likeliest, 0.95), Trial(NPY, trials.npy_image, trials.likeliest_of_row, 0.95)),
     ),
     Model(
         "digits-forest",
@@ -93,7 +94,7 @@ MODELS = (
     ),
     Model(
         "moons-forest",
-        "scikit-learn (pickle)",
+        "scikit-learn",
         "examples.train_sklearn:moons",
         digits.moons,
         (Trial(JSON, trials.json_object, lambda answer: int(answer["prediction"]), 0.80),),
@@ -121,15 +122,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _demonstrate(console: Console, keep: bool) -> list[Result]:
-    with tempfile.TemporaryDirectory(prefix="polyhost-demo-") as folder:
-        store, base_dir = Path(folder, "store"), Path(folder, "ml")
-        store.mkdir()
-        base_dir.mkdir()
-        console.rule("Train and pack", align="left")
+    """The endpoint comes first: models may join it at any time, and by then its frameworks are warm."""
+    with tempfile.TemporaryDirectory(prefix="polyhost-demo-") as folder, ExitStack() as stack:
+        work, store, base_dir = Path(folder, "work"), Path(folder, "store"), Path(folder, "ml")
+        for path in (work, store, base_dir):
+            path.mkdir()
+        with _step(console, "start polyhost serve"):
+            server = stack.enter_context(serving(base_dir))
         for model in MODELS:
-            _make(model, Path(folder, model.name), store, console)
-        console.rule("Serve and ask", align="left")
-        return _serve(store, base_dir, console, keep)
+            _make(model, work / model.name, store, console)
+        endpoint = Endpoint(stack.enter_context(Container(server.url)), base_dir / "models", store)
+        results = [result for model in MODELS for result in _ask(model, endpoint, store, console)]
+        console.print(_table(results))
+        if keep:
+            _wait_for_interrupt(server, endpoint, console)
+        _unload_all(endpoint, console)
+    return results
 
 
 def _make(model: Model, folder: Path, store: Path, console: Console) -> None:
@@ -138,22 +146,8 @@ def _make(model: Model, folder: Path, store: Path, console: Console) -> None:
         module, _, function = model.train.partition(":")
         train, _ = model.data()
         getattr(import_module(module), function)(folder, train)
-    subprocess.run([POLYHOST, "pack", folder, "-o", store / model.archive], check=True)
-
-
-def _serve(store: Path, base_dir: Path, console: Console, keep: bool) -> list[Result]:
-    with ExitStack() as stack:
-        with _step(console, "start polyhost serve"):
-            server = stack.enter_context(serving(base_dir))
-        container = stack.enter_context(Container(server.url))
-        endpoint = Endpoint(container, base_dir / "models", store)
-        results = [result for model in MODELS for result in _ask(model, endpoint, store, console)]
-        console.print(_table(results))
-        console.print(f"Loaded: {len(endpoint.loaded())} models behind {server.url}.", highlight=False)
-        if keep:
-            _wait_for_interrupt(server, endpoint, console)
-        _unload_all(endpoint, console)
-    return results
+    packed = subprocess.run([POLYHOST, "pack", folder, "-o", model.archive], cwd=store, check=True, capture_output=True)
+    console.print(" " * 10 + packed.stdout.decode().strip(), highlight=False, markup=False, soft_wrap=True)
 
 
 def _ask(model: Model, endpoint: Endpoint, store: Path, console: Console) -> Iterator[Result]:
@@ -181,20 +175,30 @@ def _wait_for_interrupt(server: Server, endpoint: Endpoint, console: Console) ->
 
 
 def _table(results: Sequence[Result]) -> Table:
-    table = Table("model", "framework", "archive", "sent", "load + first\nanswer", "warm answer\n(median)", "right")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        caption="right: of the held-out samples, each sent as a request of its own",
+    )
+    for heading in ("model", "framework", "archive", "sent"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("load and\nfirst answer", "warm\nanswer", "right"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for result in results:
-        score = result.score
-        right = f"{score.accuracy:.1%} of {score.samples}"
-        table.add_row(
-            result.model.name if result.loads else "",
-            result.model.framework if result.loads else "",
-            size(result.archive_bytes) if result.loads else "",
-            result.trial.sent,
-            f"{score.first_ms:.0f} ms" if result.loads else "",
-            f"{score.warm_ms:.1f} ms",
-            right if result.good else f"[red]{right}[/red]",
-        )
+        table.add_row(*_about_model(result), *_about_trial(result), style=None if result.good else "red")
     return table
+
+
+def _about_model(result: Result) -> tuple[str, str, str]:
+    """Told once per model."""
+    return (result.model.name, result.model.framework, size(result.archive_bytes)) if result.loads else ("", "", "")
+
+
+def _about_trial(result: Result) -> tuple[str, str, str, str]:
+    score = result.score
+    first = f"{score.first_ms:.0f} ms" if result.loads else ""
+    return result.trial.sent.removeprefix("application/"), first, f"{score.warm_ms:.1f} ms", f"{score.accuracy:.1%}"
 
 
 def _verdict(results: Sequence[Result], console: Console) -> int:

@@ -82,6 +82,12 @@ def likeliest(answer: list[str]) -> int:
     return int(answer[0].rpartition(" ")[2])
 
 
+def likeliest_of_row(answer: list[list[str]]) -> int:
+    """The same for the one row that was sent."""
+    (row,) = answer
+    return likeliest(row)
+
+
 def only(answer: list[int]) -> int:
     """The one prediction for the one row that was sent."""
     (prediction,) = answer

@@ -22,9 +22,14 @@ def models(verb: str, *arguments: str | Path, body: bytes = b"") -> Result:
 @pytest.fixture
 def echo(served: Server) -> str:
     """The folder of a model that answers what it is sent."""
-    folder = served.base_dir / "models" / "echo" / "model"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "inference.py").write_text(ECHO)
+    return unpacked(served, "echo", ECHO)
+
+
+def unpacked(served: Server, name: str, script: str) -> str:
+    """A model where the platform would unpack it."""
+    folder = served.base_dir / "models" / name / "model"
+    folder.mkdir(parents=True)
+    (folder / "inference.py").write_text(script)
     return str(folder)
 
 
@@ -38,7 +43,7 @@ def test_a_models_life_in_a_container(served: Server, echo: str, tmp_path: Path)
     assert json.loads(models("list", "--json", *at).stdout) == [{"name": "echo", "url": echo}]
     assert json.loads(models("describe", "echo", *at).stdout)["modelUrl"] == echo
 
-    asked = models("invoke", "echo", "--body", "-", "--content-type", "text/plain", *at, body=b"\xff\x00")
+    asked = models("invoke", "echo", "--body", "-", "--content-type", "application/octet-stream", *at, body=b"\xff\x00")
     assert (asked.exit_code, asked.stdout_bytes) == (0, b"\xff\x00")
     (tmp_path / "rows.csv").write_text("1,2\n")
     models("invoke", "echo", "--body", tmp_path / "rows.csv", "-o", tmp_path / "answer", *at)
@@ -64,11 +69,13 @@ def test_the_containers_refusal_is_told(served: Server, arguments: list[str], st
     assert result.stderr.count("\n") == 1
 
 
-def test_a_failed_load_is_told_and_leaves_nothing(served: Server, tmp_path: Path) -> None:
-    (tmp_path / "inference.py").write_text("def model_fn(model_dir): raise ValueError('bad weights')")
-    result = models("load", "broken", tmp_path, "--url", served.url)
+def test_a_failed_load_is_told_and_leaves_nothing(served: Server) -> None:
+    folder = unpacked(served, "broken", "def model_fn(model_dir): raise ValueError('bad weights')")
+    result = models("load", "broken", folder, "--url", served.url)
     assert result.exit_code == 1
-    assert "bad weights" in result.stderr
+    assert result.stderr.startswith("polyhost: 500 from POST /models: ")
+    assert f"its log says why, and so does polyhost check {folder}" in result.stderr
+    assert "bad weights" in served.log.read_text()
     assert models("list", "--url", served.url).stdout == ""
 
 
