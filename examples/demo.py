@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print("Stopped; nothing is left running.")
         return 130
     console.print(f"Nothing is left running. The demo took {time.monotonic() - start:.0f} s.")
-    return _verdict(results, console)
+    return verdict(results, console)
 
 
 def _demonstrate(console: Console, keep: bool) -> list[Result]:
@@ -201,7 +201,7 @@ def _about_trial(result: Result) -> tuple[str, str, str, str]:
     return result.trial.sent.removeprefix("application/"), first, f"{score.warm_ms:.1f} ms", f"{score.accuracy:.1%}"
 
 
-def _verdict(results: Sequence[Result], console: Console) -> int:
+def verdict(results: Sequence[Result], console: Console) -> int:
     poor = [result for result in results if not result.good]
     for result in poor:
         message = f"{result.model.name} was right in {result.score.accuracy:.1%} of {result.trial.sent}"
