@@ -25,7 +25,9 @@ def test_an_image_gives_the_best_five_classes_as_in_the_seed(mxnet_net: Path) ->
     found = [LINE.fullmatch(line) for line in lines]
     assert len(lines) == 5 and all(found)
     best = sorted(enumerate(scores), key=lambda item: -item[1])[:5]
-    assert [match[2] for match in found if match] == [f"n0000000{index} thing {index}, item {index}" for index, _ in best]
+    assert [match[2] for match in found if match] == [
+        f"n0000000{index} thing {index}, item {index}" for index, _ in best
+    ]
     assert [float(match[1]) for match in found if match] == pytest.approx([score for _, score in best], abs=1e-6)
 
 

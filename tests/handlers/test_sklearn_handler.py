@@ -171,7 +171,9 @@ def test_another_version_is_a_warning(archive: Archive, caplog: pytest.LogCaptur
 def test_a_load_failure_names_both_versions(archive: Archive) -> None:
     pickled = _pickled_by(OLDER, DummyClassifier().fit([[0]], [1]))
     folder = archive(**{"model.pkl": pickled.replace(b"DummyClassifier", b"DummyClassifiex")})
-    with pytest.raises(BadModelError, match=f"saved with scikit-learn {re.escape(OLDER)}; this is {re.escape(sklearn.__version__)}"):
+    with pytest.raises(
+        BadModelError, match=f"saved with scikit-learn {re.escape(OLDER)}; this is {re.escape(sklearn.__version__)}"
+    ):
         Served(folder)
 
 

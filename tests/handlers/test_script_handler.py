@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+
+from handlers.errors import BadModelError
+from tests.handlers.conftest import Archive
+from tests.handlers.served import Served, npy, picture
+
+ECHO = "def transform_fn(model, body, content_type, accept):\n    return repr((model, body, content_type, accept))\n"
+ECHO += "def model_fn(model_dir):\n    return 'm'\n"
+
+# Seed 000's four functions, its model a file of joblib beside it.
+SEED = """
+import json
+import joblib
+import os
+
+def model_fn(model_dir):
+    return joblib.load(os.path.join(model_dir, "model.joblib")), 2
+
+def input_fn(request_body, request_content_type):
+    assert request_content_type == "text/csv"
+    return [[float(value) for value in request_body.split(",")]]
+
+def predict_fn(input_data, model):
+    forest, factor = model
+    return factor * forest.predict(input_data)
+
+def output_fn(prediction, accept):
+    return json.dumps(prediction.tolist()), accept
+"""
+
+
+def test_the_seeds_script(archive: Archive, moons_forest: Path) -> None:
+    model = (moons_forest / "pickled_rf_model.p").read_bytes()
+    served = Served(archive(**{"model.joblib": model, "inference.py": SEED}))
+    assert served.ask("2.0,-1.0", "text/csv", Accept="application/json").json == [2]
+
+
+@pytest.mark.parametrize("place", ["inference.py", "code/inference.py"])
+def test_a_script_alone(archive: Archive, place: str) -> None:
+    reply = Served(archive(**{place: ECHO})).ask("é", "text/plain; charset=utf-8", Accept="text/html, */*;q=0.1")
+    assert (reply.body.decode(), reply.content_type) == (repr(("m", "é", "text/plain", "text/html")), "text/html")
+
+
+def test_another_name_by_the_environment(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAGEMAKER_PROGRAM", "serve.py")
+    folder = archive(**{"code/serve.py": ECHO, "code/inference.py": "raise RuntimeError('the wrong one')"})
+    assert b"'m'" in Served(folder).ask("x").body
+
+
+def test_texts_are_str_and_the_rest_bytes(archive: Archive) -> None:
+    served = Served(archive(**{"inference.py": ECHO}))
+    assert served.ask("[1]").body == repr(("m", "[1]", "application/json", "application/json")).encode()
+    assert served.ask(b"\xff", "application/octet-stream").body.startswith(b"('m', b'\\xff'")
+
+
+def test_every_function_may_take_the_context(archive: Archive) -> None:
+    source = """
+def model_fn(model_dir, context):
+    return context.model_name
+def input_fn(body, content_type, context):
+    return context.get_request_header(0, "X-Who")
+def predict_fn(data, model, ctx):
+    return [data, model, ctx.system_properties["batch_size"]]
+def output_fn(prediction, accept, context=None):
+    return " ".join(map(str, prediction + [context.model_name])), "text/plain"
+"""
+    reply = Served(archive(**{"inference.py": source})).ask("", **{"X-Who": "me"})
+    assert (reply.body, reply.content_type) == (b"me model 1 model", "text/plain")
+
+
+def test_an_argument_with_a_default_is_the_scripts_own(archive: Archive) -> None:
+    source = "def model_fn(model_dir, strict=True):\n    return lambda rows: [strict]\n"
+    assert Served(archive(**{"inference.py": source})).ask("[[1]]").json == [True]
+
+
+def test_the_framework_stands_in_for_what_is_missing(archive: Archive, moons_forest: Path) -> None:
+    source = "def output_fn(prediction, accept):\n    return f'{prediction.tolist()}!', 'text/plain'\n"
+    assert Served(archive(moons_forest, **{"inference.py": source})).ask("[[-1, 1], [2, -1]]").body == b"[0, 1]!"
+
+
+def test_a_scripts_input_goes_to_the_frameworks_predict(archive: Archive, moons_forest: Path) -> None:
+    source = (
+        "def input_fn(body, content_type):\n    return [[float(x) for x in row.split(';')] for row in body.split()]\n"
+    )
+    served = Served(archive(moons_forest, **{"code/inference.py": source}))
+    assert served.ask("-1;1 2;-1", "text/plain").json == [0, 1]
+
+
+def test_a_scripts_predict_gets_arrays_objects_and_pixels(archive: Archive, moons_forest: Path) -> None:
+    source = (
+        "def predict_fn(data, model):\n    return [type(data).__name__, getattr(data, 'shape', data), len(model)]\n"
+    )
+    served = Served(archive(moons_forest, **{"inference.py": source}))
+    assert served.ask("[[1, 2]]").json == ["ndarray", [1, 2], 5]
+    assert served.ask('{"a": 1}').json == ["dict", {"a": 1}, 5]
+    assert served.ask('[{"a": 1}]').json == ["list", [{"a": 1}], 5]
+    assert served.ask("[[1], [1, 2]]").json == ["list", [[1], [1, 2]], 5]
+    assert served.ask(picture(numpy.zeros((2, 3, 3))), "image/png").json == ["ndarray", [2, 3, 3], 5]
+
+
+def test_a_scripts_model_goes_to_the_frameworks_predict(archive: Archive) -> None:
+    source = """
+import torch
+def model_fn(model_dir):
+    return torch.nn.Flatten()
+"""
+    assert Served(archive(**{"inference.py": source})).ask(npy([[[1.5, 2]]]), "application/x-npy").json == [[1.5, 2]]
+
+
+def test_any_model_that_predicts(archive: Archive) -> None:
+    source = """
+class Model:
+    def predict(self, rows):
+        return rows.sum(axis=1)
+def model_fn(model_dir):
+    return Model()
+"""
+    served = Served(archive(**{"inference.py": source}))
+    assert served.ask("[[1, 2], [3, 4]]").json == [3, 7]
+    assert served.ask('{"a": 1, "b": 2}').json == {"prediction": 3}
+
+
+@pytest.mark.parametrize("name", ["handlers", "container", "helper"])
+def test_helper_modules_are_the_models_own(archive: Archive, name: str) -> None:
+    source = f"import {name}\ndef model_fn(model_dir):\n    return {name}.VALUE\n"
+    source += "def predict_fn(data, model):\n    import json\n    return model\n"
+    served = Served(archive(**{"code/inference.py": source, f"code/{name}.py": "VALUE = 'mine'\n"}))
+    assert served.ask("[[1]]").json == "mine"
+    assert served.ask(npy([1]), "application/x-npy", Accept="text/csv").body == b"mine\n"
+
+
+def test_a_helper_named_like_ours_beside_a_framework(archive: Archive, moons_forest: Path) -> None:
+    source = "import handlers\ndef input_fn(body, content_type):\n    return handlers.ROWS\n"
+    served = Served(archive(moons_forest, **{"inference.py": source, "handlers/__init__.py": "ROWS = [[2, -1]]"}))
+    assert served.ask("").json == [1]
+
+
+def test_the_scripts_classes_can_be_unpickled(archive: Archive) -> None:
+    source = "class Twice:\n    def predict(self, rows):\n        return 2 * rows\n"
+    source += "def predict_fn(data, model):\n    return model.predict(data)\n"
+    folder = archive(**{"inference.py": source, "model.pkl": b"cinference\nTwice\n)\x81."})
+    assert Served(folder).ask("[[1, 2]]").json == [[2, 4]]
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("def model_fn(model_dir)\n    pass\n", r"inference\.py, line 1: expected ':': 'def model_fn"),
+        ("import no_such_thing\ndef model_fn(d): pass\n", "needs the module 'no_such_thing'"),
+        ("VALUE = 1\n", "defines none of model_fn, input_fn, predict_fn, output_fn, transform_fn"),
+        ("def predict_fn(data, model): pass\n", r"has no model_fn\. Nothing here can be served\. Found.*inference\.py"),
+        ("def model_fn(model_dir): pass\n", r"has no predict_fn, and the NoneType"),
+        (
+            "def model_fn(): pass\ndef predict_fn(d, m): pass\n",
+            r"model_fn\(\) cannot be called; define model_fn\(model_dir",
+        ),
+        (
+            "def model_fn(d): pass\ndef predict_fn(d): pass\n",
+            r"predict_fn\(d\) cannot be called.*predict_fn\(data, model\)",
+        ),
+        ("def model_fn(d): pass\ndef input_fn(a, b, c, d): pass\n", r"input_fn\(a, b, c, d\) cannot be called"),
+        ("model_fn = 3\n", "model_fn is a int, not a function"),
+        (ECHO + "def input_fn(body, content_type): pass\n", "stands for all of input_fn: keep one"),
+    ],
+)
+def test_scripts_that_cannot_serve(archive: Archive, source: str, text: str) -> None:
+    with pytest.raises(BadModelError, match=text) as raised:
+        Served(archive(**{"inference.py": source}))
+    assert (raised.value.status, raised.value.phase) == (400, "load")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "raise LookupError('mine')",
+        "def model_fn(model_dir):\n    raise LookupError('mine')\ndef predict_fn(d, m): pass",
+    ],
+)
+def test_what_a_script_raises_at_load_stays_its_own(archive: Archive, source: str) -> None:
+    with pytest.raises(LookupError, match="mine") as raised:
+        Served(archive(**{"inference.py": source}))
+    assert raised.traceback[-1].path.name == "inference.py"
+
+
+@pytest.mark.parametrize(
+    ("function", "phase"), [("input_fn", "decode"), ("predict_fn", "predict"), ("output_fn", "encode")]
+)
+def test_what_a_script_raises_later_is_marked_with_its_phase(archive: Archive, function: str, phase: str) -> None:
+    source = "def model_fn(d):\n    return len\n"
+    source += f"def {function}(a, b):\n    error = ValueError('mine')\n    error.status = 422\n    raise error\n"
+    error = Served(archive(**{"inference.py": source})).ask("[[1]]").error
+    assert (type(error), error.phase, error.status) == (ValueError, phase, 422)
+
+
+def test_an_answer_that_cannot_be_sent(archive: Archive) -> None:
+    source = "def model_fn(d):\n    return len\ndef output_fn(prediction, accept):\n    return {'a': 1}\n"
+    reply = Served(archive(**{"inference.py": source})).ask("[[1]]")
+    assert (reply.status, reply.error.phase) == (500, "encode")
+    assert "output_fn returned a dict; it must return the body" in str(reply.error)
+
+
+def test_an_own_output_fn_may_answer_in_any_type_and_ours_may_not(archive: Archive) -> None:
+    model = "def model_fn(d):\n    return len\n"
+    own = Served(archive(**{"inference.py": model + "def output_fn(p, accept):\n    return str(p)\n"}))
+    assert own.ask("[[1]]", Accept="text/html").content_type == "text/html"
+
+
+def test_sys_exit_is_not_swallowed(archive: Archive) -> None:
+    with pytest.raises(SystemExit):
+        Served(archive(**{"inference.py": "import sys\nsys.exit(3)"}))
+
+
+def test_memory_errors_pass_unchanged(archive: Archive) -> None:
+    source = "def model_fn(d):\n    raise MemoryError\ndef predict_fn(d, m): pass\n"
+    with pytest.raises(MemoryError):
+        Served(archive(**{"inference.py": source}))
+
+
+def test_ours_goes_on_after_being_forgotten(archive: Archive) -> None:
+    source = "def model_fn(d):\n    return len\n"
+    served = Served(archive(**{"inference.py": source, "handlers.py": ""}))
+    assert "handlers.service" not in sys.modules
+    assert served.ask("[[1], [2]]").json == 2
+    assert served.ask("[[1", "application/json").status == 400
+
+
+def test_pickles_in_bodies_are_refused(archive: Archive) -> None:
+    source = "def model_fn(d):\n    return len\n"
+    reply = Served(archive(**{"inference.py": source})).ask(npy([{"a": 1}]), "application/x-npy")
+    assert (reply.status, "pickled" in str(reply.error)) == (400, True)
