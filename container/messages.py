@@ -38,7 +38,7 @@ class ForkRequest:
 
 @dataclass(frozen=True)
 class Ready:
-    """The zygote has imported what it could; `failures` maps a module to why it could not be imported."""
+    """The zygote has imported what it could; `failures` maps a step to why it failed."""
 
     seconds: float
     failures: dict[str, str]

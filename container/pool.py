@@ -94,4 +94,4 @@ def _wanted(config: Config, preload: Mapping[str, tuple[str, ...]]) -> list[str]
 def _report(name: str, ready: Ready) -> None:
     logger.info("zygote %s is ready", name, extra={"duration_ms": round(ready.seconds * 1000)})
     for module, reason in ready.failures.items():
-        logger.error("%s cannot be imported (%s): only models that need it will fail", module, reason)
+        logger.error("%s failed in the zygote (%s): models that need it fail or load slowly, others do not", module, reason)

@@ -24,6 +24,7 @@ _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _STOP_S = 6.0  # SageMaker and `docker stop` wait longer: 30 and 10 s
 _RESTARTS, _RESTARTS_WITHIN_S = 5, 60.0
 _RESTART_S = 0.2
+_DEFAULTS = {"OMP_NUM_THREADS": "1", "MXNET_USE_OPERATOR_TUNING": "0", "MXNET_ENGINE_TYPE": "NaiveEngine"}
 
 logger = logging.getLogger("polyhost")
 
@@ -115,12 +116,12 @@ class Supervisor:
     def _environment(self) -> dict[str, str]:
         """One thread a worker: the cores are shared by models, and a forked process must not inherit a pool of threads.
 
-        MMS's own worker sets the same two (mms/model_service_worker.py).
+        MMS's own worker sets the first two (mms/model_service_worker.py). MXNet's default engine would add threads to
+        hand work to; on the calling thread a SqueezeNet answers a sixth sooner.
         """
         root = str(Path(__file__).parent.parent)
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        threads = {"OMP_NUM_THREADS": "1", "MXNET_USE_OPERATOR_TUNING": "0"}
-        return {**threads, **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        return {**_DEFAULTS, **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
     def _on_stop(self) -> None:
         logger.info("stopping")

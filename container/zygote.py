@@ -92,7 +92,7 @@ class ZygoteProcess:
         self._wake_reader, self._wake_writer = socket.socketpair()
 
     def run(self, modules: Sequence[str]) -> int:
-        self._announce(*_import_all(modules))
+        self._announce(*_prepare(modules))
         for end in (self._wake_reader, self._wake_writer):
             end.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda signum, frame: None)
@@ -171,17 +171,20 @@ class ZygoteProcess:
             pass  # the fork server is gone; receive() will say so
 
 
-def _import_all(modules: Sequence[str]) -> tuple[float, dict[str, str]]:
-    """Imports what can be imported. A framework that cannot be is missed by its own models only."""
+def _prepare(steps: Sequence[str]) -> tuple[float, dict[str, str]]:
+    """Imports modules ("a.b") and calls functions ("a.b:warm_up"). What fails is missed by its own models only."""
     start = time.monotonic()
     failures: dict[str, str] = {}
-    for module in modules:
+    for step in steps:
+        module, _, function = step.partition(":")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                importlib.import_module(module)
+                imported = importlib.import_module(module)
+                if function:
+                    getattr(imported, function)()
         except Exception as error:
-            failures[module] = f"{type(error).__name__}: {error}"
+            failures[step] = f"{type(error).__name__}: {error}"
     return time.monotonic() - start, failures
 
 
