@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import datetime
+import io
+import json
+from typing import Any
+
+import numpy
+import pandas
+import pytest
+import scipy.sparse
+import torch
+
+from handlers.encoders import encode
+from handlers.errors import HandlerError, NotAcceptableError
+from handlers.media_types import CSV, JSON, JSON_LINES, NPY
+
+
+@pytest.mark.parametrize(
+    ("prediction", "text"),
+    [
+        (numpy.array([1, 2]), "[1, 2]"),
+        (numpy.float32(0.5), "0.5"),
+        ([numpy.int64(1), numpy.array([2.5])], "[1, [2.5]]"),
+        ({"a": numpy.bool_(True)}, '{"a": true}'),
+        (numpy.array(["é"]), '["é"]'),
+        (numpy.array([1, numpy.nan, numpy.inf, -numpy.inf]), "[1.0, null, null, null]"),
+        ({"a": [float("nan"), (numpy.float32("inf"), 1)]}, '{"a": [null, [null, 1]]}'),
+        (torch.tensor([[1.0, float("nan")]]), "[[1.0, null]]"),
+        (pandas.DataFrame({"a": [1, 2]}), "[[1], [2]]"),
+        (pandas.Series([1, 2]), "[1, 2]"),
+        (scipy.sparse.eye_array(2), "[[1.0, 0.0], [0.0, 1.0]]"),
+        (datetime.date(2024, 2, 29), '"2024-02-29"'),
+        (None, "null"),
+    ],
+)
+def test_json(prediction: Any, text: str) -> None:
+    assert encode(prediction, JSON).decode() == text
+
+
+@pytest.mark.parametrize(
+    ("prediction", "lines"),
+    [
+        (numpy.array([1, 2]), "1\n2\n"),
+        ([[1, 2.5], [3, 4]], "1,2.5\n3,4\n"),
+        (["a, b", 'c"'], '"a, b"\n"c"""\n'),
+        (3, "3\n"),
+        ([float("nan")], "nan\n"),
+        (pandas.DataFrame({"a": [1], "b": [2]}), "1,2\n"),
+    ],
+)
+def test_csv(prediction: Any, lines: str) -> None:
+    assert encode(prediction, CSV).decode() == lines
+
+
+def test_json_lines() -> None:
+    assert encode(numpy.array([[1.0, numpy.nan], [2, 3]]), JSON_LINES) == b"[1.0, null]\n[2.0, 3.0]\n"
+
+
+@pytest.mark.parametrize(
+    "prediction", [numpy.eye(2), [[1, 2], [3, 4]], ["a", "b"], torch.ones(2), scipy.sparse.eye_array(2)]
+)
+def test_npy(prediction: Any) -> None:
+    expected = prediction.toarray() if scipy.sparse.issparse(prediction) else numpy.asarray(prediction)
+    assert (numpy.load(io.BytesIO(encode(prediction, NPY)), allow_pickle=False) == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("prediction", "media_type"),
+    [(numpy.zeros((1, 2, 3)), CSV), ([{"a": 1}], CSV), ([{"a": 1}], NPY), ([[1], [2, 3]], NPY), ([None], NPY)],
+)
+def test_answers_that_do_not_fit_the_type(prediction: Any, media_type: str) -> None:
+    with pytest.raises(NotAcceptableError, match="ask for application/json"):
+        encode(prediction, media_type)
+
+
+def test_what_nobody_can_write() -> None:
+    with pytest.raises(HandlerError, match="holds a object, which cannot be written"):
+        encode([object()], JSON)
+
+
+def test_the_answer_is_always_valid_json() -> None:
+    text = encode({"x": [numpy.nan, {"y": numpy.array([numpy.inf])}]}, JSON)
+    assert json.loads(text, parse_constant=lambda name: pytest.fail(name)) == {"x": [None, {"y": [None]}]}

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+
+from handlers.errors import NotAcceptableError
+from handlers.media_types import ARRAYS, CSV, JPEG, JSON, JSON_LINES, NPY, MediaType, choose, preferred
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        ("", JSON),
+        ("*/*", JSON),
+        ("application/*", JSON),
+        ("text/*", CSV),
+        ("text/csv", CSV),
+        ("TEXT/CSV; charset=utf-8", CSV),
+        ("application/x-jsonlines", JSON_LINES),
+        ("text/html, application/x-npy;q=0.3, text/csv;q=0.9", CSV),
+        ("text/csv;q=0.5, */*;q=0.8", JSON),
+        ("application/json;q=0, */*", CSV),
+        ("application/*;q=0.2, application/x-npy", NPY),
+        ("image/png, */*;q=0.1", JSON),
+    ],
+)
+def test_the_best_answer_type(accept: str, chosen: str) -> None:
+    assert choose(accept, ARRAYS, JSON) == chosen
+
+
+@pytest.mark.parametrize(("accept", "chosen"), [("", CSV), ("*/*", CSV), ("text/*, application/json;q=0.9", CSV)])
+def test_the_default_wins_where_the_client_does_not_mind(accept: str, chosen: str) -> None:
+    assert choose(accept, ARRAYS, CSV) == chosen
+
+
+@pytest.mark.parametrize("accept", ["image/png", "application/json;q=0", "nonsense", "*/*;q=0", "text/csv;q=much"])
+def test_nothing_that_we_have(accept: str) -> None:
+    with pytest.raises(NotAcceptableError, match="answers in application/json, text/csv") as raised:
+        choose(accept, ARRAYS, JSON)
+    assert (raised.value.status, accept in str(raised.value)) == (406, True)
+
+
+@pytest.mark.parametrize(
+    ("accept", "name"),
+    [("", JSON), ("*/*", JSON), ("text/html", "text/html"), ("a/b;q=0.1, image/jpg", JPEG), ("a/b;q=0", JSON)],
+)
+def test_a_script_hears_the_first_wish(accept: str, name: str) -> None:
+    assert preferred(accept, JSON) == name
+
+
+def test_parameters_of_a_type() -> None:
+    parsed = MediaType.parse(' Text/CSV ; Charset="latin-1";header=present')
+    assert (parsed.name, parsed.parameters) == (CSV, {"charset": "latin-1", "header": "present"})

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import pytest
+
+from handlers.errors import BadModelError
+from handlers.settings import Settings
+
+
+def test_defaults() -> None:
+    assert Settings.from_environ({"SAGEMAKER_PROGRAM": ""}) == Settings("inference.py", "application/json")
+
+
+def test_from_the_environment() -> None:
+    environ = {"SAGEMAKER_PROGRAM": "serve.py", "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": "text/csv"}
+    assert Settings.from_environ(environ) == Settings("serve.py", "text/csv")
+
+
+@pytest.mark.parametrize("value", ["/etc/serve.py", "../serve.py", "serve", "code/../../serve.py"])
+def test_a_program_outside_the_archive(value: str) -> None:
+    with pytest.raises(BadModelError, match=f"SAGEMAKER_PROGRAM is {value!r}"):
+        Settings.from_environ({"SAGEMAKER_PROGRAM": value})
