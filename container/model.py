@@ -60,6 +60,7 @@ class Response:
     status: int
     headers: dict[str, str]
     body: bytes
+    phrase: str = ""  # the status line's text, where the handler sets one
 
 
 Entry = Callable[[Any, Any], Any]
@@ -118,14 +119,14 @@ class Model:
         if isinstance(answer, Exception):
             return self._failed(request, answer)
         headers = {name: str(value) for name, value in self.context.get_response_headers(index).items()}
-        status = self.context.get_response_status(index)[0] or 200
+        status, phrase = self.context.get_response_status(index)
         try:
             body = _encode(answer, headers)
         except Exception as error:
             return self._failed(request, BadAnswerError(f"handle() returned {_kind(answer)}: {error}"))
         if self.max_response_bytes is not None and len(body) > self.max_response_bytes:
             return self._failed(request, _too_large(len(body), self.max_response_bytes))
-        return Response(request.id, status, headers, body)
+        return Response(request.id, status or 200, headers, body, phrase or "")
 
     def _failed(self, request: Request, error: Exception) -> Response:
         failure = Failure.of(error, self.spec.name, "predict")
