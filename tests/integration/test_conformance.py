@@ -1,0 +1,713 @@
+"""The multi-model contract, case by case, against the real container; docs/conformance.md tells the same as a table.
+
+Where Multi Model Server itself stands in the way, the test pins down what it does, so that a change is noticed.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from container.explain import explain_death
+from tests.container_process import ContainerProcess, running, wait_for
+from tests.models import place
+
+NewModel = Callable[[str], str]
+OPAQUE = "application/octet-stream"
+MB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerProcess]:
+    """A container of small limits, and without models when a test begins."""
+    limits = {
+        "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS": "2",
+        "SAGEMAKER_MAX_REQUEST_SIZE": "1",
+        "POLYHOST_LOAD_TIMEOUT_SECONDS": "2",
+        "POLYHOST_ZYGOTES": "bare",
+        "MMS_JOB_QUEUE_SIZE": "2",
+    }
+    with running(tmp_path_factory.mktemp("strict-container"), **limits) as started:
+        yield started
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """For calls that go on beside the test."""
+    with ThreadPoolExecutor(8) as executor:
+        yield executor
+
+
+def folder_of(container: ContainerProcess, name: str) -> Path:
+    return container.models_dir / name / "model"
+
+
+def mark(container: ContainerProcess, name: str, file: str) -> None:
+    """Lets a model of kind `waits_for_a_file` go on."""
+    (folder_of(container, name) / file).touch()
+
+
+def wait_for_mark(container: ContainerProcess, name: str, file: str) -> None:
+    wait_for((folder_of(container, name) / file).exists, f"the model's {file}")
+
+
+def processes_of(container: ContainerProcess, name: str) -> list[psutil.Process]:
+    """The processes that work in the model's folder: its launcher and its workers."""
+    return [process for process in container.processes() if _folder(process) == str(folder_of(container, name))]
+
+
+def launchers_of(container: ContainerProcess, name: str) -> list[psutil.Process]:
+    return [process for process in processes_of(container, name) if process.name() == "sleep"]
+
+
+def _folder(process: psutil.Process) -> str | None:
+    try:
+        return str(process.cwd())
+    except psutil.Error:
+        return None
+
+
+def replace_by(kind: str, container: ContainerProcess, name: str) -> None:
+    """Puts another model's files in the place of this one's."""
+    other = place(kind, container.models_dir)
+    shutil.rmtree(folder_of(container, name))
+    folder_of(container, other).rename(folder_of(container, name))
+    folder_of(container, other).parent.rmdir()
+
+
+def assert_not_registered(container: ContainerProcess, name: str) -> None:
+    assert name not in container.names()
+    assert container.http.get(f"/models/{name}").status_code == 404
+    assert container.invoke(name).status_code == 404
+    assert not processes_of(container, name)
+
+
+def error(response: httpx.Response) -> tuple[int, str]:
+    """The status, and the type that the body tells."""
+    body = response.json()
+    assert body["code"] == response.status_code
+    return response.status_code, body["type"]
+
+
+# /ping
+
+
+def test_row_01_ping(container: ContainerProcess) -> None:
+    answer = container.http.get("/ping", timeout=2)
+
+    assert (answer.status_code, set(answer.json())) == (200, {"status"})
+    assert container.http.post("/ping").status_code == 200
+
+
+def test_row_02_ping_with_a_model_whose_worker_died(container: ContainerProcess, new_model: NewModel) -> None:
+    name = container.loaded(new_model("exits_in_predict"))
+    assert container.invoke(name, "die").status_code == 500
+
+    assert container.http.get("/ping", timeout=2).status_code == 200
+    assert container.invoke(name, "1").status_code == 200
+
+
+# Load
+
+
+def test_row_03_load(container: ContainerProcess, new_model: NewModel) -> None:
+    answer = container.load(new_model("echo"))
+
+    assert (answer.status_code, answer.json()) == (200, {"status": "Workers scaled"})
+
+
+def test_row_04_load_needs_no_settings(container: ContainerProcess, new_model: NewModel) -> None:
+    name = container.loaded(new_model("echo"))
+
+    workers = container.http.get(f"/models/{name}").json()["workers"]
+
+    assert [worker["status"] for worker in workers] == ["READY"]
+
+
+def test_row_05_load_twice(container: ContainerProcess, new_model: NewModel) -> None:
+    name = container.loaded(new_model("echo"))
+
+    assert error(container.load(name)) == (409, "ConflictStatusException")
+    assert container.invoke(name, "1").text == "1"
+
+
+def test_row_06_second_load_while_the_first_runs(
+    container: ContainerProcess, new_model: NewModel, pool: ThreadPoolExecutor
+) -> None:
+    name = new_model("waits_for_a_file")
+    first = pool.submit(container.load, name)
+    wait_for_mark(container, name, "waits-for-load")
+
+    second = container.load(name)
+
+    mark(container, name, "load")
+    assert (second.status_code, first.result().status_code) == (409, 200)
+
+
+@pytest.mark.parametrize("kind", ["out_of_memory_in_load", "mxnet_out_of_memory_text", "cuda_out_of_memory_text"])
+def test_row_07_out_of_memory_leaves_nothing_behind(
+    container: ContainerProcess, new_model: NewModel, kind: str
+) -> None:
+    name = new_model(kind)
+
+    assert container.load(name).status_code == 507
+    assert_not_registered(container, name)
+    assert container.load(name).status_code == 507
+    replace_by("echo", container, name)
+    assert container.load(name).status_code == 200
+    assert container.invoke(name, "1").text == "1"
+
+
+@pytest.mark.parametrize(("kind", "status"), [("class_handler_out_of_memory", 507), ("class_handler_raises", 500)])
+def test_row_08_class_whose_initialize_fails(
+    container: ContainerProcess, new_model: NewModel, kind: str, status: int
+) -> None:
+    name = new_model(kind)
+
+    assert container.load(name).status_code == status
+    assert_not_registered(container, name)
+
+
+def test_row_09_worker_killed_in_load(container: ContainerProcess, new_model: NewModel) -> None:
+    """Without a kill in the kernel's count, nobody can say that memory was the cause."""
+    name = new_model("killed_in_load")
+
+    assert container.load(name).status_code == 500
+    assert_not_registered(container, name)
+    assert "SIGKILL" in container.wait_for_event("loading the model", model=name)["message"]
+
+
+def test_row_09_worker_killed_by_the_kernel_in_load() -> None:
+    killed = explain_death(9, doing="loading the model", oom_killed=True)
+
+    assert killed.status == 507
+    assert "out-of-memory killer" in str(killed)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("raises_in_load", 500), ("raises_on_import", 500), ("exits_in_load", 500), ("empty", 400)]
+)
+def test_row_10_load_fails(container: ContainerProcess, new_model: NewModel, kind: str, status: int) -> None:
+    name = new_model(kind)
+
+    answer = container.load(name)
+
+    assert (answer.status_code, answer.json()["message"]) == (status, "Failed to start workers")
+    assert_not_registered(container, name)
+    replace_by("echo", container, name)
+    assert container.load(name).status_code == 200
+
+
+def test_row_11_load_with_preload_model(container: ContainerProcess, new_model: NewModel) -> None:
+    broken, sound = new_model("raises_in_load"), new_model("echo")
+
+    assert container.load(broken, preload_model="true").status_code == 500
+    assert_not_registered(container, broken)
+    assert container.load(sound, preload_model="true").status_code == 200
+    assert container.invoke(sound, "1").text == "1"
+
+
+def test_row_12_url_does_not_exist(container: ContainerProcess) -> None:
+    answer = container.load("absent", str(container.models_dir / "absent" / "model"))
+
+    assert error(answer) == (404, "ModelNotFoundException")
+    assert_not_registered(container, "absent")
+
+
+def test_row_13_url_with_dots(container: ContainerProcess, new_model: NewModel) -> None:
+    name = new_model("echo")
+
+    assert container.load(name, f"{container.models_dir}/../models/{name}/model").status_code == 404
+    assert_not_registered(container, name)
+
+
+def test_row_13_url_outside_the_models_folder(container: ContainerProcess, new_model: NewModel, tmp_path: Path) -> None:
+    name = new_model("echo")
+    elsewhere = tmp_path / "model"
+    shutil.copytree(folder_of(container, name), elsewhere)
+
+    assert container.load(name, str(elsewhere)).status_code == 400
+    assert str(container.models_dir) in container.wait_for_event("is not below", model=name)["message"]
+    assert_not_registered(container, name)
+
+
+def test_row_14_url_or_name_is_missing(container: ContainerProcess, new_model: NewModel) -> None:
+    url = str(folder_of(container, new_model("echo")))
+
+    without_url = container.http.post("/models", json={"model_name": "m"})
+    without_name = container.http.post("/models", json={"url": url})
+
+    assert error(without_url) == (400, "BadRequestException")
+    assert error(without_name) == (400, "InvalidModelException")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"), [("{", "JsonSyntaxException"), ("", "NullPointerException"), ("[]", "JsonSyntaxException")]
+)
+def test_row_15_malformed_body(container: ContainerProcess, body: str, kind: str) -> None:
+    answer = container.http.post("/models", content=body, headers={"content-type": "application/json"})
+
+    assert error(answer) == (500, kind)
+
+
+def test_row_15_query_in_place_of_a_body(container: ContainerProcess, new_model: NewModel) -> None:
+    name = new_model("echo")
+
+    answer = container.http.post("/models", params={"model_name": name, "url": str(folder_of(container, name))})
+
+    assert answer.status_code == 200
+
+
+# List and describe
+
+
+@pytest.fixture
+def many(strict: ContainerProcess) -> Iterator[list[str]]:
+    """101 models of one folder."""
+    url = str(folder_of(strict, place("class_handler", strict.models_dir)))
+    names = [f"many-{number:03}" for number in range(101)]
+    for name in names:
+        strict.loaded(name, url)
+    yield names
+    for name in names:
+        strict.unload(name)
+
+
+def test_row_16_list_in_pages(strict: ContainerProcess, many: list[str]) -> None:
+    first = strict.http.get("/models").json()
+    second = strict.http.get("/models", params={"next_page_token": first["nextPageToken"]}).json()
+
+    assert [model["modelName"] for model in first["models"] + second["models"]] == many
+    assert len(first["models"]) == 100
+    assert set(first["models"][0]) == {"modelName", "modelUrl"}
+    assert "nextPageToken" not in second
+    _page_that_ends_with_the_list_is_followed_by_an_empty_one(strict, many)
+
+
+def _page_that_ends_with_the_list_is_followed_by_an_empty_one(strict: ContainerProcess, many: list[str]) -> None:
+    """MMS's own: `last > keys.size()` where `>=` is meant (ManagementRequestHandler.handleListModels)."""
+    strict.unload(many[-1])
+
+    full = strict.http.get("/models").json()
+    after = strict.http.get("/models", params={"next_page_token": full["nextPageToken"]}).json()
+
+    assert (len(full["models"]), after) == (100, {"models": []})
+
+
+def test_row_16_empty_list(strict: ContainerProcess) -> None:
+    assert strict.http.get("/models").json() == {"models": []}
+
+
+def test_row_16_list_shows_what_is_loading(
+    container: ContainerProcess, new_model: NewModel, pool: ThreadPoolExecutor
+) -> None:
+    name = new_model("waits_for_a_file")
+    load = pool.submit(container.load, name)
+    wait_for_mark(container, name, "waits-for-load")
+
+    assert name in container.names()
+
+    mark(container, name, "load")
+    assert load.result().status_code == 200
+
+
+@pytest.mark.parametrize(("token", "count"), [("nonsense", 1), ("-1", 1), ("1000", 0)])
+def test_row_17_bad_page_token(strict: ContainerProcess, token: str, count: int) -> None:
+    name = strict.loaded(place("class_handler", strict.models_dir))
+
+    answer = strict.http.get("/models", params={"next_page_token": token})
+
+    assert (answer.status_code, len(answer.json()["models"])) == (200, count)
+    strict.unload(name)
+
+
+def test_row_18_describe(container: ContainerProcess, new_model: NewModel) -> None:
+    name = container.loaded(new_model("echo"))
+
+    answer = container.http.get(f"/models/{name}")
+
+    described = answer.json()
+    assert (answer.status_code, described["modelName"]) == (200, name)
+    assert described["modelUrl"] == str(folder_of(container, name))
+
+
+def test_row_19_describe_unknown(container: ContainerProcess) -> None:
+    assert error(container.http.get("/models/unknown")) == (404, "ModelNotFoundException")
+
+
+# Unload
+
+
+def test_row_20_unload_frees(container: ContainerProcess, new_model: NewModel) -> None:
+    name = container.loaded(new_model("echo"))
+    assert processes_of(container, name)
+
+    answer = container.unload(name)
+
+    assert (answer.status_code, answer.json()) == (200, {"status": f'Model "{name}" unregistered'})
+    wait_for(lambda: not processes_of(container, name), "the end of the model's processes", 1)
+    assert_not_registered(container, name)
+    assert container.load(name).status_code == 200
+
+
+def test_row_21_unload_unknown(container: ContainerProcess) -> None:
+    assert error(container.unload("unknown")) == (404, "ModelNotFoundException")
+
+
+def test_row_22_unload_while_requests_run(
+    container: ContainerProcess, new_model: NewModel, pool: ThreadPoolExecutor
+) -> None:
+    """MMS answers the running request with 500 or, by a race of its threads, like the waiting ones never."""
+    name, other = container.loaded(new_model("echo")), new_model("waits_for_a_file")
+    mark(container, other, "load")
+    container.loaded(other)
+    running_one = pool.submit(_status_within, 2, container, other, "wait")
+    wait_for_mark(container, other, "waits-for-answer")
+    waiting_one = pool.submit(_status_within, 2, container, other, "1")
+    _wait_until_sent()
+
+    assert container.unload(other).status_code == 200
+
+    assert running_one.result() in (500, None)
+    assert waiting_one.result() is None
+    wait_for(lambda: not processes_of(container, other), "the end of the model's processes", 1)
+    assert container.invoke(name, "1").status_code == 200
+    assert container.load(other).status_code == 200
+
+
+def _status_within(seconds: float, container: ContainerProcess, name: str, body: str) -> int | None:
+    try:
+        return container.http.post(f"/models/{name}/invoke", content=body, timeout=seconds).status_code
+    except httpx.ReadTimeout:
+        return None
+
+
+def _wait_until_sent() -> None:
+    """Nothing tells from outside that a request stands in MMS's queue."""
+    time.sleep(0.2)
+
+
+def test_row_23_unload_while_loading(
+    container: ContainerProcess, new_model: NewModel, pool: ThreadPoolExecutor
+) -> None:
+    name = new_model("waits_for_a_file")
+    load = pool.submit(container.load, name)
+    wait_for_mark(container, name, "waits-for-load")
+
+    assert container.unload(name).status_code == 200
+    assert load.result().status_code == 500
+    assert_not_registered(container, name)
+    mark(container, name, "load")
+    assert container.load(name).status_code == 200
+
+
+# Invoke
+
+
+def test_row_24_invoke(container: ContainerProcess, new_model: NewModel) -> None:
+    name = container.loaded(new_model("echo"))
+
+    answer = container.invoke(name, b"\x00\xff", content_type=OPAQUE)
+
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"\x00\xff", OPAQUE)
+    assert container.http.get(f"/models/{name}/invoke").status_code == 200
+
+
+def test_row_25_invoke_what_is_not_loaded(container: ContainerProcess, new_model: NewModel) -> None:
+    name = container.loaded(new_model("echo"))
+    container.unload(name)
+
+    assert error(container.invoke(name)) == (404, "ModelNotFoundException")
+    assert error(container.invoke("never-seen")) == (404, "ModelNotFoundException")
+
+
+def test_row_26_invoke_while_loading_waits(
+    container: ContainerProcess, new_model: NewModel, pool: ThreadPoolExecutor
+) -> None:
+    name = new_model("waits_for_a_file")
+    load = pool.submit(container.load, name)
+    wait_for_mark(container, name, "waits-for-load")
+    answer = pool.submit(container.invoke, name, "1")
+    _wait_until_sent()
+
+    mark(container, name, "load")
+
+    assert (load.result().status_code, answer.result().text) == (200, "1")
+
+
+def test_row_27_invoke_with_the_queue_full(strict: ContainerProcess, pool: ThreadPoolExecutor) -> None:
+    name = place("waits_for_a_file", strict.models_dir)
+    mark(strict, name, "load")
+    strict.loaded(name)
+    first = pool.submit(strict.invoke, name, "wait")
+    wait_for_mark(strict, name, "waits-for-answer")
+    others = [pool.submit(strict.invoke, name, "1") for _ in range(2)]
+    _wait_until_sent()
+
+    refused = strict.invoke(name, "1")
+
+    mark(strict, name, "answer")
+    assert error(refused) == (503, "ServiceUnavailableException")
+    assert "job queue size" in refused.json()["message"]
+    assert [answer.result().status_code for answer in (first, *others)] == [200, 200, 200]
+    strict.unload(name)
+
+
+def test_row_28_handler_raises(container: ContainerProcess, new_model: NewModel) -> None:
+    name = container.loaded(new_model("raises_in_predict"))
+
+    answer = container.invoke(name)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/json")
+    assert answer.json() == {
+        "code": 500,
+        "type": "ValueError",
+        "message": "this body makes no sense",
+        "model": name,
+        "phase": "predict",
+    }
+
+
+def test_row_28_handler_refuses_with_a_status_of_its_own(container: ContainerProcess, new_model: NewModel) -> None:
+    name = container.loaded(new_model("returns_an_exception"))
+
+    answer = container.invoke(name)
+
+    assert error(answer) == (418, "Teapot")
+    assert (answer.json()["message"], answer.json()["phase"]) == ("short and stout", "decode")
+
+
+def test_row_29_out_of_memory_in_invoke(container: ContainerProcess, new_model: NewModel) -> None:
+    name = container.loaded(new_model("out_of_memory_in_predict"))
+
+    assert error(container.invoke(name)) == (507, "MemoryError")
+    assert name in container.names()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("exits_in_predict", "exited with status 7"),
+        ("killed_in_predict", "killed (SIGKILL)"),
+        ("segfaults_in_predict", "SIGSEGV"),
+    ],
+)
+def test_row_30_worker_dies_in_invoke(container: ContainerProcess, new_model: NewModel, kind: str, words: str) -> None:
+    name = container.loaded(new_model(kind))
+    start = time.monotonic()
+
+    answer = container.invoke(name, "die")
+
+    assert time.monotonic() - start < 2
+    assert error(answer) == (500, "WorkerDiedError")
+    assert words in answer.json()["message"]
+    assert container.invoke(name, "1").text == "1"
+
+
+def test_row_31_launcher_of_a_model_dies(container: ContainerProcess, new_model: NewModel) -> None:
+    """The process that MMS takes for the model's server only sleeps: the model serves on without it."""
+    name = container.loaded(new_model("echo"))
+    (launcher,) = launchers_of(container, name)
+
+    launcher.kill()
+
+    wait_for(lambda: not launchers_of(container, name), "the launcher's end")
+    assert container.invoke(name, "1").text == "1"
+    assert container.unload(name).status_code == 200
+    wait_for(lambda: not processes_of(container, name), "the end of the model's processes", 1)
+    assert container.load(name).status_code == 200
+
+
+# Limits
+
+
+def test_row_32_response_timeout(strict: ContainerProcess) -> None:
+    name = strict.loaded(place("never_answers", strict.models_dir))
+    start = time.monotonic()
+
+    answer = strict.invoke(name, "wait")
+
+    assert 2 <= time.monotonic() - start < 4
+    assert error(answer) == (504, "WorkerDiedError")
+    assert "no answer within 2 s" in answer.json()["message"]
+    assert strict.invoke(name, "1").text == "1"
+    strict.unload(name)
+
+
+def test_row_32_load_timeout(strict: ContainerProcess) -> None:
+    name = place("never_loads", strict.models_dir)
+    start = time.monotonic()
+
+    assert strict.load(name).status_code == 504
+
+    assert 2 <= time.monotonic() - start < 5
+    assert_not_registered(strict, name)
+
+
+def test_row_33_request_of_30_mb(container: ContainerProcess, new_model: NewModel) -> None:
+    name = container.loaded(new_model("echo"))
+
+    assert container.invoke(name, bytes(30 * MB), content_type=OPAQUE).status_code == 413
+    assert len(container.invoke(name, bytes(24 * MB), content_type=OPAQUE).content) == 24 * MB
+
+
+def test_row_34_response_above_the_limit(strict: ContainerProcess) -> None:
+    name = strict.loaded(place("big_answer", strict.models_dir))
+
+    answer = strict.invoke(name, str(MB + 1))
+
+    assert error(answer) == (500, "ResponseTooLargeError")
+    assert str(MB) in answer.json()["message"]
+    assert len(strict.invoke(name, str(MB)).content) == MB
+    strict.unload(name)
+
+
+# The rest
+
+
+def test_row_35_wrong_method(container: ContainerProcess) -> None:
+    assert error(container.http.put("/models")) == (405, "MethodNotAllowedException")
+    assert error(container.http.post("/models/m")) == (405, "MethodNotAllowedException")
+    assert error(container.http.get("/nothing")) == (404, "ResourceNotFoundException")
+
+
+def test_row_36_invocations(container: ContainerProcess, new_model: NewModel) -> None:
+    name = container.loaded(new_model("echo"))
+
+    without_name = container.http.post("/invocations", content="1")
+
+    assert error(without_name) == (400, "BadRequestException")
+    assert container.http.post("/invocations", params={"model_name": name}, content="1").text == "1"
+
+
+def test_row_37_connection_after_an_error(container: ContainerProcess, new_model: NewModel) -> None:
+    name = container.loaded(new_model("raises_in_predict"))
+
+    assert container.invoke(name).headers["connection"] == "close"
+    assert container.http.get("/ping").headers["connection"] == "keep-alive"
+
+
+def test_row_38_asynchronous_load(container: ContainerProcess, new_model: NewModel) -> None:
+    name = new_model("echo")
+
+    assert container.load(name, synchronous=False).status_code == 202
+
+    assert wait_for(lambda: container.invoke(name, "1").status_code == 200, "the model")
+
+
+def test_row_39_headers_reach_the_handler(container: ContainerProcess, new_model: NewModel) -> None:
+    name = container.loaded(new_model("tells_about_itself"))
+    sent = {
+        "X-Amzn-SageMaker-Custom-Attributes": "a=1,b=2",
+        "X-Amzn-SageMaker-Target-Model": "animals/cats.tar.gz",
+        "Content-Type": "text/csv; charset=utf-8",
+        "Accept": "text/plain",
+    }
+
+    answer = container.http.post(f"/models/{name}/invoke", content="1", headers=sent)
+
+    got = {key.lower(): value for key, value in answer.json()["headers"].items()}
+    assert {key: got[key.lower()] for key in sent} == sent
+    assert answer.headers["x-request-id"]
+
+
+def test_row_39_headers_come_back(container: ContainerProcess, new_model: NewModel) -> None:
+    name = container.loaded(new_model("sets_headers"))
+
+    answer = container.invoke(name, x_amzn_sagemaker_custom_attributes="trace=7")
+
+    assert (answer.status_code, answer.reason_phrase, answer.text) == (201, "Made", "made")
+    assert answer.headers["content-type"] == "text/x-own"
+    assert answer.headers["x-amzn-sagemaker-custom-attributes"] == "answer to trace=7"
+
+
+def test_row_40_execution_parameters(container: ContainerProcess) -> None:
+    assert error(container.http.get("/execution-parameters")) == (404, "ResourceNotFoundException")
+
+
+# The minimum (contract 2.5), as far as no row above has it
+
+
+def test_minimum_1_and_2_ping_and_list_during_loads_and_unloads(
+    container: ContainerProcess, new_model: NewModel, pool: ThreadPoolExecutor
+) -> None:
+    names = [new_model("echo") for _ in range(4)]
+    calls = [pool.submit(_load_and_unload, container, name) for name in names]
+
+    answered = 0
+    while not all(call.done() for call in calls):
+        for path in ("/ping", "/models"):
+            assert container.http.get(path, timeout=2).status_code == 200
+        answered += 1
+
+    assert answered > 1
+    assert [call.result() for call in calls] == [(200, 200)] * 4
+
+
+def _load_and_unload(container: ContainerProcess, name: str) -> tuple[int, int]:
+    return container.load(name).status_code, container.unload(name).status_code
+
+
+def test_minimum_4_a_load_delays_nobody(
+    container: ContainerProcess, new_model: NewModel, pool: ThreadPoolExecutor
+) -> None:
+    served = container.loaded(new_model("echo"))
+    loading = [new_model("waits_for_a_file") for _ in range(2)]
+    loads = [pool.submit(container.load, name) for name in loading]
+    for name in loading:
+        wait_for_mark(container, name, "waits-for-load")
+
+    assert container.invoke(served, "1").status_code == 200
+    assert container.loaded(new_model("echo"))
+
+    for name in loading:
+        mark(container, name, "load")
+    assert [load.result().status_code for load in loads] == [200, 200]
+
+
+def test_minimum_6_an_unload_delays_nobody(
+    container: ContainerProcess, new_model: NewModel, pool: ThreadPoolExecutor
+) -> None:
+    busy, unloaded = new_model("waits_for_a_file"), container.loaded(new_model("echo"))
+    mark(container, busy, "load")
+    container.loaded(busy)
+    answer = pool.submit(container.invoke, busy, "wait")
+    wait_for_mark(container, busy, "waits-for-answer")
+
+    assert container.unload(unloaded).status_code == 200
+
+    mark(container, busy, "answer")
+    assert answer.result().text == "wait"
+
+
+def test_minimum_8_listens_on_its_port_alone(container: ContainerProcess) -> None:
+    listening = {port for process in container.processes() for port in _listening(process)}
+
+    assert listening == {container.port}
+
+
+def _listening(process: psutil.Process) -> list[int]:
+    try:
+        return [item.laddr.port for item in process.net_connections("tcp") if item.status == psutil.CONN_LISTEN]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def test_every_row_is_documented() -> None:
+    """docs/conformance.md names every test of this file, and no other."""
+    documentation = (Path(__file__).parent.parent.parent / "docs" / "conformance.md").read_text()
+    tests = {name for name in globals() if name.startswith(("test_row_", "test_minimum_"))}
+
+    assert {word for word in documentation.split("`") if word.startswith(("test_row_", "test_minimum_"))} == tests
+
+
+def test_error_bodies_are_json(container: ContainerProcess, new_model: NewModel) -> None:
+    name = container.loaded(new_model("raises_in_predict"))
+
+    assert set(json.loads(container.invoke(name).content)) == {"code", "type", "message", "model", "phase"}

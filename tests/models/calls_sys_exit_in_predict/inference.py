@@ -1,0 +1,13 @@
+"""Leaves as a program would at a request whose body is `die`; answers others."""
+
+import sys
+
+
+def model_fn(model_dir):
+    return "a model"
+
+
+def transform_fn(model, body, content_type, accept):
+    if body == "die":
+        sys.exit(5)
+    return body, content_type

@@ -1,0 +1,14 @@
+"""Ends its process at a request whose body is `die`; answers others."""
+
+import os
+
+
+def model_fn(model_dir):
+    return "a model"
+
+
+def transform_fn(model, body, content_type, accept):
+    if body == "die":
+        os.write(2, b"the last words\n")
+        os._exit(7)
+    return body, content_type

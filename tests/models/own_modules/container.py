@@ -1,0 +1,3 @@
+"""A module named like one of the server's packages."""
+
+NAME = "my container"

@@ -1,0 +1,3 @@
+"""Cannot even be imported."""
+
+raise ValueError("this script never works")

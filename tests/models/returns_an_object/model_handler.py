@@ -1,0 +1,5 @@
+"""Returns what cannot be sent."""
+
+
+def handle(data, context):
+    return None if data is None else [object()]
