@@ -87,10 +87,12 @@ EXPORTED_PROGRAMS: tuple[str, ...] = (
     "sympy.tensor.tensor",
 )
 
+# What each zygote does, in order: modules to import, and functions ("module:function") to call after that.
 PRELOAD: dict[str, tuple[str, ...]] = {
-    "mxnet": (*COMMON, "handlers.mxnet_handler"),
-    "torch": (*COMMON, "handlers.torch_handler", *EXPORTED_PROGRAMS),
-    "sklearn": (*COMMON, "handlers.sklearn_handler", *ESTIMATORS),
+    "mxnet": (*COMMON, "handlers.mxnet_handler", "handlers.warm_up:mxnet"),
+    "torch": (*COMMON, "handlers.torch_handler", *EXPORTED_PROGRAMS, "handlers.warm_up:torch"),
+    "sklearn": (*COMMON, "handlers.sklearn_handler", *ESTIMATORS, "handlers.warm_up:sklearn"),
+    "bare": COMMON,
 }
 
 
