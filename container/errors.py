@@ -56,16 +56,18 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException, model: str, phase: str) -> "Failure":
+        name = type(error).__name__
         return cls(
             code=status_of(error),
-            type=getattr(error, "type", None) or type(error).__name__,
-            message=str(error) or type(error).__name__,
+            type=_text_of(error, "type") or name,
+            message=_message_of(error) or name,
             model=model,
-            phase=getattr(error, "phase", phase),
+            phase=_text_of(error, "phase") or phase,
         )
 
     def to_json(self) -> bytes:
-        return json.dumps(asdict(self), ensure_ascii=False).encode()
+        # A file name that is not UTF-8 has lone surrogates in Python; as \udcXX they are JSON.
+        return json.dumps(asdict(self), ensure_ascii=False).encode(errors="backslashreplace")
 
 
 class LoadError(Exception):
@@ -80,6 +82,19 @@ class LoadError(Exception):
 
 # What others call the HTTP status of an error: ours; sagemaker_inference.errors; mms.service.PredictionException.
 _STATUS_ATTRIBUTES = ("status", "status_code", "error_code")
+
+
+def _text_of(error: BaseException, attribute: str) -> str | None:
+    """None where a library means something else by the name."""
+    value = getattr(error, attribute, None)
+    return value if isinstance(value, str) else None
+
+
+def _message_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # a __str__ of the model's own
+        return ""
 
 
 def status_of(error: BaseException) -> int:
