@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,8 +20,10 @@ BUILD_SECONDS = 1200
 READY_SECONDS = 90
 
 
-def docker(*arguments: str, timeout: float = 120, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout)
+def docker(
+    *arguments: str, timeout: float = 120, check: bool = True, environ: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout, env=environ)
     if check and done.returncode:
         raise AssertionError(
             f"docker {' '.join(arguments)}: exit {done.returncode}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
@@ -52,7 +55,12 @@ def inspect(name: str) -> dict[str, Any]:
 
 
 def run(image: str, *arguments: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    return docker("run", "--rm", *options, image, *arguments, check=False)
+    """The container's own exit status; not by `docker run --rm`, for which some engines report 0 whatever happened."""
+    name = f"polyhost-{uuid.uuid4().hex}"
+    try:
+        return docker("run", "--name", name, *options, image, *arguments, check=False)
+    finally:
+        docker("rm", "--force", "--volumes", name)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.image.engine import BUILD_SECONDS, docker, inspect, path_with_aws, run, script
+from tests.image.registry import missing_for_registry, private_registry
 
 ACCOUNT_OF_THE_LOCAL_AWS = "123456789012"
 REGION = "eu-west-1"
@@ -34,6 +35,55 @@ def environ(aws_url: str, tmp_path: Path) -> dict[str, str]:
     return {**kept, **own, **credentials, "AWS_ENDPOINT_URL": aws_url}
 
 
+@pytest.mark.image
+@pytest.mark.timeout(BUILD_SECONDS)
+def test_pushed_to_ecr_it_can_be_pulled_and_run(
+    sklearn_image: str, unique_tag: str, ecr: str, environ: dict[str, str], aws_url: str
+) -> None:
+    """The repository is made, docker logs in with ECR's password, and the second push finds all of that."""
+    environ |= {"POLYHOST_REGISTRY": ecr, "AWS_REGION": REGION}
+    name = f"team/polyhost-{unique_tag}"
+    for tag in ("v1", "v2"):
+        full_name = push(f"{name}:{tag}", environ)
+        assert full_name == f"{ecr}/{name}:{tag}"
+        pull_and_run(full_name, environ)
+    assert repositories(aws_url, REGION) == [name]
+
+
+@pytest.mark.image
+@pytest.mark.timeout(BUILD_SECONDS)
+def test_another_registry_needs_no_aws(
+    sklearn_image: str, unique_tag: str, registry: str, environ: dict[str, str], tmp_path: Path
+) -> None:
+    environ |= {"POLYHOST_REGISTRY": registry, "POLYHOST_LOGIN": "none"}
+    environ["PATH"] = path_of(tmp_path / "bin", "bash", "dirname", "docker")
+    full_name = push(f"polyhost-{unique_tag}", environ)
+
+    assert full_name == f"{registry}/polyhost-{unique_tag}:latest"
+    pull_and_run(full_name, environ)
+
+
+@pytest.mark.image
+@pytest.mark.timeout(BUILD_SECONDS)
+def test_a_failed_build_pushes_nothing(engine: None, unique_tag: str, environ: dict[str, str], registry: str) -> None:
+    environ |= {"POLYHOST_REGISTRY": registry, "POLYHOST_LOGIN": "none"}
+    name = f"polyhost-broken-{unique_tag}"
+    done = script(name, "--build-arg", "FRAMEWORKS=keras", environ=environ, timeout=BUILD_SECONDS)
+
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert httpx.get(f"http://{registry}/v2/{name}/tags/list", trust_env=False).status_code == 404
+
+
+@pytest.fixture(scope="module")
+def ecr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    reason = missing_for_registry()
+    if reason:
+        pytest.skip(reason)
+    with private_registry(tmp_path_factory.mktemp("ecr")) as host:
+        yield host
+
+
 @pytest.fixture
 def registry() -> str:
     host = os.environ.get("POLYHOST_TEST_REGISTRY", "127.0.0.1:5000")
@@ -44,28 +94,21 @@ def registry() -> str:
     return host
 
 
-@pytest.mark.image
-@pytest.mark.timeout(BUILD_SECONDS)
-def test_what_was_pushed_runs_when_pulled(
-    sklearn_image: str, unique_tag: str, registry: str, environ: dict[str, str], aws_url: str
-) -> None:
-    environ |= {"POLYHOST_REGISTRY": registry, "AWS_REGION": REGION}
-    name = f"team/polyhost-{unique_tag}"
-    done = script(f"{name}:v2", "--build-arg", "FRAMEWORKS=sklearn", environ=environ, timeout=BUILD_SECONDS)
-
+def push(name: str, environ: dict[str, str]) -> str:
+    done = script(name, "--build-arg", "FRAMEWORKS=sklearn", environ=environ, timeout=BUILD_SECONDS)
     assert done.returncode == 0, done.stderr[-3000:]
-    full_name = done.stdout.strip()
-    assert full_name == f"{registry}/{name}:v2"
-    assert repositories(aws_url, REGION) == [name]
-    pushed = inspect(full_name)["Id"]
-    docker("rmi", "--force", "--no-prune", full_name)
-    assert docker("image", "inspect", full_name, check=False).returncode != 0
-    docker("pull", full_name, timeout=BUILD_SECONDS)
+    return done.stdout.removesuffix("\n")
+
+
+def pull_and_run(image: str, environ: dict[str, str]) -> None:
+    pushed = inspect(image)["Id"]
+    docker("rmi", "--force", "--no-prune", image)
+    docker("pull", image, timeout=BUILD_SECONDS, environ=environ)
     try:
-        assert inspect(full_name)["Id"] == pushed
-        assert run(full_name, "python", "-c", "import sklearn; print('runs')").stdout == "runs\n"
+        assert inspect(image)["Id"] == pushed
+        assert run(image, "python", "-c", "import sklearn; print('runs')").stdout == "runs\n"
     finally:
-        docker("rmi", "--force", "--no-prune", full_name)
+        docker("rmi", "--force", "--no-prune", image)
 
 
 def repositories(aws_url: str, region: str) -> list[str]:
