@@ -3,7 +3,6 @@
 Where Multi Model Server itself stands in the way, the test pins down what it does, so that a change is noticed.
 """
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -707,7 +706,3 @@ def test_every_row_is_documented() -> None:
     assert {word for word in documentation.split("`") if word.startswith(("test_row_", "test_minimum_"))} == tests
 
 
-def test_error_bodies_are_json(container: ContainerProcess, new_model: NewModel) -> None:
-    name = container.loaded(new_model("raises_in_predict"))
-
-    assert set(json.loads(container.invoke(name).content)) == {"code", "type", "message", "model", "phase"}
