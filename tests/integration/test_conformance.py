@@ -619,7 +619,7 @@ def test_row_39_headers_reach_the_handler(container: ContainerProcess, new_model
 def test_row_39_headers_come_back(container: ContainerProcess, new_model: NewModel) -> None:
     name = container.loaded(new_model("sets_headers"))
 
-    answer = container.invoke(name, x_amzn_sagemaker_custom_attributes="trace=7")
+    answer = container.invoke(name, **{"X-Amzn-SageMaker-Custom-Attributes": "trace=7"})
 
     assert (answer.status_code, answer.reason_phrase, answer.text) == (201, "Made", "made")
     assert answer.headers["content-type"] == "text/x-own"
@@ -704,5 +704,3 @@ def test_every_row_is_documented() -> None:
     tests = {name for name in globals() if name.startswith(("test_row_", "test_minimum_"))}
 
     assert {word for word in documentation.split("`") if word.startswith(("test_row_", "test_minimum_"))} == tests
-
-
