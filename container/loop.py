@@ -27,7 +27,8 @@ class Loop:
     def run(self) -> int:
         while self._exit is None:
             for key, _ in self._selector.select(self._until_next_timer()):
-                if key.fd in self._selector.get_map():  # an earlier callback of this round may have ended it
+                # An earlier callback of this round may have ended it, and another may have its number by now.
+                if self._selector.get_map().get(key.fd) is key:
                     self._call(key.data)
             self._run_timers()
         return self._exit
@@ -50,8 +51,8 @@ class Loop:
 
     def every(self, seconds: float, callback: Callback) -> None:
         def again() -> None:
+            self.after(seconds, again)  # first: a duty that fails once is still a duty
             callback()
-            self.after(seconds, again)
 
         self.after(seconds, again)
 

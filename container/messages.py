@@ -1,6 +1,7 @@
 """What the fork server and a zygote say to each other: one datagram a message, JSON, descriptors beside it."""
 
 import json
+import os
 import socket
 from dataclasses import asdict, dataclass
 from typing import ClassVar
@@ -92,6 +93,8 @@ class Channel:
     def receive(self) -> tuple[Message, list[int]] | None:
         """The next message and its descriptors, or None where nobody is left on the other side."""
         data, descriptors, _, _ = socket.recv_fds(self.socket, _MAX_BYTES, _MAX_DESCRIPTORS)
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)  # what a model starts must not hold its connection open
         if not data:
             return None
         fields = json.loads(data)

@@ -123,7 +123,7 @@ class Connection:
 
 
 def load_reply(status: int, message: str) -> bytes:
-    text = message.encode()
+    text = message.encode(errors="replace")  # file names that are not UTF-8
     return b"".join((_INT.pack(status), _INT.pack(len(text)), text, _END))
 
 
