@@ -168,8 +168,13 @@ def _unload_all(endpoint: Endpoint, console: Console) -> None:
 
 def _wait_for_interrupt(server: Server, endpoint: Endpoint, console: Console) -> None:
     name = next(iter(endpoint.loaded().values()))
-    console.print(f"The container stays at {server.url} until Ctrl-C; its log is {server.log}. Try, in another shell:")
-    console.print(f"  polyhost models list --url {server.url}\n  polyhost models describe {name} --url {server.url}")
+    lines = (
+        f"The container stays until Ctrl-C; its log is {server.log}",
+        "Try, in another shell:",
+        f"  polyhost models list --url {server.url}",
+        f"  polyhost models describe {name} --url {server.url}",
+    )
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)
     with contextlib.suppress(KeyboardInterrupt):
         server.process.wait()
 

@@ -53,6 +53,8 @@ def test_the_same_files_give_the_same_bytes(folder: Path, tmp_path: Path) -> Non
     (folder / "__pycache__" / "inference.cpython-311.pyc").write_bytes(os.urandom(8))
     archive.pack(folder, tmp_path / "other.tar.gz")
     assert (tmp_path / "one.tar.gz").read_bytes() == (tmp_path / "other.tar.gz").read_bytes()
+    # RFC 1952: no flags (so no file name), and four bytes of time.
+    assert (tmp_path / "one.tar.gz").read_bytes()[3:8] == bytes(5)
 
 
 def test_what_was_packed_unpacks_to_the_same_files(folder: Path, tmp_path: Path) -> None:
