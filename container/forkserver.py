@@ -76,7 +76,7 @@ class ForkServer:
         registry = importlib.import_module(HANDLER_REGISTRY)
         self._framework_of = registry.framework_of
         events = Events(self._on_started, self._on_exit, self._on_fork_failed)
-        self._pool = ZygotePool(self._loop, self._config, registry.PRELOAD, self._log_descriptor, events)
+        self._pool = ZygotePool(self._loop, self._config, registry.PRELOAD, self._run_dir, self._log_descriptor, events)
         self._loop.watch(self._hang_ups, self._on_hang_ups)
         self._loop.watch(sys.stdin, self._on_supervisor_end)
         self._watch_fifo()

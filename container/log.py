@@ -92,6 +92,11 @@ class DescriptorHandler(logging.Handler):
         self._descriptor = descriptor
         self._lock_path = lock_path
 
+    def redirect(self, descriptor: int) -> int:
+        """Gives the descriptor that it wrote to so far."""
+        former, self._descriptor = self._descriptor, descriptor
+        return former
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = (self.format(record) + "\n").encode(errors="backslashreplace")
@@ -124,6 +129,19 @@ def configure(*, as_json: bool, level: int, descriptor: int = 1, lock_path: str 
     # httpx and the like would report every request of ours.
     for chatty in ("httpx", "httpcore", "urllib3", "botocore", "boto3"):
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Formats events as ever inside the block, and writes them nowhere."""
+    handlers = [handler for handler in logging.getLogger().handlers if isinstance(handler, DescriptorHandler)]
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+        kept = [handler.redirect(nowhere.fileno()) for handler in handlers]
+        try:
+            yield
+        finally:
+            for handler, descriptor in zip(handlers, kept, strict=True):
+                handler.redirect(descriptor)
 
 
 class PrintedLines(io.TextIOBase):

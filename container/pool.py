@@ -2,8 +2,10 @@
 
 import importlib.util
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from container.config import Config
 from container.loop import Loop
@@ -26,14 +28,20 @@ class Events:
 
 class ZygotePool:
     def __init__(
-        self, loop: Loop, config: Config, preload: Mapping[str, tuple[str, ...]], log_descriptor: int, events: Events
+        self,
+        loop: Loop,
+        config: Config,
+        preload: Mapping[str, tuple[str, ...]],
+        run_dir: Path,
+        log_descriptor: int,
+        events: Events,
     ) -> None:
         self._loop = loop
         self._events = events
         self._zygotes: dict[str, Zygote] = {}
         for name in _wanted(config, preload):
-            modules = (*preload.get(name, preload.get(BARE, ())), *config.preload)
-            self._zygotes[name] = Zygote(name, modules, config, log_descriptor)
+            steps = (*preload.get(name, ()), *config.preload)
+            self._zygotes[name] = Zygote(name, steps, config, run_dir, log_descriptor)
             self._watch(self._zygotes[name])
 
     def fork(self, framework: str, request: ForkRequest, descriptors: tuple[int, ...]) -> None:
@@ -51,6 +59,13 @@ class ZygotePool:
 
     def _watch(self, zygote: Zygote) -> None:
         self._loop.watch(zygote.channel, lambda: self._on_message(zygote))
+        self._loop.watch(zygote.output, lambda: self._on_output(zygote))
+
+    def _on_output(self, zygote: Zygote) -> None:
+        if not (data := os.read(zygote.output.fileno(), 1 << 16)):
+            self._loop.unwatch(zygote.output)
+        for line in data.decode(errors="replace").splitlines():
+            logger.info("zygote %s: %s", zygote.name, line)
 
     def _on_message(self, zygote: Zygote) -> None:
         received = zygote.channel.receive()
@@ -73,6 +88,8 @@ class ZygotePool:
     def _on_death(self, zygote: Zygote) -> None:
         self._loop.unwatch(zygote.channel)
         zygote.channel.close()
+        self._loop.unwatch(zygote.output)
+        zygote.output.close()
         status = zygote.process.wait()
         logger.error("zygote %s ended (%s); another is started, loaded models serve on", zygote.name, status)
         self._loop.after(_RESTART_S, lambda: self._restart(zygote))
@@ -94,4 +111,6 @@ def _wanted(config: Config, preload: Mapping[str, tuple[str, ...]]) -> list[str]
 def _report(name: str, ready: Ready) -> None:
     logger.info("zygote %s is ready", name, extra={"duration_ms": round(ready.seconds * 1000)})
     for module, reason in ready.failures.items():
-        logger.error("%s failed in the zygote (%s): models that need it fail or load slowly, others do not", module, reason)
+        logger.error(
+            "%s failed in the zygote (%s): models that need it fail or load slowly, others do not", module, reason
+        )

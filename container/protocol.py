@@ -122,6 +122,29 @@ class Connection:
         return True
 
 
+def encode_load(command: LoadCommand) -> bytes:
+    """What a front end sends to have the model loaded (ModelRequestEncoder.java)."""
+    name, path, handler, io_name = (
+        _field(text.encode()) for text in (command.model_name, command.model_path, command.handler, command.io_name)
+    )
+    gpu_id = _INT.pack(-1 if command.gpu_id is None else command.gpu_id)
+    return b"".join((_LOAD, name, path, _INT.pack(command.batch_size), handler, gpu_id, io_name))
+
+
+def encode_predict(command: PredictCommand) -> bytes:
+    parts = [_PREDICT]
+    for request in command.requests:
+        parts.append(_field(request.id.encode()))
+        for name, value in request.headers.items():
+            parts += [_field(name.encode()), _field(value.encode())]
+        parts.append(_END)
+        for name, data in request.parameters.items():
+            parts += [_field(name.encode()), _field(b""), _field(bytes(data))]
+        parts.append(_END)
+    parts.append(_END)
+    return b"".join(parts)
+
+
 def load_reply(status: int, message: str) -> bytes:
     text = message.encode(errors="replace")  # file names that are not UTF-8
     return b"".join((_INT.pack(status), _INT.pack(len(text)), text, _END))

@@ -29,21 +29,17 @@ EXIT_RESTED = 75  # a resting worker's time is over: fork one that loads the mod
 logger = logging.getLogger("polyhost.worker")
 
 
-def become_worker(request: ForkRequest, descriptors: list[int], config: Config, log_descriptor: int) -> int:
+def become_worker(request: ForkRequest, descriptors: list[int], config: Config) -> int:
     """Runs in the forked child and returns its exit status. The descriptors are those of ForkRequest."""
     connection, native_output, page = descriptors
     _take_over(request, native_output)
-    log.configure(
-        as_json=config.log_json,
-        level=config.log_level,
-        descriptor=log_descriptor,
-        lock_path=str(Path(request.io_dir).parent / "log.lock"),
-    )
     log.bind(model=request.model, pid=os.getpid())
     log.capture_prints()
+    status = StatusPage(page)
+    os.close(page)  # the mapping has a descriptor of its own
     with socket.socket(fileno=connection) as sock:
         try:
-            return Worker(request, Connection(sock), StatusPage(page), config).run()
+            return Worker(request, Connection(sock), status, config).run()
         except SystemExit as error:
             logger.error("the model's code called sys.exit(%r)", error.code)
             return error.code if isinstance(error.code, int) else int(error.code is not None)
@@ -66,12 +62,16 @@ def _take_over(request: ForkRequest, native_output: int) -> None:
 
 
 def _reseed() -> None:
-    """Forks of one zygote would all draw the same random numbers."""
+    """Forks of one zygote would all draw the same random numbers.
+
+    By the generators themselves and with plain numbers: numpy.random.seed() writes to 70 pages, torch.seed() to 600.
+    """
     random.seed()
-    for name, seed in (("numpy.random", "seed"), ("torch", "seed")):
-        module = sys.modules.get(name)
-        if module is not None:
-            getattr(module, seed)()
+    seed = int.from_bytes(os.urandom(4), "little")
+    if numpy_random := sys.modules.get("numpy.random"):
+        numpy_random.seed(seed)
+    if torch_random := sys.modules.get("torch.random"):
+        torch_random.default_generator.manual_seed(seed)
 
 
 class Worker:

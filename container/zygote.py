@@ -6,6 +6,7 @@ The parent half lives in the fork server, the child half is a Python of its own:
 import ctypes
 import gc
 import importlib
+import io
 import logging
 import os
 import selectors
@@ -17,10 +18,12 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from container import log
 from container.config import Config
 from container.messages import Channel, Exited, ForkFailed, ForkRequest, Message, Ready, Started
+from container.rehearsal import rehearse
 from container.worker import become_worker
 
 BARE = "bare"  # no framework: for handlers that need none that we know
@@ -34,12 +37,12 @@ logger = logging.getLogger("polyhost.zygote")
 class Zygote:
     """One zygote process, as the fork server sees it. Requests sent before it is ready wait in its socket."""
 
-    def __init__(self, name: str, modules: Sequence[str], config: Config, log_descriptor: int) -> None:
+    def __init__(self, name: str, steps: Sequence[str], config: Config, run_dir: Path, log_descriptor: int) -> None:
         self.name = name
-        self.ready = False
         self.in_flight: dict[int, tuple[ForkRequest, tuple[int, ...]]] = {}
-        self._modules = modules
+        self._steps = steps
         self._config = config
+        self._log_lock = run_dir / "log.lock"
         self._log_descriptor = log_descriptor
         self.channel: Channel
         self.process: subprocess.Popen[bytes]
@@ -47,12 +50,12 @@ class Zygote:
 
     def start(self) -> None:
         """Starts the process, also in the place of one that died; what that one had not begun goes to the new one."""
-        self.ready = False
         self.channel, theirs = Channel.pair()
-        command = [sys.executable, "-m", "container.zygote", self.name, ",".join(self._modules)]
+        command = [sys.executable, "-m", "container.zygote", self.name, " ".join(self._steps)]
         descriptors = [theirs.fileno(), self._log_descriptor]
+        command += [*map(str, descriptors), str(self._log_lock), self._config.to_json()]
         self.process = subprocess.Popen(
-            [*command, *map(str, descriptors), self._config.to_json()], pass_fds=descriptors, stdin=subprocess.DEVNULL
+            command, pass_fds=descriptors, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         theirs.close()
         for request, fork_descriptors in self.in_flight.values():
@@ -71,6 +74,12 @@ class Zygote:
         for descriptor in request[1] if request else ():
             os.close(descriptor)
 
+    @property
+    def output(self) -> BinaryIO:
+        """What native code prints on import. The log takes events only."""
+        assert isinstance(self.process.stdout, io.BufferedReader)
+        return self.process.stdout
+
     def close(self) -> None:
         self.channel.close()
         for sequence in list(self.in_flight):
@@ -83,16 +92,15 @@ class Zygote:
 class ZygoteProcess:
     """Waits for requests and for children; single-threaded, for a fork copies the calling thread only."""
 
-    def __init__(self, name: str, channel: Channel, config: Config, log_descriptor: int) -> None:
+    def __init__(self, name: str, channel: Channel, config: Config) -> None:
         self._name = name
         self._channel = channel
         self._config = config
-        self._log_descriptor = log_descriptor
         self._workers: dict[int, int] = {}  # pid -> sequence
         self._wake_reader, self._wake_writer = socket.socketpair()
 
-    def run(self, modules: Sequence[str]) -> int:
-        self._announce(*_prepare(modules))
+    def run(self, steps: Sequence[str]) -> int:
+        self._announce(*_prepare(steps))
         for end in (self._wake_reader, self._wake_writer):
             end.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda signum, frame: None)
@@ -103,6 +111,7 @@ class ZygoteProcess:
             return self._loop(selector)
 
     def _announce(self, seconds: float, failures: dict[str, str]) -> None:
+        rehearse(self._config)
         _settle()
         threads = len(list(Path("/proc/self/task").iterdir()))
         if threads > 1:
@@ -145,7 +154,7 @@ class ZygoteProcess:
             self._wake_writer.close()
             self._channel.send(Started(request.sequence, os.getpid()))
             self._channel.close()
-            status = become_worker(request, descriptors, self._config, self._log_descriptor)
+            status = become_worker(request, descriptors, self._config)
         except BaseException:
             logger.exception("a worker of model %s failed", request.model)
         finally:
@@ -197,12 +206,13 @@ def _settle() -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    name, modules, socket_descriptor, log_descriptor, config_json = arguments
+    name, steps, socket_descriptor, log_descriptor, lock_path, config_json = arguments
     config = Config.from_json(config_json)
-    log.configure(as_json=config.log_json, level=config.log_level, descriptor=int(log_descriptor))
+    # The workers inherit it as it is: to configure a log writes to a hundred pages.
+    log.configure(as_json=config.log_json, level=config.log_level, descriptor=int(log_descriptor), lock_path=lock_path)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the entry point acts on it
     channel = Channel(socket.socket(fileno=int(socket_descriptor)))
-    return ZygoteProcess(name, channel, config, int(log_descriptor)).run([m for m in modules.split(",") if m])
+    return ZygoteProcess(name, channel, config).run(steps.split())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,58 @@
+"""A zygote plays a worker through a few rounds, with a model that is none.
+
+Python 3.11 writes to its bytecode while it specialises it, and to much else at a first time. Done before the fork,
+those pages stay shared by all workers.
+"""
+
+import dataclasses
+import os
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from container import log
+from container.config import Config
+from container.messages import ForkRequest
+from container.model import Request
+from container.protocol import Connection, LoadCommand, PredictCommand, encode_load, encode_predict
+from container.status import StatusPage
+from container.worker import Worker
+
+_ROUNDS = 12
+_HANDLER = "container.rehearsal:handle"
+_HEADERS = {"Content-Type": "application/json", "Accept": "*/*", "X-Amzn-SageMaker-Target-Model": "a.tar.gz"}
+
+
+def handle(data: Any, context: Any) -> Any:
+    """The model that is none."""
+    return None if data is None else ["{}" for _ in data]
+
+
+def rehearse(config: Config) -> None:
+    """Nobody hears of it: the log goes nowhere meanwhile."""
+    folder = Path.cwd()
+    with tempfile.TemporaryDirectory() as base, log.muted():
+        model_dir = Path(base) / "models" / "none"
+        model_dir.mkdir(parents=True)
+        staged = dataclasses.replace(config, base_dir=base, multi_model=True)
+        for _ in range(_ROUNDS):
+            _play(model_dir, staged)
+        os.chdir(folder)
+
+
+def _play(model_dir: Path, config: Config) -> None:
+    request = ForkRequest(0, "none", str(model_dir), _HANDLER, str(model_dir), str(model_dir))
+    load = LoadCommand("none", str(model_dir), 1, _HANDLER, None, "io")
+    predict = PredictCommand([Request("id", _HEADERS, {"body": b"{}"})])
+    page = StatusPage.create()
+    front, back = socket.socketpair()
+    with front, back:
+        front.sendall(encode_load(load) + encode_predict(predict) + encode_predict(predict))
+        front.shutdown(socket.SHUT_WR)
+        status = StatusPage(page)
+        Worker(request, Connection(back), status, config).run()
+        status.close()
+    for left in model_dir.iterdir():
+        left.unlink()
+    os.close(page)
