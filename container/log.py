@@ -6,16 +6,16 @@ import io
 import json
 import logging
 import os
-import select
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 # Fields of a log record that become fields of the event, in this order.
 FIELDS = ("model", "target_model", "request_id", "phase", "duration_ms", "pid")
+
+_MAX_PARTIAL = 1 << 16  # characters of a line that has no end yet
 
 _context: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("polyhost_log_context")
 _process_fields: dict[str, Any] = {}
@@ -82,9 +82,10 @@ def _timestamp(record: logging.LogRecord) -> str:
 
 
 class DescriptorHandler(logging.Handler):
-    """Writes each event with one write, so that the events of several processes never mix.
+    """Writes each event whole: the processes of a container take turns by a lock file.
 
-    A pipe keeps writes up to PIPE_BUF whole (POSIX); for longer ones the processes take turns by a lock file.
+    A pipe keeps writes up to PIPE_BUF whole by itself (POSIX), but a short one may land inside a long one that waits
+    for room in the pipe.
     """
 
     def __init__(self, descriptor: int, lock_path: str | None) -> None:
@@ -100,14 +101,29 @@ class DescriptorHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = (self.format(record) + "\n").encode(errors="backslashreplace")
-            if len(line) <= select.PIPE_BUF or self._lock_path is None:
+        except Exception:  # a model's log call with wrong arguments must not fail the model's request
+            self.handleError(record)
+            return
+        try:
+            with self._turn():
                 write_all(self._descriptor, line)
-            else:
-                with Path(self._lock_path).open("a") as lock:
-                    fcntl.flock(lock, fcntl.LOCK_EX)
-                    write_all(self._descriptor, line)
         except OSError:
             pass  # nobody reads the container's log any more; serving goes on
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Opened anew each time: a lock belongs to the open file, which a fork would share."""
+        try:
+            lock = os.open(self._lock_path, os.O_WRONLY | os.O_CREAT, 0o600) if self._lock_path else None
+        except OSError:
+            lock = None  # no descriptor is left, or the container is ending: better out of turn than not at all
+        try:
+            if lock is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            if lock is not None:
+                os.close(lock)
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -156,9 +172,12 @@ class PrintedLines(io.TextIOBase):
         self._partial = ""
 
     def write(self, text: str) -> int:
-        *lines, self._partial = (self._partial + text).split("\n")
+        *lines, partial = (self._partial + text).split("\n")
         for line in lines:
             self._log(line)
+        self._partial = _visible(partial)
+        if len(self._partial) > _MAX_PARTIAL:
+            self.close_line()
         return len(text)
 
     def flush(self) -> None:
@@ -171,7 +190,7 @@ class PrintedLines(io.TextIOBase):
 
     def _log(self, line: str) -> None:
         if line.strip():
-            self._logger.log(self._level, "%s", line.rstrip("\r"))
+            self._logger.log(self._level, "%s", _visible(line).rstrip("\r"))
 
     def writable(self) -> bool:
         return True
@@ -181,6 +200,12 @@ class PrintedLines(io.TextIOBase):
 
     def fileno(self) -> int:
         return self._descriptor
+
+
+def _visible(line: str) -> str:
+    """What a terminal would show: a progress bar writes over itself, after a carriage return."""
+    text = line.rstrip("\r")
+    return line[text.rfind("\r") + 1 :]
 
 
 def capture_prints() -> None:
