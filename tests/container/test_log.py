@@ -1,0 +1,240 @@
+"""Log events: one line each, whole, whatever is logged and whoever writes beside."""
+
+import fcntl
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from container import log
+from tests.container_process import wait_for
+
+Events = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """Puts back the logging of the test run, which `configure` replaces."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    logging.captureWarnings(False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def lines(restored: None, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[], list[str]]]:
+    """What has been written to the container's log so far; in JSON unless the test asks for text."""
+    path = tmp_path / "log"
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    as_json = getattr(request, "param", "json") == "json"
+    log.configure(as_json=as_json, level=logging.INFO, descriptor=descriptor, lock_path=str(tmp_path / "lock"))
+    yield lambda: path.read_text().splitlines()
+    os.close(descriptor)
+
+
+@pytest.fixture
+def events(lines: Callable[[], list[str]]) -> Events:
+    return lambda: [json.loads(line) for line in lines()]
+
+
+def test_an_event_says_when_how_bad_who_and_what(events: Events) -> None:
+    logging.getLogger("polyhost.x").warning("%d of %s", 2, "größe\n", extra={"model": "m", "duration_ms": 1.5})
+
+    (event,) = events()
+    time = event.pop("time")
+    assert len(time) == len("2026-01-31T12:00:00.000Z") and time.endswith("Z")
+    assert event == {
+        "level": "WARNING", "logger": "polyhost.x", "model": "m", "duration_ms": 1.5, "message": "2 of größe\n"
+    }  # fmt: skip
+
+
+def test_a_traceback_stays_inside_its_event(events: Events) -> None:
+    try:
+        raise ValueError("wrong\nin two lines")
+    except ValueError:
+        logging.getLogger().exception("it failed")
+
+    (event,) = events()
+    assert event["traceback"].startswith("Traceback") and event["traceback"].endswith("in two lines")
+
+
+def test_details_become_fields_and_may_be_anything(events: Events) -> None:
+    logging.getLogger().info("x", extra={"details": {"need_bytes": 5, "path": Path("/m")}})
+
+    assert (events()[0]["need_bytes"], events()[0]["path"]) == (5, "/m")
+
+
+def test_fields_of_the_process_the_request_and_the_event(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "_process_fields", {})
+    log.bind(model="m", pid=1)
+    with log.bound(request_id="outer", target_model="t.tar.gz"), log.bound(request_id="r"):
+        logging.getLogger().info("inside")
+    logging.getLogger().info("outside", extra={"pid": 2})
+
+    inside, outside = events()
+    assert [inside.get(name) for name in log.FIELDS] == ["m", "t.tar.gz", "r", None, None, 1]
+    assert [outside.get(name) for name in log.FIELDS] == ["m", None, None, None, None, 2]
+
+
+@pytest.mark.parametrize("lines", ["text"], indirect=True)
+def test_text_for_people(lines: Callable[[], list[str]]) -> None:
+    logging.getLogger("a").error("no", extra={"model": "m", "phase": "load", "details": {"bytes": 5}})
+
+    (line,) = lines()
+    assert line.split(" ", 1)[1] == "ERROR   a [m] no phase=load bytes=5"
+
+
+def test_a_message_with_wrong_arguments_harms_nobody(events: Events, capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    root.handlers = [item for item in root.handlers if isinstance(item, log.DescriptorHandler)]  # pytest's would raise
+    logging.getLogger().info("%d models", "three")
+    logging.getLogger().info("after")
+
+    assert [event["message"] for event in events()] == ["after"]
+    assert "three" in capsys.readouterr().err
+
+
+def test_text_that_is_no_utf_8_is_written_escaped(events: Events) -> None:
+    logging.getLogger().info("caf\udce9")
+
+    assert events()[0]["message"] == "caf\udce9"
+
+
+def test_below_the_level_nothing_is_written_and_chatty_libraries_are_quiet(events: Events) -> None:
+    logging.getLogger().debug("x")
+    logging.getLogger("httpx").info("HTTP Request: GET /")
+
+    assert events() == []
+
+
+@pytest.mark.usefixtures("restored")
+def test_nobody_reads_any_more() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    log.configure(as_json=True, level=logging.INFO, descriptor=writer)
+
+    logging.getLogger().info("into the void")
+
+    os.close(writer)
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_short_event_never_lands_inside_a_long_one(tmp_path: Path) -> None:
+    """The long one has filled the pipe and waits, stopped, while another process wants to write."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    log.configure(as_json=True, level=logging.INFO, descriptor=writer, lock_path=str(tmp_path / "lock"))
+    long = in_a_child(lambda: logging.getLogger().info("x" * 10_000))
+    wait_for(lambda: state_of(long) == "S", "a full pipe")
+    os.kill(long, signal.SIGSTOP)
+    wait_for(lambda: state_of(long) == "T", "the stop")
+    data = os.read(reader, 4096)
+
+    short = in_a_child(lambda: logging.getLogger().info("short"))
+    wait_for(lambda: state_of(short) in "SZ", "its turn, or an end out of turn")
+    os.kill(long, signal.SIGCONT)
+    os.close(writer)
+    while piece := os.read(reader, 4096):
+        data += piece
+    for pid in (long, short):
+        os.waitpid(pid, 0)
+    os.close(reader)
+
+    assert [len(json.loads(line)["message"]) for line in data.splitlines()] == [10_000, 5]
+
+
+def in_a_child(action: Callable[[], None]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        action()
+        os._exit(0)
+    return pid
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_without_descriptors_left_events_are_still_written(events: Events) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        logging.getLogger().error("too many open files")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert events()[0]["message"] == "too many open files"
+
+
+Printed = Callable[[], list[str]]
+
+
+@pytest.fixture
+def stream() -> log.PrintedLines:
+    return log.PrintedLines("stdout", logging.INFO, 1)
+
+
+@pytest.fixture
+def printed(events: Events) -> Printed:
+    return lambda: [event["message"] for event in events()]
+
+
+def test_print_and_stderr_become_events(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, getattr(sys, name))
+    log.capture_prints()
+    print("one", "two")
+    print("three", end="", file=sys.stderr)
+    log.close_printed_lines()
+
+    assert [(event["logger"], event["level"], event["message"]) for event in events()] == [
+        ("stdout", "INFO", "one two"), ("stderr", "WARNING", "three")
+    ]  # fmt: skip
+
+
+def test_each_line_is_an_event_and_empty_ones_are_none(stream: log.PrintedLines, printed: Printed) -> None:
+    stream.write("a\nb\r\n\n  \nc\n")
+
+    assert printed() == ["a", "b", "c"]
+
+
+def test_a_line_in_parts_is_one_event(stream: log.PrintedLines, printed: Printed) -> None:
+    for part in ("a", "b\r", "\nc"):
+        print(part, end="", flush=True, file=stream)
+    assert printed() == ["ab"]
+
+    stream.close_line()
+    stream.close_line()
+    assert printed() == ["ab", "c"]
+
+
+def test_a_progress_bar_is_one_event_and_does_not_gather_for_ever(stream: log.PrintedLines, printed: Printed) -> None:
+    for percent in range(100_000):
+        stream.write(f"\rloading: {percent / 1000}%")
+    assert len(stream._partial) < 100
+    stream.write("\n")
+
+    assert printed() == ["loading: 99.999%"]
+
+
+def test_endless_output_without_a_line_end_is_cut(stream: log.PrintedLines, printed: Printed) -> None:
+    for _ in range(300):
+        stream.write("x" * 1000)
+    stream.close_line()
+
+    assert len(printed()) > 1
+    assert sum(map(len, printed())) == 300_000
+
+
+def test_what_stands_for_a_stream_behaves_like_one(stream: log.PrintedLines) -> None:
+    assert stream.writable() and not stream.isatty()
+    assert (stream.fileno(), stream.encoding, stream.write("größe")) == (1, "utf-8", 5)
