@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Sequence
+from itertools import takewhile
 
 from container.errors import INSUFFICIENT_STORAGE, WorkerDiedError
 
@@ -15,9 +16,15 @@ def explain_death(
         return WorkerDiedError(f"no answer within {timed_out_after_s} s while {doing}; the worker was ended", 504)
     code = os.waitstatus_to_exitcode(wait_status)
     how, status = _how(code, oom_killed)
-    last = next((line for line in reversed(output) if line.strip()), "")
+    last = _last_words(output)
     detail = f"; it last said: {last[:300]}" if last else ""
     return WorkerDiedError(f"the worker {how} while {doing}{detail}", status)
+
+
+def _last_words(output: Sequence[str]) -> str:
+    """What faulthandler says after them, every frame and extension module, is for the log."""
+    own = takewhile(lambda line: not line.startswith("Fatal Python error"), output)
+    return next((line for line in reversed(list(own)) if line.strip()), "")
 
 
 def _how(code: int, oom_killed: bool) -> tuple[str, int]:
