@@ -1,0 +1,95 @@
+"""A load generator for machines without wrk: `python -m benchmarks.generator PORT PATH CLIENTS SECONDS`.
+
+Speaks like wrk with wrk.lua: the body comes from BODY_FILE, its type from CONTENT_TYPE, and a line of JSON goes out.
+Costs about five times as much of a core as wrk does.
+"""
+
+import json
+import os
+import re
+import selectors
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_CHUNK = 1 << 16
+
+
+class Client:
+    """One connection: sends the request again as soon as the answer to the last one is whole."""
+
+    def __init__(self, port: int, request: bytes) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.seconds: list[float] = []
+        self.errors = 0
+        self._request = request
+        self._answer = b""
+        self._sent = 0.0
+
+    def ask(self) -> None:
+        self._sent = time.perf_counter()
+        self.socket.sendall(self._request)
+
+    def on_readable(self) -> None:
+        piece = self.socket.recv(_CHUNK)
+        if not piece:
+            raise ConnectionResetError("the server closed the connection")
+        self._answer += piece
+        if is_whole(self._answer):
+            self.seconds.append(time.perf_counter() - self._sent)
+            self.errors += not self._answer.startswith(b"HTTP/1.1 200 ")
+            self._answer = b""
+            self.ask()
+
+
+def is_whole(answer: bytes) -> bool:
+    head, end, body = answer.partition(b"\r\n\r\n")
+    length = _LENGTH.search(head)
+    return bool(end) and len(body) >= (int(length[1]) if length else 0)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The nearest rank."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def run(port: int, request: bytes, clients: int, seconds: float) -> dict[str, float]:
+    started = time.perf_counter()
+    group = [Client(port, request) for _ in range(clients)]
+    with selectors.DefaultSelector() as selector:
+        for client in group:
+            selector.register(client.socket, selectors.EVENT_READ, client.on_readable)
+            client.ask()
+        while time.perf_counter() - started < seconds:
+            for key, _ in selector.select(1.0):
+                key.data()
+    return _figures(group, time.perf_counter() - started)
+
+
+def _figures(group: Sequence[Client], seconds: float) -> dict[str, float]:
+    for client in group:
+        client.socket.close()
+    latencies = [latency for client in group for latency in client.seconds]
+    return {
+        "requests": len(latencies),
+        "seconds": seconds,
+        "errors": sum(client.errors for client in group),
+        "p50_ms": percentile(latencies, 0.5) * 1000,
+        "p99_ms": percentile(latencies, 0.99) * 1000,
+    }
+
+
+def main(port: str, path: str, clients: str, seconds: str) -> None:
+    body = Path(os.environ["BODY_FILE"]).read_bytes()
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {os.environ['CONTENT_TYPE']}\r\n"
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    print(json.dumps(run(int(port), request, int(clients), float(seconds))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""The stock stack, run by path in an environment of its own: nothing here knows anything of ours."""

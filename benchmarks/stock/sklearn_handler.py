@@ -1,0 +1,31 @@
+"""A scikit-learn model behind stock MMS: a class with initialize and handle, and the function that MMS calls."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+
+
+class ModelHandler:
+    def __init__(self) -> None:
+        self.model: Any = None
+
+    def initialize(self, context: Any) -> None:
+        self.model = joblib.load(Path(context.system_properties["model_dir"]) / "model.joblib")
+
+    def handle(self, data: list[dict[str, Any]], context: Any) -> list[str]:
+        return [self._answer(row["body"]) for row in data]
+
+    def _answer(self, body: bytes) -> str:
+        return json.dumps(self.model.predict(np.asarray(json.loads(body))).tolist())
+
+
+_service = ModelHandler()
+
+
+def handle(data: list[dict[str, Any]] | None, context: Any) -> list[str] | None:
+    if _service.model is None:
+        _service.initialize(context)
+    return None if data is None else _service.handle(data, context)
