@@ -108,24 +108,19 @@ def test_the_registry_needs_the_standard_library_only() -> None:
     assert names - sys.stdlib_module_names - {"handlers"} <= {"sitecustomize", "__main__", "_distutils_hack"} | _site()
 
 
-@pytest.mark.parametrize("framework", [None, *registry.PRELOAD])
-def test_preloading_leaves_one_thread(framework: str | None) -> None:
-    """A zygote is forked from, so it may have started no other thread; numpy's OpenBLAS would start its own."""
-    modules = registry.PRELOAD[framework] if framework else registry.COMMON
-    code = f"import os, importlib\nfor name in {modules!r}: importlib.import_module(name)\n"
-    assert _python(code + "print(len(os.listdir('/proc/self/task')))") == "1"
-
+# Without these numpy's OpenBLAS, OpenMP and MXNet's engine each start threads; the container sets them for its zygotes.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MXNET_ENGINE_TYPE": "NaiveEngine", "MXNET_USE_OPERATOR_TUNING": "0"}
 
 FIRST_CALLS = {"sklearn": "digits_forest", "torch": "torch_program", "mxnet": "mxnet_net"}
 
 
 @pytest.mark.parametrize("framework", FIRST_CALLS)
-def test_the_first_load_and_call_import_nothing_more(framework: str, request: pytest.FixtureRequest) -> None:
+def test_a_zygote_has_one_thread_and_its_models_import_nothing(framework: str, request: pytest.FixtureRequest) -> None:
+    """A fork keeps the calling thread only; and what one model had to import, every model would."""
     folder = request.getfixturevalue(FIRST_CALLS[framework])
     code = f"""
-import importlib, sys
-for name in {registry.PRELOAD[framework]!r}: importlib.import_module(name)
-import tests.handlers.served as served
+import os, sys
+print(len(os.listdir("/proc/self/task")))
 from tests.handlers.served import Served, picture, npy
 import numpy
 image = picture(numpy.zeros((8, 8)))
@@ -137,11 +132,29 @@ served.ask("[[1, 2]]"), served.ask("1,2", "text/csv")
 served.ask(npy(numpy.zeros((1, 1, 4, 4), "float32")), "application/x-npy")
 print(sorted(set(sys.modules) - before))
 """
-    assert _python(code) == "[]"
+    assert _python(_preloading(registry.PRELOAD[framework]) + code) == "1\n[]"
+
+
+@pytest.mark.parametrize("zygote", registry.PRELOAD.keys() - FIRST_CALLS.keys())
+def test_a_zygote_without_a_framework_has_one_thread(zygote: str) -> None:
+    code = "import os; print(len(os.listdir('/proc/self/task')))"
+    assert _python(_preloading(registry.PRELOAD[zygote]) + code) == "1"
+
+
+def _preloading(steps: tuple[str, ...]) -> str:
+    """Source that does what a zygote does with its steps."""
+    return f"""
+import importlib, warnings
+warnings.simplefilter("ignore")
+for module, _, function in (step.partition(":") for step in {steps!r}):
+    module = importlib.import_module(module)
+    if function:
+        getattr(module, function)()
+"""
 
 
 def _python(code: str) -> str:
-    environ = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    environ = {**os.environ, **ONE_THREAD}
     command = [sys.executable, "-c", code]
     return subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout.strip()
 
