@@ -27,6 +27,7 @@ from container.errors import INSUFFICIENT_STORAGE, Failure, WorkerDiedError
 from container.explain import explain_death
 from container.hosted import HostedModel, WorkerRecord
 from container.launch import FIFO, Launcher, drop_record, recorded
+from container.lines import Lines
 from container.loop import Loop
 from container.memory import ControlGroup, MemoryGauge
 from container.messages import ForkRequest
@@ -172,13 +173,12 @@ class ForkServer:
         if after is not None:
             status.remember_load(after.status.gpu_id, after.status.batch_size, after.status.io_name)
         output, output_writer = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(output, False)
         return WorkerRecord(
             sequence=next(self._sequences),
             model=model,
             connection=connection,
             status=status,
-            output=output,
+            output=Lines(output),
             descriptors=(os.dup(connection.fileno()), output_writer, page),
             reload=after is not None,
             need=model.need,
@@ -266,7 +266,7 @@ class ForkServer:
             timed_out_after_s=worker.timed_out_after_s,
             output=worker.last_lines,
         )
-        details = {"output": list(worker.last_lines)[-20:]}
+        details = {"output": list(worker.last_lines)}
         logger.error("%s", error, extra={"model": worker.model.name, "pid": worker.pid, "details": details})
         state = worker.status.state
         if state in (State.STARTING, State.LOADING):

@@ -13,6 +13,7 @@ from typing import Any
 
 from container.errors import Failure, WorkerDiedError
 from container.launch import Launcher
+from container.lines import Lines
 from container.model import Response
 from container.protocol import load_reply, predict_reply
 from container.status import State, StatusPage
@@ -62,7 +63,7 @@ class WorkerRecord:
     model: HostedModel
     connection: socket.socket
     status: StatusPage
-    output: int  # the pipe that native code's output comes from
+    output: Lines  # what native code prints
     descriptors: tuple[int, ...]  # the worker's own, which go with the request for a fork
     need: int  # bytes that the load may take
     reload: bool  # took a dead one's place: MMS waits for no answer to its load
@@ -71,7 +72,6 @@ class WorkerRecord:
     measured_answers: int | None = None  # how many it had given when its memory was measured
     timed_out_after_s: int | None = None
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
-    partial_line: bytes = b""
 
     @property
     def hung_up(self) -> bool:
@@ -123,23 +123,15 @@ class WorkerRecord:
         return True
 
     def read_output(self) -> list[str] | None:
-        """The lines that native code has printed since the last call; None at the output's end."""
-        try:
-            data = os.read(self.output, 65536)
-        except BlockingIOError:
-            return []
-        if not data:
-            return None
-        *lines, self.partial_line = (self.partial_line + data).split(b"\n")
-        decoded = [line.decode(errors="replace") for line in lines if line.strip()]
-        self.last_lines.extend(decoded)
-        return decoded
+        lines = self.output.read()
+        self.last_lines.extend(lines or ())
+        return lines
 
     def close(self) -> None:
         self._remove_io_files()
         self.connection.close()
         self.status.close()
-        os.close(self.output)
+        self.output.close()
 
     def _send(self, reply: bytes) -> None:
         self.connection.settimeout(_REPLY_TIMEOUT_S)

@@ -2,7 +2,6 @@
 
 import importlib.util
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,10 +61,11 @@ class ZygotePool:
         self._loop.watch(zygote.output, lambda: self._on_output(zygote))
 
     def _on_output(self, zygote: Zygote) -> None:
-        if not (data := os.read(zygote.output.fileno(), 1 << 16)):
+        lines = zygote.output.read()
+        if lines is None:
             self._loop.unwatch(zygote.output)
-        for line in data.decode(errors="replace").splitlines():
-            logger.info("zygote %s: %s", zygote.name, line)
+        for line in lines or ():
+            logger.debug("zygote %s: %s", zygote.name, line)
 
     def _on_message(self, zygote: Zygote) -> None:
         received = zygote.channel.receive()
@@ -87,9 +87,8 @@ class ZygotePool:
 
     def _on_death(self, zygote: Zygote) -> None:
         self._loop.unwatch(zygote.channel)
-        zygote.channel.close()
         self._loop.unwatch(zygote.output)
-        zygote.output.close()
+        zygote.hang_up()
         status = zygote.process.wait()
         logger.error("zygote %s ended (%s); another is started, loaded models serve on", zygote.name, status)
         self._loop.after(_RESTART_S, lambda: self._restart(zygote))

@@ -18,6 +18,7 @@ from container.errors import ConfigError
 from container.forkserver import EXIT_MODEL_FAILED
 from container.frontend import prepare_environment
 from container.launch import FIFO, LAUNCHES
+from container.lines import Lines
 from container.loop import Loop
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
@@ -36,7 +37,6 @@ class Supervisor:
         self._run_dir: Path
         self._fork_server: subprocess.Popen[bytes] | None = None  # None while it is being restarted
         self._front_end: subprocess.Popen[bytes]
-        self._partial_line = b""
         self._deaths: list[float] = []
 
     def run(self) -> int:
@@ -95,23 +95,19 @@ class Supervisor:
             cwd=self._run_dir,
         )  # fmt: skip
         assert self._front_end.stdout is not None
-        output = self._front_end.stdout.fileno()
-        os.set_blocking(output, False)
+        output = Lines(self._front_end.stdout.fileno())
         self._loop.watch(output, lambda: self._on_output(output))
 
-    def _on_output(self, output: int) -> None:
+    def _on_output(self, output: Lines) -> None:
         """Java, and what starts it, print plain lines now and then; the container's log has events only."""
-        data = os.read(output, 1 << 16)
-        if not data:
+        lines = output.read()
+        if lines is None:
             self._loop.unwatch(output)
-            return
-        *lines, self._partial_line = (self._partial_line + data).split(b"\n")
-        for line in lines:
-            text = line.decode(errors="replace")
-            if self._config.log_json and not text.startswith('{"'):
-                logging.getLogger("mms").info("%s", text)
+        for line in lines or ():
+            if self._config.log_json and not line.startswith('{"'):
+                logging.getLogger("mms").info("%s", line)
             else:
-                log.write_all(1, line + b"\n")
+                log.write_all(1, line.encode() + b"\n")
 
     def _environment(self) -> dict[str, str]:
         """One thread a worker: the cores are shared by models, and a forked process must not inherit a pool of threads.

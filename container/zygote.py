@@ -6,7 +6,6 @@ The parent half lives in the fork server, the child half is a Python of its own:
 import ctypes
 import gc
 import importlib
-import io
 import logging
 import os
 import selectors
@@ -18,10 +17,10 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from container import log
 from container.config import Config
+from container.lines import Lines
 from container.messages import Channel, Exited, ForkFailed, ForkRequest, Message, Ready, Started
 from container.rehearsal import rehearse
 from container.worker import become_worker
@@ -45,6 +44,7 @@ class Zygote:
         self._log_lock = run_dir / "log.lock"
         self._log_descriptor = log_descriptor
         self.channel: Channel
+        self.output: Lines  # what native code prints on import; the log takes events only
         self.process: subprocess.Popen[bytes]
         self.start()
 
@@ -54,9 +54,12 @@ class Zygote:
         command = [sys.executable, "-m", "container.zygote", self.name, " ".join(self._steps)]
         descriptors = [theirs.fileno(), self._log_descriptor]
         command += [*map(str, descriptors), str(self._log_lock), self._config.to_json()]
+        output, writer = os.pipe2(os.O_CLOEXEC)
+        self.output = Lines(output)
         self.process = subprocess.Popen(
-            command, pass_fds=descriptors, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command, pass_fds=descriptors, stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.STDOUT
         )
+        os.close(writer)
         theirs.close()
         for request, fork_descriptors in self.in_flight.values():
             self.channel.send(request, fork_descriptors)
@@ -74,14 +77,12 @@ class Zygote:
         for descriptor in request[1] if request else ():
             os.close(descriptor)
 
-    @property
-    def output(self) -> BinaryIO:
-        """What native code prints on import. The log takes events only."""
-        assert isinstance(self.process.stdout, io.BufferedReader)
-        return self.process.stdout
+    def hang_up(self) -> None:
+        self.channel.close()
+        self.output.close()
 
     def close(self) -> None:
-        self.channel.close()
+        self.hang_up()
         for sequence in list(self.in_flight):
             self.begun(sequence)
 
