@@ -193,7 +193,7 @@ def _prepare(steps: Sequence[str]) -> tuple[float, dict[str, str]]:
                 imported = importlib.import_module(module)
                 if function:
                     getattr(imported, function)()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             failures[step] = f"{type(error).__name__}: {error}"
     return time.monotonic() - start, failures
 
