@@ -1,0 +1,168 @@
+"""The fork server's part towards one zygote, for tests: asks for workers, and hears of their ends."""
+
+import contextlib
+import itertools
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from container.config import Config
+from container.messages import Exited, ForkRequest, Message, Ready, Started
+from container.status import State, StatusPage
+from container.zygote import Zygote
+from tests.container.mms_side import Reply, ReplyReader, body_command, load_command
+from tests.container_process import wait_for
+
+
+@contextlib.contextmanager
+def zygote_in(folder: Path, *steps: str) -> Iterator[Zygote]:
+    """A zygote whose models lie in folder/models and whose log is folder/log."""
+    config = Config.from_environ({"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_BASE_DIR": str(folder)})
+    with (folder / "log").open("ab") as log:
+        zygote = Zygote("test", steps, config, folder, log.fileno())
+        zygote.channel.socket.settimeout(30)
+        try:
+            yield zygote
+        finally:
+            zygote.close()
+            zygote.process.kill()
+            zygote.process.wait()
+
+
+def new_descriptors() -> tuple[int, int, int]:
+    """What goes with a request for a fork, where nobody looks at it."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    mms, connection = socket.socketpair()
+    mms.close()
+    return connection.detach(), writer, StatusPage.create()
+
+
+def descriptors_of(pid: int | str = "self") -> list[str]:
+    """What a process's open descriptors are, without the one that lists them."""
+    links = []
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            links.append(str(path.readlink()))
+    return links
+
+
+class Forks:
+    """Reads what the zygote says, for whichever worker asks."""
+
+    def __init__(self, zygote: Zygote, folder: Path) -> None:
+        self.zygote = zygote
+        self.models_dir = folder / "models"
+        self._folder = folder
+        self._sequences = itertools.count(1)
+        self._heard: list[Message] = []
+        (folder / "io").mkdir()
+        ready = self._hear()
+        assert isinstance(ready, Ready)
+        self.ready = ready
+
+    def fork(self, directory: Path, **request: Any) -> "ForkedWorker":
+        sequence = next(self._sequences)
+        temp_dir = self._folder / f"temp-{sequence}"
+        temp_dir.mkdir()
+        mms, theirs = socket.socketpair()
+        output, output_writer = os.pipe()
+        page = StatusPage.create()
+        fields = {
+            "sequence": sequence, "model": directory.name, "directory": str(directory), "handler": "handle.py",
+            "temp_dir": str(temp_dir), "io_dir": str(self._folder / "io"), **request,
+        }  # fmt: skip
+        worker = ForkedWorker(self, sequence, mms, output, StatusPage(page), directory)
+        self.zygote.fork(ForkRequest(**fields), (theirs.detach(), output_writer, page))
+        started = self.wait_for(Started, sequence)
+        self.zygote.begun(sequence)
+        worker.pid = started.pid
+        return worker
+
+    def wait_for(self, kind: type[Any], sequence: int) -> Any:
+        """The zygote's message of this kind about this worker; others are kept for who waits for them."""
+        while True:
+            for message in self._heard:
+                if isinstance(message, kind) and message.sequence == sequence:
+                    self._heard.remove(message)
+                    return message
+            self._heard.append(self._hear())
+
+    def events(self, **fields: Any) -> list[dict[str, Any]]:
+        events = [json.loads(line) for line in (self._folder / "log").read_text().splitlines()]
+        return [event for event in events if all(event.get(name) == value for name, value in fields.items())]
+
+    def _hear(self) -> Message:
+        received = self.zygote.channel.receive()
+        assert received is not None, "the zygote has ended"
+        return received[0]
+
+
+class ForkedWorker:
+    """One worker and MMS's end of its connection."""
+
+    def __init__(
+        self, forks: Forks, sequence: int, mms: socket.socket, output: int, status: StatusPage, directory: Path
+    ) -> None:
+        self.pid = 0
+        self.mms = mms
+        self.status = status
+        self.directory = directory
+        self._forks = forks
+        self._sequence = sequence
+        self._output = output
+        self._ended: int | None = None
+        mms.settimeout(30)
+        self._replies = ReplyReader(mms)
+
+    def load(self, **options: Any) -> Reply:
+        self.send_load(**options)
+        return self.reply()
+
+    def send_load(self, **options: Any) -> None:
+        self.mms.sendall(load_command("m", str(self.directory), **options))
+
+    def loaded(self) -> "ForkedWorker":
+        reply = self.load()
+        assert reply.code == 200, reply
+        return self
+
+    def invoke(self, body: bytes = b"", **headers: str) -> Reply:
+        self.mms.sendall(body_command(body, **headers))
+        return self.reply()
+
+    def reply(self) -> Reply:
+        return self._replies.read()
+
+    def wait_for_state(self, state: State) -> None:
+        wait_for(lambda: self.status.state == state, f"state {state.name}")
+
+    def wait_for_end(self) -> int:
+        """The exit code; negative for a signal."""
+        if self._ended is None:
+            self._ended = os.waitstatus_to_exitcode(self._forks.wait_for(Exited, self._sequence).status)
+        return self._ended
+
+    def output(self) -> str:
+        """What native code printed, to its end."""
+        self.wait_for_end()
+        text = b""
+        while piece := os.read(self._output, 65536):
+            text += piece
+        return text.decode()
+
+    def events(self, **fields: Any) -> list[dict[str, Any]]:
+        return self._forks.events(model=self.directory.name, **fields)
+
+    def close(self) -> None:
+        self.mms.close()
+        with contextlib.suppress(ProcessLookupError):
+            if self._ended is None:
+                os.kill(self.pid, signal.SIGKILL)
+        self.wait_for_end()
+        self.status.close()
+        os.close(self._output)
