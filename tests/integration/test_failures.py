@@ -1,0 +1,201 @@
+"""Models that fail, one behaviour each (tests/models): the caller is told, nothing stays, the others are served."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.container_process import ContainerProcess, running, wait_for
+from tests.models import place
+
+NewModel = Callable[[str], str]
+
+# Kind, status, and words of the reason in the log. The body of a failed load is MMS's and says nothing.
+LOAD_FAILURES = [
+    ("raises_on_import", 500, "this script never works"),
+    ("raises_in_load", 500, "these weights are damaged"),
+    ("class_handler_raises", 500, "this class has no weights"),
+    ("no_functions", 400, "model_fn"),
+    ("misses_a_module", 400, "a_module_that_nobody_has"),
+    ("names_no_handler", 400, "missing_handler.py"),
+    ("empty", 400, "README.txt"),
+    ("two_candidates", 400, "mxnet, sklearn"),
+    ("exits_in_load", 500, "exited with status 3 while loading the model"),
+    ("calls_sys_exit_in_load", 500, "sys.exit('nothing to do here')"),
+    ("killed_in_load", 500, "was killed (SIGKILL) while loading the model"),
+    ("out_of_memory_in_load", 507, "MemoryError"),
+    ("class_handler_out_of_memory", 507, "MemoryError"),
+    ("mxnet_out_of_memory_text", 507, "Failed to allocate CPU Memory"),
+    ("cuda_out_of_memory_text", 507, "CUDA out of memory"),
+]
+
+# Kind, status, type and words of the message that the caller reads.
+PREDICT_FAILURES = [
+    ("raises_in_predict", 500, "ValueError", "this body makes no sense"),
+    ("out_of_memory_in_predict", 507, "MemoryError", "MemoryError"),
+    ("returns_unserialisable", 500, "HandlerError", "object"),
+    ("returns_wrong_length", 500, "BadAnswerError", "2 items for 1 request"),
+    ("returns_no_list", 500, "BadAnswerError", "must return a list"),
+    ("returns_an_object", 500, "BadAnswerError", "type object"),
+    ("returns_an_exception", 418, "Teapot", "short and stout"),
+    ("killed_in_predict", 500, "WorkerDiedError", "was killed (SIGKILL) while answering a request"),
+    ("segfaults_in_predict", 500, "WorkerDiedError", "died of SIGSEGV while answering a request"),
+    ("exits_in_predict", 500, "WorkerDiedError", "exited with status 7 while answering a request"),
+    ("calls_sys_exit_in_predict", 500, "WorkerDiedError", "exited with status 5 while answering a request"),
+]
+
+
+@pytest.fixture
+def neighbour(container: ContainerProcess, new_model: NewModel) -> Iterator[str]:
+    """A healthy model, which must be served throughout, by the same process."""
+    name = container.loaded(new_model("tells_about_itself"))
+    pid = container.invoke(name).json()["pid"]
+    yield name
+    assert container.invoke(name).json()["pid"] == pid
+
+
+def processes_in(folder: Path, container: ContainerProcess) -> list[psutil.Process]:
+    return [process for process in container.processes() if _works_in(process, folder)]
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return Path(process.cwd()) == folder
+    except psutil.Error:
+        return False
+
+
+@pytest.mark.usefixtures("neighbour")
+@pytest.mark.parametrize(("kind", "status", "words"), LOAD_FAILURES)
+def test_failed_load(container: ContainerProcess, new_model: NewModel, kind: str, status: int, words: str) -> None:
+    name = new_model(kind)
+
+    assert container.load(name).status_code == status
+
+    assert name not in container.names()
+    assert container.invoke(name).status_code == 404
+    assert container.unload(name).status_code == 404
+    assert not processes_in(container.models_dir / name / "model", container)
+    assert container.wait_for_event(words, model=name)["level"] == "ERROR"
+
+
+@pytest.mark.usefixtures("neighbour")
+@pytest.mark.parametrize(("kind", "status", "error", "words"), PREDICT_FAILURES)
+def test_failed_predict(
+    container: ContainerProcess, new_model: NewModel, kind: str, status: int, error: str, words: str
+) -> None:
+    name = container.loaded(new_model(kind))
+
+    answer = container.invoke(name, "die", content_type="text/csv")
+
+    assert answer.status_code == status
+    body = answer.json()
+    assert (body["code"], body["type"], body["model"]) == (status, error, name)
+    assert words in body["message"]
+    assert container.wait_for_event(body["message"], model=name)["level"] == ("WARNING" if status < 500 else "ERROR")
+
+
+def test_last_words_of_native_code_reach_the_caller(container: ContainerProcess, new_model: NewModel) -> None:
+    name = container.loaded(new_model("exits_in_predict"))
+
+    assert container.invoke(name, "die").json()["message"].endswith("it last said: the last words")
+
+
+def test_segmentation_fault_leaves_its_traceback_in_the_log(container: ContainerProcess, new_model: NewModel) -> None:
+    name = container.loaded(new_model("segfaults_in_predict"))
+
+    container.invoke(name, "die")
+
+    event = container.wait_for_event("died of SIGSEGV", model=name)
+    assert any("transform_fn" in line for line in event["output"])
+
+
+def test_manifest_that_is_no_json(container: ContainerProcess, new_model: NewModel) -> None:
+    """MMS reads the manifest first, and answers itself."""
+    name = new_model("manifest_is_no_json")
+
+    answer = container.load(name)
+
+    assert (answer.status_code, answer.json()["type"]) == (400, "InvalidModelException")
+    assert name not in container.names()
+
+
+# Healthy, in unusual ways
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"), [("seed_style_handler", "ABC"), ("class_handler", "abc!"), ("echo", "abc")]
+)
+def test_kinds_of_handlers(container: ContainerProcess, new_model: NewModel, kind: str, answer: str) -> None:
+    name = container.loaded(new_model(kind))
+
+    assert container.invoke(name, "abc", content_type="text/plain").text == answer
+
+
+def test_models_get_their_own_modules(container: ContainerProcess, new_model: NewModel) -> None:
+    """Named like ours, and like another model's."""
+    first, second = new_model("own_modules"), new_model("own_modules")
+    (container.models_dir / second / "model" / "helpers" / "words.py").write_text('JOINER = " or "\n')
+
+    for name in (first, second):
+        container.loaded(name)
+
+    assert container.invoke(first).text == "my container and my handlers"
+    assert container.invoke(second).text == "my container or my handlers"
+
+
+def test_models_get_their_own_folders(container: ContainerProcess, new_model: NewModel) -> None:
+    names = [container.loaded(new_model("tells_about_itself")) for _ in range(2)]
+
+    first, second = (container.invoke(name).json() for name in names)
+
+    assert [first["cwd"], second["cwd"]] == [str(container.models_dir / name / "model") for name in names]
+    assert first["temp_dir"] != second["temp_dir"]
+    container.unload(names[0])
+    wait_for(lambda: not Path(first["temp_dir"]).exists(), "the end of the unloaded model's temp folder", 2)
+    assert Path(second["temp_dir"]).exists()
+
+
+# Deaths in a row
+
+
+@pytest.fixture(scope="module")
+def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerProcess]:
+    with running(tmp_path_factory.mktemp("lone-container"), POLYHOST_ZYGOTES="bare") as started:
+        yield started
+
+
+def test_a_model_that_dies_always_rests_and_recovers(lone: ContainerProcess) -> None:
+    name = lone.loaded(place("dies_always", lone.models_dir))
+
+    answers = [lone.invoke(name, "1") for _ in range(4)]
+
+    assert [answer.status_code for answer in answers] == [500, 500, 500, 503]
+    assert "failed 3 times in a row and rests for 1 s" in answers[3].json()["message"]
+    assert "exited with status 9" in answers[3].json()["message"]
+    assert name in lone.names()
+    (lone.models_dir / name / "model" / "well").touch()
+    wait_for(lambda: lone.invoke(name, "1").status_code == 200, "the model's recovery", 5)
+    assert [lone.invoke(name, "1").status_code for _ in range(5)] == [200] * 5
+    assert lone.unload(name).status_code == 200
+
+
+def test_a_model_that_cannot_be_loaded_again(lone: ContainerProcess) -> None:
+    """Its worker dies, and its files are no longer what they were: callers are told, for as long as it lasts."""
+    name = lone.loaded(place("loads_once", lone.models_dir))
+    assert lone.invoke(name, "die").status_code == 500
+
+    answer = wait_for(
+        lambda: _when(lone.invoke(name, "1", content_type="text/csv"), 503), "an answer that says why", 10
+    )
+
+    assert "it cannot be loaded a second time" in answer.json()["message"]
+    (lone.models_dir / name / "model" / "loaded").unlink()
+    wait_for(lambda: _when(lone.invoke(name, "1"), 200), "the model's recovery", 10)
+    assert lone.unload(name).status_code == 200
+
+
+def _when(answer: httpx.Response, status: int) -> httpx.Response | None:
+    return answer if answer.status_code == status else None
