@@ -196,6 +196,8 @@ class ForkServer:
             temp_dir=str(model.temp_dir),
             io_dir=arguments.temp_dir,
             memory_bytes=memory_bytes,
+            launched=model.launched,
+            connected=time.monotonic(),
             reload=worker.reload,
             gpu_id=worker.status.gpu_id if worker.reload else None,
             batch_size=worker.status.batch_size,

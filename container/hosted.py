@@ -6,6 +6,7 @@ import select
 import shutil
 import signal
 import socket
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ class HostedModel:
     listener: socket.socket
     framework: str
     temp_dir: Path
+    launched: float = field(default_factory=time.monotonic)
     workers: "dict[int, WorkerRecord]" = field(default_factory=dict)
     need: int = 0  # bytes of memory, as estimated when it was let in
     deaths: int = 0  # in a row, without an answer in between

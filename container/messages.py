@@ -25,6 +25,9 @@ class ForkRequest:
     io_dir: str
     # The most that the load may take before it is refused further memory; None: no bound.
     memory_bytes: int | None = None
+    # When MMS asked for the model and when it connected, by the monotonic clock, for the load's timeline.
+    launched: float = 0.0
+    connected: float = 0.0
     # A worker in the place of one that died: the model is loaded without MMS asking again.
     reload: bool = False
     gpu_id: int | None = None

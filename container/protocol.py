@@ -47,11 +47,15 @@ class Connection:
         self._buffer = bytearray()
         self._position = 0
 
-    def receive(self) -> LoadCommand | PredictCommand | None:
-        """The next command, or None where MMS has closed the connection between two commands."""
+    def wait(self) -> bool:
+        """Until the next command begins to arrive; False where MMS has closed the connection instead."""
         del self._buffer[: self._position]
         self._position = 0
-        if not self._buffer and not self._fill(1):
+        return bool(self._buffer) or self._fill(1)
+
+    def receive(self) -> LoadCommand | PredictCommand | None:
+        """The next command, or None where MMS has closed the connection between two commands."""
+        if not self.wait():
             return None
         command = self._bytes(1)
         if command == _LOAD:

@@ -26,13 +26,14 @@ _AT_GPU, _AT_LENGTH, _AT_SINCE, _AT_COUNTERS = 4, 12, 16, 24
 
 
 class State(IntEnum):
-    STARTING = 0  # forked; has read no command yet
+    STARTING = 0  # forked; has not read its load command yet
     LOADING = 1  # inside the handler's initialize
     IDLE = 2  # waiting for a request
     BUSY = 3  # has read a request; payload: the request ids
     ANSWERING = 4  # part of the answer may be on the wire: nobody else may write now
     FAILED = 5  # the load failed and nothing was answered; payload: the failure
     RESTING = 6  # answers with an error until it is time to try the model again
+    READING = 7  # a command is arriving: a part of it may have been read, so nobody can take over from here
 
 
 class StatusPage:

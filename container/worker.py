@@ -83,6 +83,7 @@ class Worker:
         self._status = status
         self._config = config
         self._model: Model | None = None
+        self._forked = time.monotonic()
 
     def run(self) -> int:
         if self._request.rest_s:
@@ -108,6 +109,7 @@ class Worker:
 
     def _load(self, gpu_id: int | None, batch_size: int) -> bool:
         """False where it failed. The fork server answers then: MMS must see its launcher gone first."""
+        commanded = time.monotonic()
         self._status.enter(State.LOADING)
         request = self._request
         spec = ModelSpec(request.model, Path(request.directory), request.handler, batch_size, gpu_id)
@@ -119,8 +121,19 @@ class Worker:
             self._status.enter(State.FAILED, _fitting(error.failure))
             return False
         self._status.enter(State.IDLE)
-        logger.info("loaded", extra={"phase": "load", "duration_ms": round(self._model.load_seconds * 1000, 1)})
+        self._report(commanded)
         return True
+
+    def _report(self, commanded: float) -> None:
+        """The load's timeline in ms: MMS connects to its socket, the fork, MMS's command, the handler's own time."""
+        request, now = self._request, time.monotonic()
+        times = {"connect": request.launched, "fork": request.connected, "command": self._forked, "handler": commanded}
+        ends = [request.connected, self._forked, commanded, now]
+        timeline = {
+            name: round((end - start) * 1000, 1) for (name, start), end in zip(times.items(), ends, strict=True)
+        }
+        total = round((now - request.launched) * 1000, 1)
+        logger.info("loaded", extra={"phase": "load", "duration_ms": total, "details": {"timeline_ms": timeline}})
 
     def _enter_folder(self, spec: ModelSpec) -> None:
         """Multi-model archives lie below BASE/models; what lies elsewhere is not SageMaker's to ask for."""
