@@ -1,0 +1,157 @@
+"""The container's log: one JSON object an event, attributed to its model, and a switch for plain text."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.container_process import ContainerProcess, running, wait_for
+from tests.models import place
+
+NewModel = Callable[[str], str]
+TARGET = {"X-Amzn-SageMaker-Target-Model": "animals/cats.tar.gz"}
+
+
+@pytest.fixture
+def printed(container: ContainerProcess, new_model: NewModel) -> Iterator[tuple[str, str]]:
+    """A model that prints in every way, loaded and asked once; its name and the request's id."""
+    name = container.loaded(new_model("prints"))
+    answer = container.invoke(name, "1", **TARGET)
+    container.wait_for_event("native err in predict", model=name)
+    yield name, answer.headers["x-request-id"]
+
+
+def test_every_line_is_an_event(container: ContainerProcess, new_model: NewModel, printed: tuple[str, str]) -> None:
+    for kind in ("raises_in_load", "segfaults_in_predict"):
+        name = new_model(kind)
+        container.load(name)
+        container.invoke(name, "die")
+
+    events = [json.loads(line) for line in container.log_text().splitlines()]
+
+    assert all({"time", "level", "logger", "message"} <= set(event) for event in events)
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event["time"]) for event in events)
+    assert printed[0] in {event.get("model") for event in events}
+
+
+@pytest.mark.parametrize("where", ["in load", "in predict"])
+@pytest.mark.parametrize(
+    ("message", "level", "logger"),
+    [
+        ("printed {}", "INFO", "stdout"),
+        ("complained {}", "WARNING", "stderr"),
+        ("logged {}", "INFO", "my.model"),
+        ("warned {}", "WARNING", "py.warnings"),
+        ("native out {}", "INFO", None),
+        ("native err {}", "INFO", None),
+        ("lines {}", "INFO", "stdout"),
+    ],
+)
+def test_what_a_model_says(
+    container: ContainerProcess, printed: tuple[str, str], where: str, message: str, level: str, logger: str | None
+) -> None:
+    name, _ = printed
+
+    event = container.wait_for_event(message.format(where), model=name)
+
+    assert event["level"] == level
+    assert logger in (None, event["logger"])
+
+
+def test_a_printed_event_is_a_message(container: ContainerProcess, printed: tuple[str, str]) -> None:
+    event = container.wait_for_event('{"looks": "like an event"}', model=printed[0])
+
+    assert (event["logger"], "looks" in event) == ("stdout", False)
+
+
+def test_a_request_is_named(container: ContainerProcess, printed: tuple[str, str]) -> None:
+    name, request_id = printed
+
+    for message in ("printed in predict", "logged in predict"):
+        event = container.wait_for_event(message, model=name)
+        assert (event["request_id"], event["target_model"]) == (request_id, "animals/cats.tar.gz")
+    assert "request_id" not in container.wait_for_event("printed in load", model=name)
+
+
+def test_a_load_is_an_event_with_its_duration(container: ContainerProcess, printed: tuple[str, str]) -> None:
+    event = container.wait_for_event("loaded", model=printed[0])
+
+    assert (event["level"], event["phase"]) == ("INFO", "load")
+    assert event["duration_ms"] > 0
+
+
+def test_traceback_of_a_failed_load(container: ContainerProcess, new_model: NewModel) -> None:
+    name = new_model("raises_in_load")
+
+    container.load(name)
+
+    event = container.wait_for_event("these weights are damaged", model=name)
+    assert (event["level"], event["phase"]) == ("ERROR", "load")
+    assert 'inference.py", line' in event["traceback"]
+
+
+def test_traceback_of_a_failed_request(container: ContainerProcess, new_model: NewModel) -> None:
+    name = container.loaded(new_model("raises_in_predict"))
+
+    answer = container.invoke(name, "1", **TARGET)
+
+    event = container.wait_for_event("this body makes no sense", model=name)
+    assert (event["level"], event["phase"]) == ("ERROR", "predict")
+    assert (event["request_id"], event["target_model"]) == (answer.headers["x-request-id"], "animals/cats.tar.gz")
+    assert 'inference.py", line' in event["traceback"]
+
+
+def test_a_refusal_of_the_clients_input_has_no_traceback(container: ContainerProcess, new_model: NewModel) -> None:
+    name = container.loaded(new_model("returns_an_exception"))
+
+    container.invoke(name)
+
+    event = container.wait_for_event("short and stout", model=name)
+    assert (event["level"], "traceback" in event) == ("WARNING", False)
+
+
+def test_pings_and_answers_are_not_logged(container: ContainerProcess, new_model: NewModel) -> None:
+    name = container.loaded(new_model("echo"))
+    before = _own_events(container, name)
+
+    for _ in range(5):
+        container.http.get("/ping")
+        container.http.get("/models")
+        container.invoke(name, "1")
+
+    assert _own_events(container, name) == before
+    assert "/ping" not in container.log_text()
+
+
+def _own_events(container: ContainerProcess, name: str) -> list[dict[str, Any]]:
+    return [event for event in container.events() if event.get("model") == name]
+
+
+def test_plain_text(tmp_path: Path) -> None:
+    with running(tmp_path, POLYHOST_LOG_FORMAT="text", POLYHOST_ZYGOTES="bare") as container:
+        name = container.loaded(place("prints", container.models_dir))
+        broken = place("raises_in_load", container.models_dir)
+        assert container.load(broken).status_code == 500
+        assert container.invoke(name, "1").status_code == 200
+        wait_for(lambda: "native err in predict" in container.log_text(), "the model's last line")
+
+        text = container.log_text()
+
+    assert re.search(rf"^\S+Z INFO +stdout \[{name}\] printed in load$", text, re.MULTILINE)
+    assert re.search(rf"^\S+Z INFO +my.model \[{name}\] logged in predict request_id=", text, re.MULTILINE)
+    assert re.search(rf"^\S+Z ERROR +\S+ \[{broken}\] load failed: these weights are damaged", text, re.MULTILINE)
+    assert "\nTraceback (most recent call last):\n" in text
+    assert '{"time"' not in text
+
+
+def test_log_level(tmp_path: Path) -> None:
+    with running(tmp_path, SAGEMAKER_CONTAINER_LOG_LEVEL="40", POLYHOST_ZYGOTES="bare") as container:
+        name = container.loaded(place("prints", container.models_dir))
+        broken = place("raises_in_load", container.models_dir)
+        assert container.load(broken).status_code == 500
+        container.wait_for_event("these weights are damaged", model=broken)
+
+        assert not container.events(model=name)

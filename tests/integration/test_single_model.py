@@ -1,0 +1,101 @@
+"""SAGEMAKER_MULTI_MODEL unset: one model below BASE/model, served at /invocations, as on a plain endpoint."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.container_process import ContainerProcess, running, wait_for
+from tests.models import FOLDER
+
+SINGLE = {"SAGEMAKER_MULTI_MODEL": "", "POLYHOST_ZYGOTES": "bare"}
+
+
+@contextmanager
+def serving(folder: Path, kind: str, **environ: str) -> Iterator[ContainerProcess]:
+    _unpack(folder, kind)
+    with running(folder, **{**SINGLE, **environ}) as container:
+        yield container
+
+
+def _unpack(folder: Path, kind: str) -> Path:
+    return Path(shutil.copytree(FOLDER / kind, folder / "ml" / "model"))
+
+
+def workers(container: ContainerProcess) -> list[psutil.Process]:
+    return [process for process in container.processes() if _works_in_the_model(process, container)]
+
+
+def _works_in_the_model(process: psutil.Process, container: ContainerProcess) -> bool:
+    try:
+        return Path(process.cwd()) == container.base_dir / "model" and process.name() != "sleep"
+    except psutil.Error:
+        return False
+
+
+def answers(container: ContainerProcess) -> bool:
+    """MMS answers /ping before the model is loaded; a request waits for it."""
+    return container.http.post("/invocations", content="1").status_code == 200
+
+
+def test_invocations(tmp_path: Path) -> None:
+    with serving(tmp_path, "tells_about_itself", SAGEMAKER_MODEL_SERVER_WORKERS="2") as container:
+        sent = {"content-type": "text/csv", "accept": "text/plain", "X-Amzn-SageMaker-Custom-Attributes": "a=1"}
+        wait_for(lambda: answers(container), "an answer")
+
+        answer = container.http.post("/invocations", content="1,2", headers=sent).json()
+
+        assert (answer["content_type"], answer["accept"]) == ("text/csv", "text/plain")
+        assert answer["headers"]["X-Amzn-SageMaker-Custom-Attributes"] == "a=1"
+        assert answer["model_dir"] == str(container.base_dir / "model")
+        assert container.names() == ["model"]
+        wait_for(lambda: len(workers(container)) == 2, "two workers")
+
+
+def test_one_worker_a_core_by_default(tmp_path: Path) -> None:
+    with serving(tmp_path, "class_handler") as container:
+        wait_for(lambda: len(workers(container)) == os.cpu_count(), f"{os.cpu_count()} workers")
+        assert container.http.post("/invocations", content="1").text == "1!"
+
+
+def test_worker_dies_in_a_request(tmp_path: Path) -> None:
+    with serving(tmp_path, "exits_in_predict", SAGEMAKER_MODEL_SERVER_WORKERS="1") as container:
+        wait_for(lambda: answers(container), "an answer")
+
+        answer = container.http.post("/invocations", content="die", headers={"content-type": "text/csv"})
+
+        assert (answer.status_code, answer.json()["type"]) == (500, "WorkerDiedError")
+        assert answers(container)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("raises_in_load", "these weights are damaged"),
+        ("exits_in_load", "exited with status 3 while loading the model"),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_ends_the_container(tmp_path: Path, kind: str, words: str) -> None:
+    _unpack(tmp_path, kind)
+    container = ContainerProcess(tmp_path / "ml", tmp_path / "container.log", **SINGLE)
+
+    assert container.process.wait(60) == 1
+
+    container.stop()
+    errors = container.events(level="ERROR")
+    assert any(words in event["message"] for event in errors)
+    assert any("the only model of this container cannot be loaded" in event["message"] for event in errors)
+
+
+def test_no_model(tmp_path: Path) -> None:
+    container = ContainerProcess(tmp_path / "ml", tmp_path / "container.log", **SINGLE)
+
+    assert container.process.wait(30) == 2
+
+    container.stop()
+    assert f"{tmp_path}/ml/model does not exist" in container.log_text()
+    assert "SAGEMAKER_MULTI_MODEL=true" in container.log_text()
