@@ -99,17 +99,24 @@ class Container:
 
 
 @contextmanager
-def serving(image: str, *options: str, port: int = 8080) -> Iterator[Container]:
-    """A container of the image, once it answers /ping; removed at the end."""
-    container = docker("run", "--detach", f"--publish=127.0.0.1::{port}", *options, image, "serve").stdout.strip()
+def detached(image: str, *arguments: str, options: tuple[str, ...] = ()) -> Iterator[str]:
+    """The id of a container that runs meanwhile."""
+    container = docker("run", "--detach", *options, image, *arguments).stdout.strip()
     try:
+        yield container
+    finally:
+        docker("rm", "--force", "--volumes", container)
+
+
+@contextmanager
+def serving(image: str, *options: str, port: int = 8080) -> Iterator[Container]:
+    """A container of the image, once it answers /ping."""
+    with detached(image, "serve", options=(f"--publish=127.0.0.1::{port}", *options)) as container:
         address = docker("port", container, str(port)).stdout.split()[0]
         with httpx.Client(base_url=f"http://{address}", timeout=60, trust_env=False) as client:
             started = Container(container, client)
             started.wait_until_ready()
             yield started
-    finally:
-        docker("rm", "--force", "--volumes", container)
 
 
 def script(*arguments: str, environ: Mapping[str, str], timeout: float = 60) -> subprocess.CompletedProcess[str]:
