@@ -253,7 +253,7 @@ class ForkServer:
         if worker.hung_up:
             self._release(worker)
             self._forget_if_finished(worker.model)
-        elif os.waitstatus_to_exitcode(wait_status) == EXIT_RESTED:
+        elif os.waitstatus_to_exitcode(wait_status) == EXIT_RESTED and worker.at_rest:
             self._replace(worker)
         elif failure := worker.failure():
             self._load_failed(worker, failure)
@@ -273,8 +273,8 @@ class ForkServer:
         state = worker.status.state
         if state in (State.STARTING, State.LOADING):
             self._load_failed(worker, Failure.of(error, worker.model.name, "load"))
-        elif state == State.ANSWERING or (state == State.BUSY and not worker.answer_requests(error)):
-            # Half an answer may be on the wire: hanging up is the only thing that MMS understands now.
+        elif state in (State.READING, State.ANSWERING) or (state == State.BUSY and not worker.answer_requests(error)):
+            # Half a message may be on the wire: hanging up is the only thing that MMS understands now.
             self._release(worker)
         else:
             self._replace_after_death(worker, str(error))

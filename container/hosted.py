@@ -87,9 +87,14 @@ class WorkerRecord:
         match self.status.state:
             case State.STARTING | State.LOADING | State.FAILED:
                 return "loading the model"
-            case State.BUSY | State.ANSWERING:
+            case State.READING | State.BUSY | State.ANSWERING:
                 return "answering a request"
         return "idle"
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the exit status is ours: in a model's hands, its code may have chosen the same number."""
+        return self.status.state in (State.RESTING, State.IDLE)
 
     @property
     def loading(self) -> bool:

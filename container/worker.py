@@ -90,12 +90,19 @@ class Worker:
             return self._rest()
         if self._request.reload and not self._load(self._request.gpu_id, self._request.batch_size):
             return EXIT_LOAD_FAILED
-        while (command := self._connection.receive()) is not None:
+        while (command := self._receive()) is not None:
             if isinstance(command, PredictCommand):
                 self._predict(command)
             elif not self._load_for(command):
                 return EXIT_LOAD_FAILED
         return 0
+
+    def _receive(self) -> LoadCommand | PredictCommand | None:
+        if not self._connection.wait():
+            return None
+        if self._status.state != State.STARTING:
+            self._status.enter(State.READING)
+        return self._connection.receive()
 
     def _load_for(self, command: LoadCommand) -> bool:
         self._status.remember_load(command.gpu_id, command.batch_size, command.io_name)
@@ -173,7 +180,7 @@ class Worker:
             select.select([self._connection.socket], [], [])
             if time.monotonic() >= until:
                 return EXIT_RESTED
-            command = self._connection.receive()
+            command = self._receive()
             if command is None:
                 return 0
             assert isinstance(command, PredictCommand)
