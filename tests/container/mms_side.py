@@ -100,7 +100,10 @@ class ReplyReader:
         return int(struct.unpack(">i", self._bytes(4))[0])
 
     def _bytes(self, length: int) -> bytes:
-        data = self._socket.recv(length, socket.MSG_WAITALL) if length else b""
-        if len(data) < length:
-            raise EOFError("the worker hung up")
+        data = b""
+        while len(data) < length:
+            piece = self._socket.recv(length - len(data))
+            if not piece:
+                raise EOFError("the worker hung up")
+            data += piece
         return data
