@@ -1,10 +1,12 @@
 """What the image says about itself, and what it holds."""
 
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
 
+from tests.image.conftest import MODEL_NAME
 from tests.image.engine import BUILD_SECONDS, REPOSITORY, built, docker, inspect, run
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(BUILD_SECONDS)]
@@ -48,6 +50,15 @@ def test_the_command_line_is_installed(image: str) -> None:
 
     assert done.returncode == 0, done.stderr
     assert "serve" in done.stdout
+
+
+def test_an_archive_can_be_checked(image: str, models: Path, tmp_path: Path) -> None:
+    """Debian's Python 3.11 is older than the newest one: not all of tarfile is there."""
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
+        archive.add(models / MODEL_NAME / "model" / "model.joblib", "model.joblib")
+    done = run(image, "polyhost", "check", "/work/model.tar.gz", options=(f"--volume={tmp_path}:/work:ro",))
+
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_our_code_comes_before_a_models(image: str) -> None:

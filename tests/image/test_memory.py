@@ -1,8 +1,9 @@
-"""The memory guard in a real container with a real limit, SageMaker's part played: on 507 unload the oldest, try again."""
+"""The memory guard, with a real limit. The test plays SageMaker: on 507 it unloads the oldest and tries again."""
 
 import json
 import random
 import shutil
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -95,9 +96,10 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str
     """Folders of models, and what each answers to ROW."""
     root = tmp_path_factory.mktemp("kinds")
     data, targets = load_digits(return_X_y=True)
+    data = data / 16
     answers: dict[str, tuple[Path, str]] = {}
     for name, estimator in (
-        ("logistic", LogisticRegression(max_iter=20)),
+        ("logistic", LogisticRegression(max_iter=200)),
         ("forest", RandomForestClassifier(n_estimators=100, random_state=0)),
     ):
         (root / name).mkdir()
@@ -108,7 +110,9 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str
     network = torch.nn.Linear(64, 2)
     torch.nn.init.zeros_(network.weight)
     torch.nn.init.ones_(network.bias)
-    torch.jit.trace(network, torch.zeros(1, 64)).save(str(root / "network" / "model.pt"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # PyTorch's, of TorchScript
+        torch.jit.trace(network, torch.zeros(1, 64)).save(str(root / "network" / "model.pt"))
     answers["network"] = (root / "network", "[[1.0, 1.0]]")
     (root / "script").mkdir()
     (root / "script" / "inference.py").write_text(SCRIPT)

@@ -67,7 +67,7 @@ def test_sigterm_ends_it_in_time(image: str, models: Path) -> None:
     with serving(image, *options) as started:
         assert started.load(MODEL_NAME).status_code == 200
         began = time.monotonic()
-        docker("stop", "--time=30", started.id)
+        docker("stop", "-t", "30", started.id)
         took = time.monotonic() - began
 
         assert started.state["ExitCode"] == 0, started.logs
