@@ -15,9 +15,9 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from container import log
@@ -32,6 +32,7 @@ from container.loop import Loop
 from container.memory import ControlGroup, MemoryGauge
 from container.messages import ForkRequest
 from container.pool import Events, ZygotePool
+from container.processes import children
 from container.scaler import Load, Scaler, ask_mms
 from container.status import State, StatusPage
 from container.worker import EXIT_RESTED
@@ -40,6 +41,7 @@ from container.zygote import BARE
 EXIT_MODEL_FAILED = 3  # the only model of a single-model container cannot be loaded
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+_LEFTOVERS_S = 5.0
 _ROUND_S = 0.5  # deadlines, load, and what models take
 _MEASURED_A_ROUND = 5
 _REAP_POLL_S = 0.001
@@ -81,10 +83,11 @@ class ForkServer:
         self._loop.watch(self._hang_ups, self._on_hang_ups)
         self._loop.watch(sys.stdin, self._on_supervisor_end)
         self._watch_fifo()
+        self._drop_leftovers()
         for pid in recorded(self._run_dir):
             self._launch(pid)
         scaler = Scaler(self._config.max_workers, _ROUND_S, self._resize)
-        for duty in (self._check_deadlines, self._measure, lambda: scaler.round(self._loads())):
+        for duty in (self._check_deadlines, self._reap_strays, self._measure, lambda: scaler.round(self._loads())):
             self._loop.every(_ROUND_S, duty)
         status = self._loop.run()
         self._stop()
@@ -96,6 +99,12 @@ class ForkServer:
             model.launcher.kill()
         shutil.rmtree(self._run_dir, ignore_errors=True)
         self._loop.stop(1)
+
+    def _drop_leftovers(self) -> None:
+        """Files for MMS that a fork server before this one can no longer remove; MMS has opened them in a moment."""
+        left = [path for path in (self._run_dir / "tmp").iterdir() if path.name.endswith(("-stdout", "-stderr"))]
+        for path in left:
+            self._loop.after(_LEFTOVERS_S, partial(path.unlink, missing_ok=True))
 
     # Launchers
 
@@ -130,7 +139,8 @@ class ForkServer:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(arguments.socket_path)
         listener.listen()
-        temp_dir = Path(tempfile.mkdtemp(prefix="model-", dir=self._run_dir / "tmp"))
+        temp_dir = self._run_dir / "tmp" / f"model-{launcher.pid}"
+        temp_dir.mkdir(mode=0o700, exist_ok=True)  # it exists where another fork server has made it and died
         framework = self._framework_of(arguments.model_path, arguments.handler) or BARE
         model = HostedModel(launcher, listener, framework, temp_dir)
         self._models[launcher.pid] = model
@@ -248,6 +258,7 @@ class ForkServer:
         worker = self._workers.pop(sequence, None)
         if worker is None:
             return
+        worker.kill()  # what it has started and left behind
         self._on_output(worker)
         del worker.model.workers[sequence]
         if worker.hung_up:
@@ -414,6 +425,15 @@ class ForkServer:
                     pid, status = os.waitpid(worker.pid, os.WNOHANG)
                     if pid:
                         self._on_exit(worker.sequence, status)
+
+    def _reap_strays(self) -> None:
+        """What models had started and nobody waits for. A worker whose pid is not known yet must not be among it."""
+        workers = {worker.pid for worker in self._workers.values()}
+        if None in workers:
+            return
+        for pid in set(children()) - workers - set(self._pool.pids().values()):
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
 
     def _stop(self) -> None:
         self._estimates.save()

@@ -107,9 +107,10 @@ class WorkerRecord:
         return self.measured_answers is None or (self.measured_answers == 0 and self.status.counters[1] > 0)
 
     def kill(self) -> None:
+        """The worker, and whatever it has started."""
         if self.pid is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+                os.killpg(self.pid, signal.SIGKILL)
 
     def failure(self) -> Failure | None:
         """The failed load that the worker left in its status page."""

@@ -20,11 +20,14 @@ from container.frontend import prepare_environment
 from container.launch import FIFO, LAUNCHES
 from container.lines import Lines
 from container.loop import Loop
+from container.processes import children
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _STOP_S = 6.0  # SageMaker and `docker stop` wait longer: 30 and 10 s
 _RESTARTS, _RESTARTS_WITHIN_S = 5, 60.0
 _RESTART_S = 0.2
+# The path of a socket has 107 bytes at most (unix(7)): PARENT/polyhost-XXXXXXXX/tmp/.mms.sock.PORT
+_LONGEST_RUN_DIR = 107 - len("/polyhost-XXXXXXXX/tmp/.mms.sock.65535")
 _DEFAULTS = {"OMP_NUM_THREADS": "1", "MXNET_USE_OPERATOR_TUNING": "0", "MXNET_ENGINE_TYPE": "NaiveEngine"}
 
 logger = logging.getLogger("polyhost")
@@ -71,14 +74,20 @@ class Supervisor:
             )
 
     def _make_run_dir(self) -> Path:
-        """Short, for the paths of sockets have 107 bytes at most (unix(7))."""
-        parent = self._config.run_dir
-        if parent:
-            Path(parent).mkdir(parents=True, exist_ok=True)
-        run_dir = Path(tempfile.mkdtemp(prefix="polyhost-", dir=parent))
-        for folder in (LAUNCHES, "tmp"):
-            (run_dir / folder).mkdir()
-        os.mkfifo(run_dir / FIFO, 0o600)
+        parent = Path(self._config.run_dir or tempfile.gettempdir()).absolute()
+        if len(os.fsencode(parent)) > _LONGEST_RUN_DIR:
+            raise ConfigError(
+                f"POLYHOST_RUN_DIR: {parent} has more than {_LONGEST_RUN_DIR} bytes, too many for the paths of sockets"
+                " below it; choose a shorter one"
+            )
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            run_dir = Path(tempfile.mkdtemp(prefix="polyhost-", dir=parent))
+            for folder in (LAUNCHES, "tmp"):
+                (run_dir / folder).mkdir()
+            os.mkfifo(run_dir / FIFO, 0o600)
+        except OSError as error:
+            raise ConfigError(f"POLYHOST_RUN_DIR: {parent}: {error.strerror}; choose a folder to write in") from None
         return run_dir
 
     def _start_fork_server(self) -> None:
@@ -135,7 +144,7 @@ class Supervisor:
     def _reap_orphans(self) -> None:
         """What the dead leave behind is ours to reap; the two by name are left to Popen, which wants their status."""
         named = {process.pid for process in (self._fork_server, self._front_end) if process is not None}
-        for pid in set(_children()) - named:
+        for pid in set(children()) - named:
             try:
                 os.waitpid(pid, os.WNOHANG)
             except ChildProcessError:
@@ -158,16 +167,10 @@ class Supervisor:
         """SIGTERM to all, SIGKILL to those that do not heed it, until no child is left, adopted ones included."""
         deadline = time.monotonic() + _STOP_S
         for number, until in ((signal.SIGTERM, deadline), (signal.SIGKILL, deadline + 2.0)):
-            while (children := _children()) and time.monotonic() < until:
-                for pid in children:
+            while (left := children()) and time.monotonic() < until:
+                for pid in left:
                     _signal(pid, number)
                 _wait_some(0.05)
-
-
-def _children() -> list[int]:
-    """This process's children, adopted ones included (proc(5): task/TID/children)."""
-    pid = os.getpid()
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _signal(pid: int, number: int) -> None:

@@ -192,6 +192,7 @@ class ZygoteProcess:
                 os._exit(0)  # the zygote is gone
             request, descriptors = received
             assert isinstance(request, ForkRequest)
+            os.setsid()  # what the model starts is of its group, and ends with it
             self._channel.send(Started(request.sequence, os.getpid()))
             self._channel.close()
             status = become_worker(request, descriptors, self._config)
