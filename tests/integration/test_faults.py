@@ -1,0 +1,400 @@
+"""Kill -9 in turn, under load: what the client sees, that the service is whole again, and that nothing is left."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+import psutil
+import pytest
+
+from tests.container_process import ContainerProcess, running, wait_for
+from tests.models import place
+
+T = TypeVar("T")
+
+WHOLE_AGAIN_S = 10.0
+
+
+@dataclass
+class Service:
+    """A container with the folder that holds its run folder."""
+
+    container: ContainerProcess
+    parent: Path
+
+    @property
+    def run_dir(self) -> Path:
+        (run_dir,) = self.parent.iterdir()
+        return run_dir
+
+    def load(self, kind: str) -> str:
+        return self.container.loaded(place(kind, self.container.models_dir))
+
+    def folder(self, name: str) -> Path:
+        return self.container.models_dir / name / "model"
+
+    def processes(self, name: str) -> list[psutil.Process]:
+        """The model's launcher and workers, and what they have started: all of them work in its folder."""
+        return [process for process in alive(self.container) if _asked(process.cwd) == str(self.folder(name))]
+
+    def workers(self, name: str) -> list[psutil.Process]:
+        return [process for process in self.processes(name) if _asked(process.name) != "sleep"]
+
+    def worker(self, name: str) -> psutil.Process:
+        (worker,) = self.workers(name)
+        return worker
+
+    def launcher(self, name: str) -> psutil.Process:
+        (launcher,) = [process for process in self.processes(name) if _asked(process.name) == "sleep"]
+        return launcher
+
+    def part(self, *words: str) -> psutil.Process:
+        """The part of the container whose command line has these words; workers have their zygote's."""
+        return min(self.parts(*words), key=psutil.Process.create_time)
+
+    def parts(self, *words: str) -> list[psutil.Process]:
+        found = [(process, _asked(process.cmdline) or []) for process in alive(self.container)]
+        return [process for process, command in found if all(word in command for word in words)]
+
+    def files(self) -> set[str]:
+        """The models' own files: sockets, records, temp folders, output files."""
+        folders = [self.run_dir / "tmp", self.run_dir / "launches"]
+        return {str(path) for folder in folders for path in folder.iterdir() if path.name != ".model_server.pid"}
+
+
+def alive(container: ContainerProcess) -> list[psutil.Process]:
+    return [process for process in container.processes() if _asked(process.status) != psutil.STATUS_ZOMBIE]
+
+
+def _asked(question: Callable[[], T]) -> T | None:
+    """None where the process has ended meanwhile."""
+    try:
+        return question()
+    except psutil.Error:
+        return None
+
+
+ZYGOTE = ("container.zygote", "bare")
+FORK_SERVER = ("container.forkserver",)
+FRONT_END = ("container.frontend",)
+JAVA = ("com.amazonaws.ml.mms.ModelServer",)
+
+
+@contextmanager
+def serving(folder: Path, **environ: str) -> Iterator[Service]:
+    parent = folder / "run"
+    with running(folder, POLYHOST_ZYGOTES="bare", POLYHOST_RUN_DIR=str(parent), **environ) as container:
+        yield Service(container, parent)
+    assert not list(parent.iterdir())
+
+
+@pytest.fixture(scope="module")
+def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with serving(tmp_path_factory.mktemp("faults")) as service:
+        yield service
+
+
+@pytest.fixture
+def service(shared_service: Service) -> Iterator[Service]:
+    """Whole before and after: a load works, an invoke works, and an unload leaves nothing."""
+    yield shared_service
+    for name in [*shared_service.container.names(), shared_service.load("echo")]:
+        assert shared_service.container.unload(name).status_code == 200
+        wait_for(lambda name=name: not shared_service.processes(name), "the end of the model's processes", 1)
+    # A new fork server leaves the old one's files for some seconds: MMS may be about to open them.
+    wait_for(lambda: not shared_service.files(), f"an empty run folder, not {shared_service.files()}", WHOLE_AGAIN_S)
+
+
+@dataclass
+class Client:
+    """Invokes one model again and again until told to stop; keeps the statuses."""
+
+    container: ContainerProcess
+    name: str
+    statuses: list[int] = field(default_factory=list)
+    slowest_s: float = 0.0
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        for _ in range(5000):
+            if self.stopping.is_set():
+                return
+            start = time.monotonic()
+            self.statuses.append(self.container.invoke(self.name, "1").status_code)
+            self.slowest_s = max(self.slowest_s, time.monotonic() - start)
+            self.stopping.wait(0.005)
+
+    def wait_for_more(self, count: int = 10) -> None:
+        goal = len(self.statuses) + count
+        wait_for(lambda: len(self.statuses) >= goal, f"{count} more answers", WHOLE_AGAIN_S)
+
+    def failures(self) -> list[int]:
+        return [status for status in self.statuses if status != 200]
+
+
+@contextmanager
+def invoking(service: Service, name: str) -> Iterator[Client]:
+    client = Client(service.container, name)
+    with ThreadPoolExecutor(1) as pool:
+        running_client = pool.submit(client.run)
+        try:
+            client.wait_for_more()
+            yield client
+            client.wait_for_more()
+        finally:
+            client.stopping.set()
+        running_client.result()
+
+
+def kill(process: psutil.Process) -> None:
+    """Gone when it returns; its parent may still have to notice."""
+    process.kill()
+    wait_for(lambda: _asked(process.status) in (None, psutil.STATUS_ZOMBIE), f"the end of {process.pid}", 5)
+
+
+# Workers
+
+
+def test_idle_worker(service: Service) -> None:
+    name = service.load("echo")
+
+    kill(service.worker(name))
+
+    assert service.container.invoke(name, "1").status_code == 200
+    assert len(service.workers(name)) == 1
+
+
+def test_worker_under_load(service: Service) -> None:
+    name, other = service.load("echo"), service.load("echo")
+
+    with invoking(service, name) as client, invoking(service, other) as unhurt:
+        for _ in range(2):
+            kill(service.worker(name))
+            client.wait_for_more()
+
+    assert set(client.failures()) <= {500}
+    assert len(client.failures()) <= 2
+    assert client.slowest_s < 5
+    assert not unhurt.failures()
+
+
+def test_busy_worker(service: Service) -> None:
+    name = service.load("never_answers")
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(service.container.invoke, name, "wait")
+        wait_for(lambda: _asked(service.worker(name).status) == psutil.STATUS_SLEEPING, "a sleeping worker")
+        _wait_until_read()
+        start = time.monotonic()
+        kill(service.worker(name))
+
+        assert answer.result().json()["type"] == "WorkerDiedError"
+
+    assert (answer.result().status_code, time.monotonic() - start < 1) == (500, True)
+    assert service.container.invoke(name, "1").status_code == 200
+
+
+def _wait_until_read() -> None:
+    """Nothing tells from outside that the worker has read its request."""
+    time.sleep(0.3)
+
+
+# What stands behind them
+
+
+def test_zygote(service: Service) -> None:
+    name = service.load("echo")
+
+    with invoking(service, name) as client:
+        kill(service.part(*ZYGOTE))
+        loaded = service.load("echo")
+        assert service.container.invoke(loaded, "1").status_code == 200
+        assert not client.failures()
+        # An orphan of the dead zygote's is watched over as before.
+        kill(service.worker(name))
+        client.wait_for_more()
+
+    assert len(client.failures()) <= 1
+
+
+def test_zygote_while_one_of_its_workers_loads(service: Service) -> None:
+    container = service.container
+    name = place("waits_for_a_file", container.models_dir)
+    with ThreadPoolExecutor(1) as pool:
+        load = pool.submit(container.load, name)
+        wait_for((service.folder(name) / "waits-for-load").exists, "a load under way")
+        kill(service.part(*ZYGOTE))
+        (service.folder(name) / "load").touch()
+
+        assert load.result().status_code == 200
+
+    assert container.invoke(name, "1").text == "1"
+
+
+def test_fork_server(service: Service) -> None:
+    name = service.load("echo")
+
+    with invoking(service, name) as client:
+        kill(service.part(*FORK_SERVER))
+        loaded = service.load("echo")
+        assert service.container.invoke(loaded, "1").status_code == 200
+
+    assert not client.failures()
+    assert len(service.parts(*FORK_SERVER)) == 1
+
+
+def test_worker_that_outlived_its_fork_server(service: Service) -> None:
+    """The new fork server has no copy of the worker's connection: MMS notices itself, and connects anew."""
+    name = service.load("echo")
+    kill(service.part(*FORK_SERVER))
+    service.load("echo")
+
+    kill(service.worker(name))
+
+    wait_for(lambda: _status(service, name) == 200, "an answer of a new worker", WHOLE_AGAIN_S)
+    assert len(service.workers(name)) == 1
+
+
+def test_fork_server_while_a_worker_loads(service: Service) -> None:
+    container = service.container
+    name = place("waits_for_a_file", container.models_dir)
+    with ThreadPoolExecutor(1) as pool:
+        load = pool.submit(container.load, name)
+        wait_for((service.folder(name) / "waits-for-load").exists, "a load under way")
+        kill(service.part(*FORK_SERVER))
+        (service.folder(name) / "load").touch()
+
+        assert load.result().status_code == 200
+
+    assert container.invoke(name, "1").text == "1"
+
+
+def _status(service: Service, name: str) -> int | None:
+    try:
+        return service.container.http.post(f"/models/{name}/invoke", content="1", timeout=2).status_code
+    except httpx.ReadTimeout:
+        return None
+
+
+def test_launcher(service: Service) -> None:
+    name = service.load("echo")
+
+    with invoking(service, name) as client:
+        kill(service.launcher(name))
+
+    assert not client.failures()
+    kill(service.worker(name))
+    wait_for(lambda: _status(service, name) == 200, "an answer of a new worker", WHOLE_AGAIN_S)
+
+
+# One model and its neighbours
+
+
+def test_an_endless_loop_and_its_neighbour(service: Service) -> None:
+    looping, other = service.load("loops_for_ever"), service.load("echo")
+    with ThreadPoolExecutor(1) as pool:
+        lost = pool.submit(_invoke_briefly, service, looping, "loop")
+        wait_for(lambda: service.worker(looping).cpu_percent(0.1) > 20, "a busy worker")
+
+        with invoking(service, other) as client:
+            client.wait_for_more(50)
+
+        assert not client.failures()
+        assert client.slowest_s < 2
+        assert service.container.unload(looping).status_code == 200
+        wait_for(lambda: not service.processes(looping), "the end of the loop", 1)
+        lost.result()
+
+
+def _invoke_briefly(service: Service, name: str, body: str) -> None:
+    with httpx.Client(base_url=service.container.http.base_url, timeout=3) as http:
+        try:
+            http.post(f"/models/{name}/invoke", content=body)
+        except httpx.ReadTimeout:
+            pass  # MMS forgets the request of a model that it unloads
+
+
+def test_crashes_and_their_neighbour(service: Service) -> None:
+    crashing, other = service.load("segfaults_in_predict"), service.load("echo")
+    worker = service.worker(other).pid
+
+    with invoking(service, other) as client:
+        statuses = [service.container.invoke(crashing, "die").status_code for _ in range(4)]
+
+    assert statuses == [500, 500, 500, 503]
+    assert not client.failures()
+    assert service.worker(other).pid == worker
+
+
+def test_unload_ends_what_the_model_has_started(service: Service) -> None:
+    name = service.load("starts_a_process")
+    started = psutil.Process(int(service.container.invoke(name).text))
+
+    assert service.container.unload(name).status_code == 200
+
+    wait_for(lambda: not started.is_running(), "the end of the model's own process", 1)
+
+
+# The end of the container
+
+
+@pytest.mark.parametrize("part", [JAVA, FRONT_END], ids=["java", "toolkit"])
+def test_front_end_ends_and_the_container_with_it(tmp_path: Path, part: tuple[str, ...]) -> None:
+    with serving(tmp_path) as service:
+        service.load("echo")
+        left = alive(service.container)
+
+        kill(service.part(*part))
+
+        assert service.container.process.wait(10) == 1
+        assert service.container.wait_for_event("Multi Model Server has ended")["level"] == "ERROR"
+        assert not [process for process in left if process.is_running()]
+
+
+def test_sigterm_with_models_and_a_busy_request(tmp_path: Path) -> None:
+    with serving(tmp_path) as service, ThreadPoolExecutor(1) as pool:
+        service.load("echo")
+        name = service.load("loops_for_ever")
+        pool.submit(_invoke_until_cut_off, service, name)
+        wait_for(lambda: service.worker(name).cpu_percent(0.1) > 20, "a busy worker")
+        left = alive(service.container)
+        start = time.monotonic()
+
+        service.container.process.send_signal(signal.SIGTERM)
+
+        assert service.container.process.wait(10) == 0
+        assert time.monotonic() - start < 10
+        assert not [process for process in left if process.is_running()]
+
+
+def _invoke_until_cut_off(service: Service, name: str) -> None:
+    with httpx.Client(base_url=service.container.http.base_url, timeout=20) as http:
+        try:
+            http.post(f"/models/{name}/invoke", content="loop")
+        except httpx.TransportError:
+            pass
+
+
+def test_sigkill_of_the_entry_point(tmp_path: Path) -> None:
+    parent = tmp_path / "run"
+    container = ContainerProcess(
+        tmp_path / "ml", tmp_path / "container.log", POLYHOST_ZYGOTES="bare", POLYHOST_RUN_DIR=str(parent)
+    )
+    service = Service(container.wait_until_up(), parent)
+    service.load("echo")
+    left = alive(container)
+
+    container.process.kill()
+
+    container.stop()
+    _, still_there = psutil.wait_procs(left, 10)
+    for process in still_there:
+        process.kill()
+    assert not still_there
+    assert not list(parent.iterdir())
