@@ -293,6 +293,20 @@ def test_launcher(service: Service) -> None:
     wait_for(lambda: _status(service, name) == 200, "an answer of a new worker", WHOLE_AGAIN_S)
 
 
+def test_launcher_while_its_model_loads(service: Service) -> None:
+    container = service.container
+    name = place("waits_for_a_file", container.models_dir)
+    with ThreadPoolExecutor(1) as pool:
+        load = pool.submit(container.load, name)
+        wait_for((service.folder(name) / "waits-for-load").exists, "a load under way")
+        kill(service.launcher(name))
+        (service.folder(name) / "load").touch()
+
+        assert load.result().status_code == 200
+
+    assert container.invoke(name, "1").text == "1"
+
+
 # One model and its neighbours
 
 

@@ -62,6 +62,13 @@ def test_one_worker_a_core_by_default(tmp_path: Path) -> None:
         assert container.http.post("/invocations", content="1").text == "1!"
 
 
+def test_a_handler_of_the_containers_own(tmp_path: Path) -> None:
+    """SAGEMAKER_HANDLER names a file, for archives that bring no handler."""
+    handler = FOLDER / "seed_style_handler" / "model_handler.py"
+    with serving(tmp_path, "empty", SAGEMAKER_HANDLER=f"{handler}:handle") as container:
+        assert container.http.post("/invocations", content="abc").text == "ABC"
+
+
 def test_worker_dies_in_a_request(tmp_path: Path) -> None:
     with serving(tmp_path, "exits_in_predict", SAGEMAKER_MODEL_SERVER_WORKERS="1") as container:
         wait_for(lambda: answers(container), "an answer")
