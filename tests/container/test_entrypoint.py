@@ -1,0 +1,53 @@
+"""The entry point as a process: what it makes of its arguments. `serve` itself is for the integration tests."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.container_process import ENTRY_POINT
+
+
+def entry_point(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ENTRY_POINT, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_other_arguments_are_executed_as_they_are() -> None:
+    result = entry_point("printf", "%s|", "a b", "$HOME", "x\ny")
+
+    assert (result.returncode, result.stdout, result.stderr) == (0, "a b|$HOME|x\ny|", "")
+
+
+def test_the_commands_status_is_the_containers() -> None:
+    assert entry_point("sh", "-c", "exit 7").returncode == 7
+
+
+def test_the_command_takes_the_entry_points_place() -> None:
+    """Process 1 stays what the platform signals."""
+    process = subprocess.Popen(
+        [sys.executable, ENTRY_POINT, "sh", "-c", "echo $$; exec sleep 60"], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert int(process.stdout.readline()) == process.pid
+
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("no-such-command",), "cannot run 'no-such-command' (No such file or directory); give `serve`, or a command"),
+        (("/",), "cannot run '/' (Permission denied)"),
+        ((), "nothing to run: give `serve`, or a command to execute"),
+    ],
+)
+def test_what_cannot_be_run_is_one_sentence(arguments: tuple[str, ...], complaint: str) -> None:
+    result = entry_point(*arguments)
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"polyhost: {complaint}")
+    assert result.stderr.count("\n") == 1

@@ -1,0 +1,69 @@
+"""What keeps the container from starting: one sentence on stderr and status 2, and nothing left behind."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.container_process import ENTRY_POINT, free_port
+
+
+def serve(**environ: str) -> subprocess.CompletedProcess[str]:
+    """In vain, so it ends by itself."""
+    return subprocess.run(
+        [sys.executable, ENTRY_POINT, "serve"],
+        env={"PATH": os.environ["PATH"], "SAGEMAKER_MULTI_MODEL": "true", **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def complaint(result: subprocess.CompletedProcess[str]) -> str:
+    assert (result.returncode, result.stdout) == (2, "")
+    prefix, _, sentence = result.stderr.partition(": ")
+    assert (prefix, sentence.count("\n")) == ("polyhost", 1)
+    return sentence.strip()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("SAGEMAKER_BIND_TO_PORT", "99999", "must be a port from 1 to 32766"),
+        ("SAGEMAKER_MODEL_SERVER_WORKERS", "many", "must be a whole number above 0"),
+        ("SAGEMAKER_MAX_REQUEST_SIZE", "5000", "must be megabytes from 1 to 2047"),
+        ("POLYHOST_LOG_FORMAT", "yaml", "must be one of json, text"),
+    ],
+)
+def test_a_setting_that_cannot_be_used(name: str, value: str, remedy: str) -> None:
+    assert complaint(serve(**{name: value})).startswith(f"{name}={value!r}: {remedy}")
+
+
+def test_a_port_in_use() -> None:
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        sentence = complaint(serve(SAGEMAKER_BIND_TO_PORT=str(port)))
+
+    assert sentence == f"SAGEMAKER_BIND_TO_PORT={port}: Address already in use; choose another port"
+
+
+def test_no_model_to_serve(tmp_path: Path) -> None:
+    settings = {"SAGEMAKER_MULTI_MODEL": "false", "SAGEMAKER_BIND_TO_PORT": str(free_port())}
+
+    sentence = complaint(serve(SAGEMAKER_BASE_DIR=str(tmp_path), **settings))
+
+    assert sentence.startswith(f"{tmp_path}/model does not exist")
+
+
+@pytest.mark.parametrize("name", ["file/run", "x" * 80], ids=["below a file", "too long for sockets"])
+def test_a_folder_that_cannot_hold_what_runs(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+
+    sentence = complaint(serve(POLYHOST_RUN_DIR=str(tmp_path / name), SAGEMAKER_BIND_TO_PORT=str(free_port())))
+
+    assert sentence.startswith(f"POLYHOST_RUN_DIR: {tmp_path / name}")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
