@@ -155,3 +155,6 @@ def test_a_signal_calls_back_once_however_often_it_came(loop: Loop) -> None:
     loop.run()
 
     assert received == [1]
+    for key in [*loop._selector.get_map().values()]:
+        key.fileobj.close()  # type: ignore[union-attr]
+    loop._signal_writer.close()
