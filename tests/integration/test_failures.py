@@ -1,5 +1,6 @@
 """Models that fail, one behaviour each (tests/models): the caller is told, nothing stays, the others are served."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -95,6 +96,34 @@ def test_failed_predict(
     assert (body["code"], body["type"], body["model"]) == (status, error, name)
     assert words in body["message"]
     assert container.wait_for_event(body["message"], model=name)["level"] == ("WARNING" if status < 500 else "ERROR")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"status": 1000},
+        {"status": 100},
+        {"status": -5},
+        {"status": "created"},
+        {"phrase": "Made\nX-Injected: 1"},
+        {"headers": {"X-Own": "1\r\nX-Injected: 1"}},
+        {"headers": {"Content-Type": "text/plain\n"}},
+        {"headers": {"X Own": "1"}},
+        {"headers": {"": "1"}},
+    ],
+    ids=str,
+)
+def test_a_head_that_http_cannot_carry(
+    container: ContainerProcess, new_model: NewModel, head: dict[str, object]
+) -> None:
+    """MMS would send nonsense, or nothing."""
+    name = container.loaded(new_model("sets_what_the_body_says"))
+
+    answer = container.invoke(name, json.dumps(head))
+
+    assert (answer.status_code, answer.json()["type"]) == (500, "BadAnswerError")
+    assert "X-Injected" not in answer.headers
+    assert container.invoke(name, json.dumps({"headers": {"X-Own": "1"}})).headers["x-own"] == "1"
 
 
 def test_last_words_of_native_code_reach_the_caller(container: ContainerProcess, new_model: NewModel) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,21 @@ def test_pings_and_answers_are_not_logged(container: ContainerProcess, new_model
 
 def _own_events(container: ContainerProcess, name: str) -> list[dict[str, Any]]:
     return [event for event in container.events() if event.get("model") == name]
+
+
+def test_long_lines_of_several_models_do_not_mix(container: ContainerProcess, new_model: NewModel) -> None:
+    names = [container.loaded(new_model("prints_at_length")) for _ in range(3)]
+
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(lambda name: container.invoke(name, "20").status_code, names))
+
+    assert answers == [200] * 3
+    for name in names:
+        wait_for(lambda name=name: len(_long_lines(container, name)) == 40, "20 lines of Python's and 20 native ones")
+
+
+def _long_lines(container: ContainerProcess, name: str) -> list[str]:
+    return [event["message"] for event in _own_events(container, name) if event["message"].count("long") == 4000]
 
 
 def test_plain_text(tmp_path: Path) -> None:
