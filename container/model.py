@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,10 +20,19 @@ from mms.metrics.metrics_store import MetricsStore
 
 from container import log
 from container.config import DEFAULT_HANDLER
-from container.errors import BadAnswerError, Failure, HandlerNotFoundError, LoadError, ResponseTooLargeError
+from container.errors import (
+    BadAnswerError,
+    Failure,
+    HandlerNotFoundError,
+    LoadError,
+    ResponseTooLargeError,
+)
 
 MANIFEST = Path("MAR-INF") / "MANIFEST.json"
 _OURS = ("container", "handlers", "cli", "emulator")
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_HEADER_VALUE = re.compile(r"[^\0\v\f\r\n\ud800-\udfff]*")
 
 logger = logging.getLogger("polyhost.model")
 
@@ -118,15 +128,17 @@ class Model:
     def _respond(self, index: int, request: Request, answer: Any) -> Response:
         if isinstance(answer, Exception):
             return self._failed(request, answer)
-        headers = {name: str(value) for name, value in self.context.get_response_headers(index).items()}
-        status, phrase = self.context.get_response_status(index)
         try:
+            status, phrase = _checked_status(*self.context.get_response_status(index))
+            headers = _checked_headers(self.context.get_response_headers(index))
             body = _encode(answer, headers)
+        except BadAnswerError as error:
+            return self._failed(request, error)
         except Exception as error:
             return self._failed(request, BadAnswerError(f"handle() returned {_kind(answer)}: {error}"))
         if self.max_response_bytes is not None and len(body) > self.max_response_bytes:
             return self._failed(request, _too_large(len(body), self.max_response_bytes))
-        return Response(request.id, status or 200, headers, body, phrase or "")
+        return Response(request.id, status, headers, body, phrase)
 
     def _failed(self, request: Request, error: Exception) -> Response:
         failure = Failure.of(error, self.spec.name, "predict")
@@ -143,6 +155,24 @@ class Model:
                 extra={"phase": failure.phase},
             )
         return Response(request.id, failure.code, {"content-type": "application/json"}, failure.to_json())
+
+
+# What Java's HTTP refuses must not come to it: there it would cost the connection, and nobody would be told why.
+
+
+def _checked_status(status: Any, phrase: Any) -> tuple[int, str]:
+    status, phrase = status or 200, str(phrase or "")
+    if not (isinstance(status, int) and 200 <= status <= 599 and _HEADER_VALUE.fullmatch(phrase)):
+        raise BadAnswerError(f"handle() set the status {status!r} {phrase!r}; it must be a number from 200 to 599")
+    return status, phrase
+
+
+def _checked_headers(headers: Mapping[Any, Any]) -> dict[str, str]:
+    texts = {name: str(value) for name, value in headers.items()}
+    for name, value in texts.items():
+        if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):
+            raise BadAnswerError(f"handle() set the header {name!r} to {value!r}, which HTTP cannot carry")
+    return texts
 
 
 def _too_large(size: int, limit: int) -> ResponseTooLargeError:
