@@ -95,7 +95,10 @@ class Channel:
 
     def receive(self) -> tuple[Message, list[int]] | None:
         """The next message and its descriptors, or None where nobody is left on the other side."""
-        data, descriptors, _, _ = socket.recv_fds(self.socket, _MAX_BYTES, _MAX_DESCRIPTORS)
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self.socket, _MAX_BYTES, _MAX_DESCRIPTORS)
+        except ConnectionResetError:  # told once, of an end with messages unread; what it had sent comes after that
+            data, descriptors, _, _ = socket.recv_fds(self.socket, _MAX_BYTES, _MAX_DESCRIPTORS)
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)  # what a model starts must not hold its connection open
         if not data:

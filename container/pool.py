@@ -12,6 +12,7 @@ from container.messages import Exited, ForkFailed, ForkRequest, Ready, Started
 from container.zygote import BARE, Zygote
 
 _RESTART_S = 0.5
+_EARLY_ENDS = 2  # a library that crashes on import would crash for ever, and no load would be answered
 
 logger = logging.getLogger("polyhost.forkserver")
 
@@ -74,6 +75,7 @@ class ZygotePool:
             case None:
                 self._on_death(zygote)
             case Ready():
+                zygote.early_ends = 0
                 _report(zygote.name, message)
             case Started():
                 zygote.begun(message.sequence)
@@ -91,11 +93,21 @@ class ZygotePool:
         zygote.hang_up()
         status = zygote.process.wait()
         logger.error("zygote %s ended (%s); another is started, loaded models serve on", zygote.name, status)
+        zygote.early_ends += 1
+        if zygote.early_ends == _EARLY_ENDS:
+            logger.error("zygote %s does not survive its imports: from now on its models do them", zygote.name)
+            zygote.steps = ()
         self._loop.after(_RESTART_S, lambda: self._restart(zygote))
 
     def _restart(self, zygote: Zygote) -> None:
-        zygote.start()
-        self._watch(zygote)
+        try:
+            zygote.start()
+        except OSError as error:
+            logger.error("zygote %s cannot be started now: %s", zygote.name, error)
+            zygote.hang_up()
+            self._loop.after(_RESTART_S, lambda: self._restart(zygote))
+        else:
+            self._watch(zygote)
 
 
 def _wanted(config: Config, preload: Mapping[str, tuple[str, ...]]) -> list[str]:

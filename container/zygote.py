@@ -39,7 +39,8 @@ class Zygote:
     def __init__(self, name: str, steps: Sequence[str], config: Config, run_dir: Path, log_descriptor: int) -> None:
         self.name = name
         self.in_flight: dict[int, tuple[ForkRequest, tuple[int, ...]]] = {}
-        self._steps = steps
+        self.early_ends = 0  # in a row, before it was ready
+        self.steps = steps
         self._config = config
         self._log_lock = run_dir / "log.lock"
         self._log_descriptor = log_descriptor
@@ -51,22 +52,27 @@ class Zygote:
     def start(self) -> None:
         """Starts the process, also in the place of one that died; what that one had not begun goes to the new one."""
         self.channel, theirs = Channel.pair()
-        command = [sys.executable, "-m", "container.zygote", self.name, " ".join(self._steps)]
+        command = [sys.executable, "-m", "container.zygote", self.name, " ".join(self.steps)]
         descriptors = [theirs.fileno(), self._log_descriptor]
         command += [*map(str, descriptors), str(self._log_lock), self._config.to_json()]
         output, writer = os.pipe2(os.O_CLOEXEC)
         self.output = Lines(output)
-        self.process = subprocess.Popen(
-            command, pass_fds=descriptors, stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.STDOUT
-        )
-        os.close(writer)
-        theirs.close()
+        try:
+            self.process = subprocess.Popen(
+                command, pass_fds=descriptors, stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.STDOUT
+            )
+        finally:
+            os.close(writer)
+            theirs.close()
         for request, fork_descriptors in self.in_flight.values():
-            self.channel.send(request, fork_descriptors)
+            self._send(request, fork_descriptors)
 
     def fork(self, request: ForkRequest, descriptors: tuple[int, ...]) -> None:
         """The descriptors stay open here until the worker has said that it runs."""
         self.in_flight[request.sequence] = (request, descriptors)
+        self._send(request, descriptors)
+
+    def _send(self, request: ForkRequest, descriptors: tuple[int, ...]) -> None:
         try:
             self.channel.send(request, descriptors)
         except OSError:
