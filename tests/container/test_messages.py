@@ -62,3 +62,13 @@ def test_sending_to_nobody_is_an_error() -> None:
     with pytest.raises(BrokenPipeError):
         ours.send(REQUEST)
     ours.close()
+
+
+def test_who_ends_with_messages_unread_has_still_been_heard() -> None:
+    ours, theirs = Channel.pair()
+    ours.send(REQUEST)
+    theirs.send(Started(1, 2))
+    theirs.close()
+
+    assert [ours.receive(), ours.receive()] == [(Started(1, 2), []), None]
+    ours.close()
