@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from benchmarks import report
+from benchmarks.api import AnswerError
 from benchmarks.bench import Bench
 from benchmarks.churn import churn
 from benchmarks.cold import cold, limit
@@ -19,7 +21,7 @@ from benchmarks.effort import FULL, QUICK, Effort
 from benchmarks.hot import hot
 from benchmarks.models import KINDS, Kind, Shelf
 from benchmarks.results import Results
-from benchmarks.servers import ROOT, Stack, polyhost, running, stock
+from benchmarks.servers import ROOT, ServerError, Stack, polyhost, running, stock
 from benchmarks.startup import startup
 from benchmarks.thousand import thousand
 
@@ -56,6 +58,7 @@ class Run:
         self._console = console
         self._shelf = Shelf(ROOT / "build" / "bench-models")
         self.results = Results()
+        self.failures: list[str] = []
 
     def run(self) -> None:
         self._make_models()
@@ -78,7 +81,8 @@ class Run:
                 self._measure_limit(kind)
         if any(stage in STAGES for stage in self._options.stages):
             for stack in self._stacks(framework):
-                self._measure_stack(stack, kinds)
+                with self._noting_failure(f"{stack.name} with {framework}"):
+                    self._measure_stack(stack, kinds)
 
     def _stacks(self, framework: str) -> Iterator[Stack]:
         for name in self._options.stacks:
@@ -98,12 +102,22 @@ class Run:
 
     def _measure_startup(self) -> None:
         for stack in self._stacks(FIRST.framework):
-            self._add("startup", FIRST, stack.name, startup(stack, self._shelf, FIRST, self._options.effort))
+            with self._noting_failure(f"{stack.name}'s start"):
+                self._add("startup", FIRST, stack.name, startup(stack, self._shelf, FIRST, self._options.effort))
 
     def _measure_thousand(self) -> None:
         """Ours only: as many of stock's would fill the machine's memory three times."""
-        with running(polyhost()) as server:
+        with self._noting_failure("a thousand models"), running(polyhost()) as server:
             self._add("thousand", FIRST, "polyhost", thousand(Bench(server, self._shelf, self._options.effort), FIRST))
+
+    @contextmanager
+    def _noting_failure(self, what: str) -> Iterator[None]:
+        """What a server cannot do leaves a gap in the table, and the rest is measured all the same."""
+        try:
+            yield
+        except (AnswerError, ServerError, OSError) as error:
+            self.failures.append(f"{what}: {error}")
+            self._console.print(f"failed: {self.failures[-1]}", style="red", markup=False)
 
     def _add(self, stage: str, kind: Kind, stack: str, figures: dict[str, float]) -> None:
         self.results.add(stage, kind.name, stack, figures)
@@ -157,7 +171,7 @@ def main(arguments: Sequence[str]) -> int:
         from benchmarks import plot  # only here: matplotlib takes a second to import
 
         plot.draw(run.results, given.plot)
-    return 0
+    return 1 if run.failures else 0
 
 
 if __name__ == "__main__":

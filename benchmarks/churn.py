@@ -18,7 +18,7 @@ def churn(bench: Bench, kind: Kind) -> dict[str, float]:
     with bench.fresh(kind, 2) as (busy, cold), bench.server.api() as api:
         api.load(busy)
         load = Load(bench.server, busy, bench.shelf.body(kind), CLIENTS, bench.effort.seconds)
-        replace(load, seconds=1.0).run()
+        load.warm_up()
         quiet = load.run()
         generator = load.start()
         per_second = _come_and_go(api, cold, bench.body(kind), generator)

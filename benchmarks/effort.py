@@ -18,5 +18,5 @@ class Effort:
         return self.stock_copies if stack == "stock" else self.copies
 
 
-FULL = Effort(samples=9, stock_copies=12, copies=60, seconds=5.0, starts=3, thousand=1000)
-QUICK = Effort(samples=3, stock_copies=3, copies=10, seconds=1.0, starts=1, thousand=50)
+FULL = Effort(samples=7, stock_copies=10, copies=60, seconds=5.0, starts=3, thousand=1000)
+QUICK = Effort(samples=3, stock_copies=3, copies=10, seconds=2.0, starts=1, thousand=50)

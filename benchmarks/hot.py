@@ -1,7 +1,5 @@
 """Requests a second, and how long they take, for one loaded model that one client or eight keep busy."""
 
-from dataclasses import replace
-
 from benchmarks.bench import Bench
 from benchmarks.load import Load
 from benchmarks.models import Kind
@@ -15,7 +13,7 @@ def hot(bench: Bench, kind: Kind) -> dict[str, float]:
         api.load(model)
         for clients in CLIENTS:
             load = Load(bench.server, model, bench.shelf.body(kind), clients, bench.effort.seconds)
-            replace(load, seconds=1.0).run()  # Java compiles what it sees often
+            load.warm_up()
             found = load.run()
             figures[f"{clients}_clients_per_second"] = found.per_second
             figures[f"{clients}_clients_p50_ms"] = found.p50_ms

@@ -50,7 +50,7 @@ def _fill(axes: Any, panel: Panel, results: Results) -> None:
         bars = axes.bar(at, _heights(results, panel, stack), _WIDTH, label=stack, color=_COLOURS[stack])
         axes.bar_label(bars, [f"{value:,.0f}" for value in values], fontsize=7, padding=1)
     axes.set_title(panel.title, fontsize=10)
-    axes.set_xticks(range(len(models)), models)
+    axes.set_xticks(range(len(models)), models, fontsize=8)
     axes.tick_params(axis="y", left=False, labelleft=False)
     axes.spines[["left", "top", "right"]].set_visible(False)
 
