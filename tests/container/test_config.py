@@ -18,7 +18,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert (config.max_payload_bytes, config.response_timeout_s, config.load_timeout_s) == (25 * MB, 60, 300)
     assert (config.log_json, config.log_level) == (True, logging.INFO)
     assert config.max_workers == len(os.sched_getaffinity(0))
-    assert config.zygotes is config.workers is config.memory_limit_bytes is None
+    assert (config.zygotes, config.workers, config.memory_limit_bytes) == (None, None, None)
 
 
 @pytest.mark.parametrize(

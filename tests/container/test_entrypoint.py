@@ -10,7 +10,7 @@ from tests.container_process import ENTRY_POINT
 
 
 def entry_point(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, ENTRY_POINT, *arguments]
+    command = [sys.executable, str(ENTRY_POINT), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 

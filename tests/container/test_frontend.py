@@ -13,7 +13,7 @@ from container.frontend import BIN, _only_java_with, prepare_environment
 RUN_DIR = Path("/run/polyhost-x")
 
 
-def prepared(environ: dict[str, str] | None = None, **settings: str) -> dict[str, str]:
+def prepared(environ: dict[str, str] | None = None, /, **settings: str) -> dict[str, str]:
     result = {"PATH": "/usr/bin", "JAVA_HOME": "/java", **(environ or {})}
     prepare_environment(Config.from_environ(settings), RUN_DIR, result)
     return result
@@ -49,7 +49,7 @@ def test_one_setting_is_the_limit_of_requests_and_responses() -> None:
 def test_mms_gives_up_later_than_we_do(response: str, load: str) -> None:
     settings = {"SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS": response, "POLYHOST_LOAD_TIMEOUT_SECONDS": load}
 
-    assert int(prepared(**settings)["MMS_DEFAULT_RESPONSE_TIMEOUT_SECONDS"]) > 400
+    assert int(prepared(None, **settings)["MMS_DEFAULT_RESPONSE_TIMEOUT_SECONDS"]) > 400
 
 
 def test_what_the_user_has_set_for_mms_stays() -> None:

@@ -59,12 +59,12 @@ def load_error(load: Callable[[], Model]) -> LoadError:
     return caught.value
 
 
-def request(body: bytes = b"", number: int = 1, **headers: str) -> Request:
-    return Request(f"r{number}", headers, {"body": bytearray(body)})
+def request(body: bytes = b"", /, number: int = 1, headers: dict[str, str] | None = None) -> Request:
+    return Request(f"r{number}", headers or {}, {"body": bytearray(body)})
 
 
 def answer(model: Model, body: bytes = b"", **headers: str) -> Response:
-    (response,) = model.predict([request(body, **headers)])
+    (response,) = model.predict([request(body, headers=headers)])
     return response
 
 
@@ -325,5 +325,5 @@ def test_an_error_is_logged_for_its_request_with_a_traceback_if_it_is_ours(
 
 
 def test_the_target_model_is_found_whatever_the_headers_case() -> None:
-    assert request(**{"x-AMZN-sagemaker-Target-Model": "a.tar.gz"}).target_model == "a.tar.gz"
+    assert request(headers={"x-AMZN-sagemaker-Target-Model": "a.tar.gz"}).target_model == "a.tar.gz"
     assert request().target_model is None

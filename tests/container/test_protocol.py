@@ -41,7 +41,7 @@ def received(data: bytes, cuts: set[int] | None = None) -> list[LoadCommand | Pr
             mms.send(data[start:end])
         mms.close()
         connection = Connection(worker)
-        return list(iter(connection.receive, None))  # type: ignore[arg-type]
+        return list(iter(connection.receive, None))
 
 
 def as_request(sent: Sent) -> Request:
