@@ -532,7 +532,7 @@ def test_row_32_response_timeout(strict: ContainerProcess) -> None:
 
     answer = strict.invoke(name, "wait")
 
-    assert 2 <= time.monotonic() - start < 4
+    assert 2 <= time.monotonic() - start < 5
     assert error(answer) == (504, "WorkerDiedError")
     assert "no answer within 2 s" in answer.json()["message"]
     assert strict.invoke(name, "1").text == "1"
