@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 
 from container import log
@@ -31,9 +32,10 @@ from container.lines import Lines
 from container.loop import Loop
 from container.memory import ControlGroup, MemoryGauge
 from container.messages import ForkRequest
+from container.mms_client import MmsClient
 from container.pool import Events, ZygotePool
 from container.processes import children
-from container.scaler import Load, Scaler, ask_mms
+from container.scaler import Load, Scaler
 from container.status import State, StatusPage
 from container.worker import EXIT_RESTED
 from container.zygote import BARE
@@ -44,8 +46,8 @@ _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _LEFTOVERS_S = 5.0
 _ROUND_S = 0.5  # deadlines, load, and what models take
 _MEASURED_A_ROUND = 5
-_REAP_POLL_S = 0.001
-_AFTER_REAP_S = 0.02
+_MOMENT_S = 0.001
+_UNREGISTER_TRIES = 20
 _HANG_UP_WAIT_S = 5.0
 _PATIENT_DEATHS = 2
 _MAX_REST_S = 60.0
@@ -67,6 +69,7 @@ class ForkServer:
         self._sequences = itertools.count(1)
         self._memory = MemoryGauge(ControlGroup.find(), config.memory_limit_bytes)
         self._estimates = Estimates(Path(config.state_dir) / "estimates.json" if config.state_dir else None)
+        self._mms = MmsClient(self._loop, config.port)
         self._fifo_partial = b""
         self._framework_of: Callable[[str, str | None], str | None]
         self._pool: ZygotePool
@@ -356,45 +359,52 @@ class ForkServer:
     def _resize(self, name: str, workers: int) -> None:
         logger.info("%d workers from now on", workers, extra={"model": name})
         try:
-            ask_mms(self._loop, self._config.port, name, workers)
+            self._mms.resize(name, workers)
         except OSError as error:
             logger.warning("the number of workers could not be changed: %s", error, extra={"model": name})
 
     # Failed loads
 
     def _load_failed(self, worker: WorkerRecord, failure: Failure) -> None:
-        """Ends the launcher, waits until Java has reaped it, and only then answers.
+        """Lets MMS know, in the one of two ways that leaves no model registered.
 
-        On an error MMS unregisters the model from the worker's own, interrupted thread; should the launcher still live
-        there, the waiting for it throws, the clean-up counts as failed and the model stays registered: the platform's
-        retry would get 409 for ever (WorkLoadManager.shutdownServerThread, ModelManager.unregisterModel).
+        Hanging up: MMS answers 500 and unregisters the model. An answer: MMS passes its status on, which 507 needs, but
+        then unregisters from the worker's own, interrupted thread. Its wait for the launcher's end throws there, the
+        clean-up counts as failed and the model is put back, without workers: the platform's retry would get 409 for
+        ever (WorkLoadManager.shutdownServerThread, ModelManager.unregisterModel). So we unregister it once more.
         """
         if worker.reload:
             self._replace_after_death(worker, failure.message)
-        elif self._config.multi_model:
-            worker.model.launcher.kill()
-            self._answer_when_reaped(worker, failure)
-        else:
+        elif not self._config.multi_model:
             logger.error("the only model of this container cannot be loaded: %s", failure.message)
             self._loop.stop(EXIT_MODEL_FAILED)
-
-    def _answer_when_reaped(self, worker: WorkerRecord, failure: Failure) -> None:
-        if not worker.model.launcher.reaped:
-            self._loop.after(_REAP_POLL_S, lambda: self._answer_when_reaped(worker, failure))
-        else:
-            # Between the reaping and Java's own note of it lie a few lines of its ProcessImpl.
-            self._loop.after(_AFTER_REAP_S, lambda: self._answer_failed_load(worker, failure))
-
-    def _answer_failed_load(self, worker: WorkerRecord, failure: Failure) -> None:
-        worker.answer_load(failure)
-        self._release_after_hang_up(worker, time.monotonic() + _HANG_UP_WAIT_S)
-
-    def _release_after_hang_up(self, worker: WorkerRecord, deadline: float) -> None:
-        """MMS opens its two files after the answer, and hangs up when it has unregistered the model."""
-        if not worker.hung_up and time.monotonic() < deadline:
-            self._loop.after(0.01, lambda: self._release_after_hang_up(worker, deadline))
+        elif failure.code == INSUFFICIENT_STORAGE:
+            worker.answer_load(failure)
+            self._clean_up_after_hang_up(worker, time.monotonic() + _HANG_UP_WAIT_S)
         else:
             self._release(worker)
+
+    def _clean_up_after_hang_up(self, worker: WorkerRecord, deadline: float) -> None:
+        """MMS hangs up while it unregisters, a moment before it puts the model back."""
+        if not worker.hung_up and time.monotonic() < deadline:
+            self._loop.after(_MOMENT_S, lambda: self._clean_up_after_hang_up(worker, deadline))
+            return
+        self._release(worker)
+        self._unregister(worker.model, _UNREGISTER_TRIES)
+
+    def _unregister(self, model: HostedModel, tries: int) -> None:
+        """Until MMS has done it; not when the platform has already asked for a model of that name again."""
+        if any(other.name == model.name and other.launched > model.launched for other in self._models.values()):
+            return
+
+        def answered(status: int | None) -> None:
+            if status != HTTPStatus.OK and tries > 1:
+                self._loop.after(_MOMENT_S, lambda: self._unregister(model, tries - 1))
+
+        try:
+            self._mms.unregister(model.name, answered)
+        except OSError as error:
+            logger.warning("MMS takes no request: %s", error, extra={"model": model.name})
 
     def _on_fork_failed(self, sequence: int, reason: str) -> None:
         worker = self._workers.pop(sequence)

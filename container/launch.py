@@ -38,14 +38,14 @@ class Launcher:
     """One launcher process. Not our child but Java's, which therefore is the one to reap it."""
 
     def __init__(self, run_dir: Path, pid: int) -> None:
-        """Raises ProcessLookupError where the process is gone, FileNotFoundError where it left no record."""
+        """Raises ProcessLookupError where the process is gone, FileNotFoundError where it left no whole record."""
         self.pid = pid
-        self.pidfd = _pidfd(pid)
-        if Path(f"/proc/{pid}/comm").read_text().strip() not in _NAMES:
-            raise ProcessLookupError(f"{pid} is another process now")
         self._record = run_dir / LAUNCHES / str(pid)
-        fields = self._record.read_bytes().split(b"\0")[:-1]
-        self.arguments = LaunchArguments.parse([os.fsdecode(field) for field in fields])
+        self.arguments = _read_record(self._record)
+        self.pidfd = _pidfd(pid)
+        if not _is_launcher(pid):  # asked after the pidfd was opened, so that both mean the same process
+            self._close_pidfd()
+            raise ProcessLookupError(f"{pid} is another process now")
 
     def say_started(self) -> None:
         """The line on the launcher's stdout at which MMS connects to the model's socket (WorkerLifeCycle.java)."""
@@ -74,9 +74,26 @@ class Launcher:
 
     def forget(self) -> None:
         self._record.unlink(missing_ok=True)
+        self._close_pidfd()
+
+    def _close_pidfd(self) -> None:
         if self.pidfd is not None:
             os.close(self.pidfd)
             self.pidfd = None
+
+
+def _read_record(path: Path) -> LaunchArguments:
+    try:
+        return LaunchArguments.parse([os.fsdecode(field) for field in path.read_bytes().split(b"\0")[:-1]])
+    except KeyError as missing:
+        raise FileNotFoundError(f"{path} is not whole: {missing} is missing") from None
+
+
+def _is_launcher(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() in _NAMES
+    except OSError:
+        return False
 
 
 def _pidfd(pid: int) -> int | None:

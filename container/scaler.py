@@ -3,13 +3,8 @@
 MMS makes one worker thread for each; each asks for a worker of ours by connecting to the model's socket.
 """
 
-import contextlib
-import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from urllib.parse import quote
-
-from container.loop import Loop
 
 _BUSY, _BUSY_ROUNDS = 0.8, 2
 _IDLE, _IDLE_ROUNDS = 0.1, 30
@@ -74,20 +69,3 @@ class Scaler:
         history.wanted = workers
         history.busy_rounds = history.idle_rounds = 0
         self._resize(name, workers)
-
-
-def ask_mms(loop: Loop, port: int, name: str, workers: int) -> None:
-    """PUT /models/NAME?min_worker=N, without waiting: MMS answers 202 at once and works in the background."""
-    query = f"min_worker={workers}&max_worker={workers}"
-    request = f"PUT /models/{quote(name, safe='')}?{query} HTTP/1.1\r\nHost: mms\r\nConnection: close\r\n\r\n"
-    connection = socket.create_connection(("127.0.0.1", port), timeout=1.0)
-    connection.sendall(request.encode())
-
-    def drain() -> None:
-        with contextlib.suppress(OSError):
-            if connection.recv(65536):
-                return
-        loop.unwatch(connection)
-        connection.close()
-
-    loop.watch(connection, drain)

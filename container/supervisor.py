@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -46,6 +47,7 @@ class Supervisor:
         """The exit status: 0 after SIGTERM, else 1, and the log has a sentence that says why."""
         self._check()
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # outside a container; inside, process 1 is one anyway
+        _allow_many_files()
         self._run_dir = self._make_run_dir()
         try:
             self._loop.on_signals(
@@ -187,3 +189,9 @@ def _wait_some(seconds: float) -> None:
             time.sleep(seconds)
     except ChildProcessError:
         pass
+
+
+def _allow_many_files() -> None:
+    """Each model costs the fork server five descriptors, and a shell's usual limit is 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
