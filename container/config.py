@@ -35,7 +35,6 @@ class Config:
     run_dir: str | None
     preload: tuple[str, ...]
     zygotes: tuple[str, ...] | None
-    memory_limit_bytes: int | None
     memory_reserve_bytes: int | None
     max_workers: int
     state_dir: str | None
@@ -62,7 +61,6 @@ class Config:
             run_dir=read("POLYHOST_RUN_DIR", str, None),
             preload=read("POLYHOST_PRELOAD", _words, ()),
             zygotes=read("POLYHOST_ZYGOTES", _words, None),
-            memory_limit_bytes=read("POLYHOST_MEMORY_LIMIT_MB", _megabytes, None),
             memory_reserve_bytes=read("POLYHOST_MEMORY_RESERVE_MB", _megabytes, None),
             max_workers=read("POLYHOST_MAX_WORKERS", _positive, len(os.sched_getaffinity(0))),
             state_dir=read("POLYHOST_STATE_DIR", str, "/var/lib/polyhost"),

@@ -17,15 +17,17 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
 from container import log
-from container.admission import Estimates, Verdict, default_reserve, judge, private_bytes
+from container.admission import Verdict
 from container.config import HANDLER_REGISTRY, Config
 from container.errors import INSUFFICIENT_STORAGE, Failure, WorkerDiedError
 from container.explain import explain_death
+from container.guard import MemoryGuard
 from container.hosted import HostedModel, WorkerRecord
 from container.launch import FIFO, Launcher, drop_record, recorded
 from container.lines import Lines
@@ -45,7 +47,6 @@ EXIT_MODEL_FAILED = 3  # the only model of a single-model container cannot be lo
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _LEFTOVERS_S = 5.0
 _ROUND_S = 0.5  # deadlines, load, and what models take
-_MEASURED_A_ROUND = 5
 _MOMENT_S = 0.001
 _UNREGISTER_TRIES = 20
 _HANG_UP_WAIT_S = 5.0
@@ -67,8 +68,8 @@ class ForkServer:
         self._models: dict[int, HostedModel] = {}  # by the launcher's pid
         self._workers: dict[int, WorkerRecord] = {}  # by sequence
         self._sequences = itertools.count(1)
-        self._memory = MemoryGauge(ControlGroup.find(), config.memory_limit_bytes)
-        self._estimates = Estimates(Path(config.state_dir) / "estimates.json" if config.state_dir else None)
+        self._memory = MemoryGauge(ControlGroup.find())
+        self._guard = MemoryGuard(self._memory, config)
         self._mms = MmsClient(self._loop, config.port)
         self._fifo_partial = b""
         self._framework_of: Callable[[str, str | None], str | None]
@@ -90,7 +91,12 @@ class ForkServer:
         for pid in recorded(self._run_dir):
             self._launch(pid)
         scaler = Scaler(self._config.max_workers, _ROUND_S, self._resize)
-        for duty in (self._check_deadlines, self._reap_strays, self._measure, lambda: scaler.round(self._loads())):
+        for duty in (
+            self._check_deadlines,
+            self._reap_strays,
+            lambda: self._guard.measure(self._workers.values()),
+            lambda: scaler.round(self._loads()),
+        ):
             self._loop.every(_ROUND_S, duty)
         status = self._loop.run()
         self._stop()
@@ -118,7 +124,7 @@ class ForkServer:
     def _on_fifo(self, fifo: int) -> None:
         *lines, self._fifo_partial = (self._fifo_partial + os.read(fifo, 65536)).split(b"\n")
         for line in lines:
-            self._launch(int(line))
+            self._loop.after(0.0, partial(self._launch, int(line)))
 
     def _launch(self, pid: int) -> None:
         if pid in self._models:
@@ -170,7 +176,7 @@ class ForkServer:
 
     def _on_connection(self, model: HostedModel) -> None:
         connection, _ = model.listener.accept()
-        verdict = self._judge(model)
+        verdict = self._guard.judge(model, self._workers.values())
         worker = self._new_worker(model, connection)
         if verdict.fits:
             self._fork(worker, memory_bytes=verdict.free)
@@ -226,10 +232,11 @@ class ForkServer:
         self._hang_ups.register(worker.connection.fileno(), select.EPOLLRDHUP)
         self._loop.watch(worker.output, lambda: self._on_output(worker))
 
-    def _release(self, worker: WorkerRecord) -> None:
+    def _release(self, worker: WorkerRecord, hang_up: bool = True) -> None:
         self._unwatch_connection(worker)
         self._loop.unwatch(worker.output)
-        worker.close()
+        worker.close(hang_up)
+        self._forget_if_finished(worker.model)
 
     def _unwatch_connection(self, worker: WorkerRecord) -> None:
         if self._connections.pop(worker.connection.fileno(), None):
@@ -266,7 +273,6 @@ class ForkServer:
         del worker.model.workers[sequence]
         if worker.hung_up:
             self._release(worker)
-            self._forget_if_finished(worker.model)
         elif os.waitstatus_to_exitcode(wait_status) == EXIT_RESTED and worker.at_rest:
             self._replace(worker)
         elif failure := worker.failure():
@@ -308,42 +314,18 @@ class ForkServer:
     def _replace(self, worker: WorkerRecord, rest_s: float = 0.0, reason: str = "") -> None:
         replacement = self._new_worker(worker.model, worker.connection.dup(), worker)
         self._fork(replacement, None, rest_s, reason)
-        self._release(worker)
+        self._release(worker, hang_up=False)
 
     # Memory
-
-    def _judge(self, model: HostedModel) -> Verdict:
-        model.need = self._estimates.need(model.framework, model.directory)
-        state = self._memory.read()
-        reserve = self._config.memory_reserve_bytes or default_reserve(state.limit)
-        pending = [worker.need for worker in self._workers.values() if worker.loading]
-        return judge(model.need, state, reserve, pending)
 
     def _refuse(self, worker: WorkerRecord, verdict: Verdict) -> None:
         for descriptor in worker.descriptors:
             os.close(descriptor)
         loaded = sorted(model.name for model in self._models.values() if model.workers)
-        details = {
-            "need_bytes": verdict.need,
-            "free_bytes": verdict.free,
-            "limit_bytes": verdict.limit,
-            "loaded_models": len(loaded),
-            "loaded": loaded[:_NAMES_IN_LOG],
-        }
+        details = {**asdict(verdict), "loaded_models": len(loaded), "loaded": loaded[:_NAMES_IN_LOG]}
         logger.warning("%s", verdict, extra={"model": worker.model.name, "phase": "load", "details": details})
         failure = Failure(INSUFFICIENT_STORAGE, "MemoryError", str(verdict), worker.model.name, "load")
         self._load_failed(worker, failure)
-
-    def _measure(self) -> None:
-        """What loaded models really take: once after the load, and once after requests, which may add to it."""
-        due = [worker for worker in self._workers.values() if worker.pid and worker.due_for_measuring]
-        for worker in due[:_MEASURED_A_ROUND]:
-            worker.measured_answers = worker.status.counters[1]
-            with contextlib.suppress(OSError):
-                took = private_bytes(worker.pid or 0)
-                self._estimates.learn(worker.model.framework, worker.model.directory, took)
-        if not due:
-            self._estimates.save()
 
     # Load
 
@@ -375,6 +357,8 @@ class ForkServer:
         """
         if worker.reload:
             self._replace_after_death(worker, failure.message)
+        elif worker.model.serving:
+            self._give_up_worker(worker)
         elif not self._config.multi_model:
             logger.error("the only model of this container cannot be loaded: %s", failure.message)
             self._loop.stop(EXIT_MODEL_FAILED)
@@ -383,6 +367,11 @@ class ForkServer:
             self._clean_up_after_hang_up(worker, time.monotonic() + _HANG_UP_WAIT_S)
         else:
             self._release(worker)
+
+    def _give_up_worker(self, worker: WorkerRecord) -> None:
+        """A further worker of a model that serves already: that goes on with those that it has."""
+        self._release(worker)
+        self._resize(worker.model.name, len(worker.model.workers))
 
     def _clean_up_after_hang_up(self, worker: WorkerRecord, deadline: float) -> None:
         """MMS hangs up while it unregisters, a moment before it puts the model back."""
@@ -417,12 +406,18 @@ class ForkServer:
 
     def _check_deadlines(self) -> None:
         now = time.monotonic()
-        limits_s = {State.BUSY: self._config.response_timeout_s, State.LOADING: self._config.load_timeout_s}
-        for worker in self._workers.values():
+        limits_s = {
+            State.BUSY: self._config.response_timeout_s,
+            State.LOADING: self._config.load_timeout_s,
+            State.STARTING: self._config.load_timeout_s,
+        }
+        for worker in list(self._workers.values()):
             limit_s = limits_s.get(worker.status.state)
-            if limit_s is not None and worker.timed_out_after_s is None and now - worker.status.since > limit_s:
+            if limit_s is not None and worker.timed_out_after_s is None and now - worker.since > limit_s:
                 worker.timed_out_after_s = limit_s
                 worker.kill()
+            if worker.vanished():
+                self._on_exit(worker.sequence, signal.SIGKILL)
         for model in list(self._models.values()):
             if model.launcher.pidfd is None and model.launcher.reaped:
                 self._on_launcher_end(model)
@@ -446,7 +441,7 @@ class ForkServer:
                 os.waitpid(pid, os.WNOHANG)
 
     def _stop(self) -> None:
-        self._estimates.save()
+        self._guard.save()
         for worker in self._workers.values():
             worker.kill()
         self._pool.stop()

@@ -46,6 +46,11 @@ class HostedModel:
         return Path(self.launcher.arguments.model_path)
 
     @property
+    def serving(self) -> bool:
+        """Whether a worker has the model loaded."""
+        return any(not worker.loading and worker.failure() is None for worker in self.workers.values())
+
+    @property
     def finished(self) -> bool:
         return self.launcher_gone and not self.workers
 
@@ -70,6 +75,8 @@ class WorkerRecord:
     need: int  # bytes that the load may take
     reload: bool  # took a dead one's place: MMS waits for no answer to its load
     oom_kills_before: int
+    created: float = field(default_factory=time.monotonic)
+    missed: int = 0  # rounds in a row in which its process was not there
     pid: int | None = None
     measured_answers: int | None = None  # how many it had given when its memory was measured
     timed_out_after_s: int | None = None
@@ -106,6 +113,16 @@ class WorkerRecord:
             return False
         return self.measured_answers is None or (self.measured_answers == 0 and self.status.counters[1] > 0)
 
+    @property
+    def since(self) -> float:
+        """When it entered its state; one that has entered none yet, when it was asked for."""
+        return self.status.since or self.created
+
+    def vanished(self) -> bool:
+        """Gone for two rounds without anybody's word, as when its zygote died between reaping and telling."""
+        self.missed = self.missed + 1 if self.pid is not None and not _exists(self.pid) else 0
+        return self.missed >= 2
+
     def kill(self) -> None:
         """The worker, and whatever it has started."""
         if self.pid is not None:
@@ -135,8 +152,12 @@ class WorkerRecord:
         self.last_lines.extend(lines or ())
         return lines
 
-    def close(self) -> None:
+    def close(self, hang_up: bool) -> None:
+        """Hanging up ends the connection for all who hold it, a stray child of the model's too."""
         self._remove_io_files()
+        if hang_up:
+            with contextlib.suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
         self.connection.close()
         self.status.close()
         self.output.close()
@@ -151,3 +172,11 @@ class WorkerRecord:
         if io_name := self.status.io_name:
             for stream in ("stdout", "stderr"):
                 (Path(self.model.launcher.arguments.temp_dir) / f"{io_name}-{stream}").unlink(missing_ok=True)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -67,13 +67,10 @@ class ControlGroup:
 
 
 class MemoryGauge:
-    """Reads the state of the container's memory. `limit_bytes` lowers the limit further, without a control group."""
+    """Reads the state of the container's memory."""
 
-    def __init__(
-        self, group: ControlGroup | None, limit_bytes: int | None = None, meminfo: Path = Path("/proc/meminfo")
-    ) -> None:
+    def __init__(self, group: ControlGroup | None, meminfo: Path = Path("/proc/meminfo")) -> None:
         self._group = group
-        self._limit = limit_bytes
         self._meminfo = meminfo
 
     def read(self) -> MemoryState:

@@ -49,6 +49,7 @@ class Supervisor:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # outside a container; inside, process 1 is one anyway
         _allow_many_files()
         self._run_dir = self._make_run_dir()
+        self._configure_log()
         try:
             self._loop.on_signals(
                 {signal.SIGTERM: self._on_stop, signal.SIGINT: self._on_stop, signal.SIGCHLD: self._on_children}
@@ -91,6 +92,11 @@ class Supervisor:
         except OSError as error:
             raise ConfigError(f"POLYHOST_RUN_DIR: {parent}: {error.strerror}; choose a folder to write in") from None
         return run_dir
+
+    def _configure_log(self) -> None:
+        """From here on in turn with the others who write to the same stdout."""
+        config = self._config
+        log.configure(as_json=config.log_json, level=config.log_level, lock_path=str(self._run_dir / "log.lock"))
 
     def _start_fork_server(self) -> None:
         command = [sys.executable, "-m", "container.forkserver", str(self._run_dir), "1", self._config.to_json()]

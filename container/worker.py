@@ -54,7 +54,8 @@ def _take_over(request: ForkRequest, native_output: int) -> None:
     os.close(native_output)
     faulthandler.enable(2)  # a segmentation fault leaves its Python traceback with the fork server
     # Should the container run out of memory all the same, the kernel's choice is a worker and not what all depend on.
-    Path("/proc/self/oom_score_adj").write_text("500")
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
     os.environ["TMPDIR"] = request.temp_dir
     tempfile.tempdir = None
     _reseed()
@@ -207,7 +208,8 @@ def _bounded_memory(allowance: int | None) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     # In pages: size, resident, shared, text, lib, data (proc(5)).
     data = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_DATA, (data + max(0, allowance), hard))
+    bound = data + max(0, allowance)
+    resource.setrlimit(resource.RLIMIT_DATA, (bound if hard == resource.RLIM_INFINITY else min(bound, hard), hard))
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert (config.max_payload_bytes, config.response_timeout_s, config.load_timeout_s) == (25 * MB, 60, 300)
     assert (config.log_json, config.log_level) == (True, logging.INFO)
     assert config.max_workers == len(os.sched_getaffinity(0))
-    assert (config.zygotes, config.workers, config.memory_limit_bytes) == (None, None, None)
+    assert (config.zygotes, config.workers) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,6 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         ("POLYHOST_LOG_FORMAT", "TEXT", "log_json", False),
         ("POLYHOST_PRELOAD", "xgboost, transformers", "preload", ("xgboost", "transformers")),
         ("POLYHOST_ZYGOTES", "sklearn torch", "zygotes", ("sklearn", "torch")),
-        ("POLYHOST_MEMORY_LIMIT_MB", "512", "memory_limit_bytes", 512 * MB),
     ],
 )
 def test_a_variable_sets_its_field(name: str, value: str, field: str, expected: object) -> None:
@@ -58,7 +57,6 @@ def test_a_variable_sets_its_field(name: str, value: str, field: str, expected: 
         ("SAGEMAKER_MAX_REQUEST_SIZE", "2048", "1 to 2047"),
         ("SAGEMAKER_CONTAINER_LOG_LEVEL", "loud", "INFO"),
         ("POLYHOST_LOG_FORMAT", "xml", "json, text"),
-        ("POLYHOST_MEMORY_LIMIT_MB", "1g", "above 0"),
         ("POLYHOST_MAX_WORKERS", "none", "above 0"),
     ],
 )

@@ -1,11 +1,6 @@
 """How many workers a model has: more while it is busy and cores are free, fewer when it is not."""
 
-import socket
-
-import pytest
-
-from container.loop import Loop
-from container.scaler import Load, Scaler, ask_mms
+from container.scaler import Load, Scaler
 
 ROUND_S = 0.5
 
@@ -107,28 +102,3 @@ def test_a_model_loaded_anew_under_its_name_starts_over() -> None:
     stage.rounds(2, 1.0)
 
     assert stage.changes == []
-
-
-def test_mms_is_asked_by_its_api_and_its_answer_is_read_to_the_end() -> None:
-    loop = Loop()
-    with socket.create_server(("127.0.0.1", 0)) as mms:
-        ask_mms(loop, mms.getsockname()[1], "a model/ü", 3)
-        connection, _ = mms.accept()
-        request = connection.recv(65536).decode()
-        connection.sendall(b"HTTP/1.1 202 Accepted\r\nConnection: close\r\n\r\n{}")
-        connection.shutdown(socket.SHUT_WR)
-        loop.watch(connection, lambda: loop.stop(len(connection.recv(100))))
-        status = loop.run()
-        connection.close()
-
-    assert request.startswith("PUT /models/a%20model%2F%C3%BC?min_worker=3&max_worker=3 HTTP/1.1\r\nHost: ")
-    assert request.endswith("\r\n\r\n")
-    assert status == 0  # it has closed its end
-
-
-def test_an_mms_that_does_not_listen_is_an_error() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-
-    with pytest.raises(OSError):
-        ask_mms(Loop(), port, "m", 2)
