@@ -49,7 +49,6 @@ _LEFTOVERS_S = 5.0
 _ROUND_S = 0.5  # deadlines, load, and what models take
 _MOMENT_S = 0.001
 _UNREGISTER_TRIES = 20
-_HANG_UP_WAIT_S = 5.0
 _PATIENT_DEATHS = 2
 _MAX_REST_S = 60.0
 _NAMES_IN_LOG = 50
@@ -228,9 +227,14 @@ class ForkServer:
     def _watch(self, worker: WorkerRecord) -> None:
         self._workers[worker.sequence] = worker
         worker.model.workers[worker.sequence] = worker
-        self._connections[worker.connection.fileno()] = worker
-        self._hang_ups.register(worker.connection.fileno(), select.EPOLLRDHUP)
+        self._watch_connection(worker)
         self._loop.watch(worker.output, lambda: self._on_output(worker))
+
+    def _watch_connection(self, worker: WorkerRecord) -> None:
+        descriptor = worker.connection.fileno()
+        if self._connections.setdefault(descriptor, worker) is worker:
+            with contextlib.suppress(FileExistsError):
+                self._hang_ups.register(descriptor, select.EPOLLRDHUP)
 
     def _release(self, worker: WorkerRecord, hang_up: bool = True) -> None:
         self._unwatch_connection(worker)
@@ -260,8 +264,13 @@ class ForkServer:
         """MMS has closed connections. An idle worker sees that itself; a busy one must not delay the unload."""
         for descriptor, _ in self._hang_ups.poll(0):
             worker = self._connections.get(descriptor)
-            if worker is not None:
-                self._unwatch_connection(worker)
+            if worker is None:
+                continue
+            self._unwatch_connection(worker)
+            if worker.refused:  # MMS is unregistering the model, and puts it back in a moment
+                self._release(worker)
+                self._unregister(worker.model, _UNREGISTER_TRIES)
+            else:
                 worker.kill()
 
     def _on_exit(self, sequence: int, wait_status: int) -> None:
@@ -363,8 +372,9 @@ class ForkServer:
             logger.error("the only model of this container cannot be loaded: %s", failure.message)
             self._loop.stop(EXIT_MODEL_FAILED)
         elif failure.code == INSUFFICIENT_STORAGE:
+            worker.refused = True
+            self._watch_connection(worker)
             worker.answer_load(failure)
-            self._clean_up_after_hang_up(worker, time.monotonic() + _HANG_UP_WAIT_S)
         else:
             self._release(worker)
 
@@ -372,14 +382,6 @@ class ForkServer:
         """A further worker of a model that serves already: that goes on with those that it has."""
         self._release(worker)
         self._resize(worker.model.name, len(worker.model.workers))
-
-    def _clean_up_after_hang_up(self, worker: WorkerRecord, deadline: float) -> None:
-        """MMS hangs up while it unregisters, a moment before it puts the model back."""
-        if not worker.hung_up and time.monotonic() < deadline:
-            self._loop.after(_MOMENT_S, lambda: self._clean_up_after_hang_up(worker, deadline))
-            return
-        self._release(worker)
-        self._unregister(worker.model, _UNREGISTER_TRIES)
 
     def _unregister(self, model: HostedModel, tries: int) -> None:
         """Until MMS has done it; not when the platform has already asked for a model of that name again."""

@@ -75,6 +75,7 @@ class WorkerRecord:
     need: int  # bytes that the load may take
     reload: bool  # took a dead one's place: MMS waits for no answer to its load
     oom_kills_before: int
+    refused: bool = False  # its load was answered with 507
     created: float = field(default_factory=time.monotonic)
     missed: int = 0  # rounds in a row in which its process was not there
     pid: int | None = None
