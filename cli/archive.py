@@ -7,13 +7,15 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from cli.errors import CommandError
 
 LEFT_OUT = frozenset({"__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store"})
 """Names that editors and tools leave beside a model; they are no part of it and change from run to run."""
 
+# Python's own second look at each member; Python 3.11 has it from 3.11.4 on only, and Debian 12 ships 3.11.2.
+_FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError)
 
 
@@ -43,7 +45,7 @@ def unpack(archive: Path, folder: Path) -> None:
         with gzip.open(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             for member in tar:
                 _refuse_unsafe(member, archive)
-                tar.extract(member, folder, filter="data")
+                tar.extract(member, folder, **_FILTER)
             while stream.read(1 << 20):  # gzip's checksum stands at its end
                 pass
     except DAMAGED as error:

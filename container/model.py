@@ -1,5 +1,6 @@
 """A model in this process: its handler, found and initialised, and calls to it. MMS's handler contract, kept."""
 
+import http.client
 import importlib
 import importlib.util
 import inspect
@@ -29,6 +30,7 @@ from container.errors import (
 )
 
 MANIFEST = Path("MAR-INF") / "MANIFEST.json"
+_FRAMING = frozenset({"connection", "content-length", "transfer-encoding"})
 _OURS = ("container", "handlers", "cli", "emulator")
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
@@ -48,6 +50,16 @@ class ModelSpec:
     gpu_id: int | None = None
 
 
+class AnyCase(dict[str, str]):
+    """Headers as the client wrote them, found whatever the case asked for (RFC 9110, 5.1)."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        if name in self:
+            return self[name]
+        wanted = name.lower()
+        return next((value for key, value in self.items() if key.lower() == wanted), default)
+
+
 @dataclass(frozen=True)
 class Request:
     """One call: headers as the client wrote them, and "body" (bytes) beside the query's parameters."""
@@ -58,10 +70,8 @@ class Request:
 
     @property
     def target_model(self) -> str | None:
-        for name, value in self.headers.items():
-            if name.lower() == "x-amzn-sagemaker-target-model":
-                return value
-        return None
+        target: str | None = AnyCase(self.headers).get("x-amzn-sagemaker-target-model")
+        return target
 
 
 @dataclass(frozen=True)
@@ -114,7 +124,7 @@ class Model:
     def _call(self, requests: Sequence[Request]) -> list[Any]:
         context = self.context
         context.request_ids = {index: request.id for index, request in enumerate(requests)}
-        context.request_processor = [RequestProcessor(dict(request.headers)) for request in requests]
+        context.request_processor = [RequestProcessor(AnyCase(request.headers)) for request in requests]
         context.metrics = MetricsStore(context.request_ids, self.spec.name)
         answers = self.entry([dict(request.parameters) for request in requests], context)
         if context.metrics.store:
@@ -154,21 +164,29 @@ class Model:
                 exc_info=trace,
                 extra={"phase": failure.phase},
             )
-        return Response(request.id, failure.code, {"content-type": "application/json"}, failure.to_json())
+        headers = {"content-type": "application/json"}
+        return Response(request.id, failure.code, headers, failure.to_json(), _phrase(failure.code))
 
 
 # What Java's HTTP refuses must not come to it: there it would cost the connection, and nobody would be told why.
 
 
+def _phrase(status: Any) -> str:
+    """The usual one; without any MMS would send a status line that ends after the number."""
+    return http.client.responses.get(status, "")
+
+
 def _checked_status(status: Any, phrase: Any) -> tuple[int, str]:
-    status, phrase = status or 200, str(phrase or "")
+    status = status or 200
+    phrase = str(phrase or _phrase(status))
     if not (isinstance(status, int) and 200 <= status <= 599 and _HEADER_VALUE.fullmatch(phrase)):
         raise BadAnswerError(f"handle() set the status {status!r} {phrase!r}; it must be a number from 200 to 599")
     return status, phrase
 
 
 def _checked_headers(headers: Mapping[Any, Any]) -> dict[str, str]:
-    texts = {name: str(value) for name, value in headers.items()}
+    """Without those that are the front end's to set: a second framing would contradict its own."""
+    texts = {name: str(value) for name, value in headers.items() if str(name).lower() not in _FRAMING}
     for name, value in texts.items():
         if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):
             raise BadAnswerError(f"handle() set the header {name!r} to {value!r}, which HTTP cannot carry")

@@ -167,7 +167,11 @@ def predict_reply(responses: Sequence[Response]) -> bytes:
     parts = [_INT.pack(200), _field(b"")]
     for response in responses:
         parts += [_field(response.id.encode()), _field(response.headers.get("content-type", "").encode())]
-        parts += [_INT.pack(response.status), _field(response.phrase.encode()), _INT.pack(len(response.headers))]
+        parts += [
+            _INT.pack(response.status),
+            _field(response.phrase.encode()),
+            _INT.pack(len(response.headers)),
+        ]
         for name, value in response.headers.items():
             parts += [_field(name.encode()), _field(value.encode())]
         parts.append(_field(response.body))
