@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from handlers.errors import NotAcceptableError
 
@@ -32,10 +33,11 @@ class MediaType:
     name: str
     parameters: Mapping[str, str] = field(default_factory=dict)
 
-    @classmethod
-    def parse(cls, text: str) -> MediaType:
+    @staticmethod
+    @lru_cache(maxsize=256)
+    def parse(text: str) -> MediaType:
         name, *parameters = (part.strip() for part in text.split(";"))
-        return cls(canonical(name), dict(_parameter(part) for part in parameters if part))
+        return MediaType(canonical(name), dict(_parameter(part) for part in parameters if part))
 
     @property
     def is_text(self) -> bool:
@@ -47,7 +49,8 @@ def canonical(name: str) -> str:
     return ALIASES.get(name, name)
 
 
-def choose(accept: str, offered: Sequence[str], default: str) -> str:
+@lru_cache(maxsize=256)  # callers send the same few headers again and again
+def choose(accept: str, offered: tuple[str, ...], default: str) -> str:
     """The best of `offered` for an Accept header; `default` where the client has no wish."""
     wishes = _wishes(accept)
     if not wishes:
