@@ -36,7 +36,7 @@ from container.memory import ControlGroup, MemoryGauge
 from container.messages import ForkRequest
 from container.mms_client import MmsClient
 from container.pool import Events, ZygotePool
-from container.processes import children
+from container.processes import children, group_leaders_in
 from container.scaler import Load, Scaler
 from container.status import State, StatusPage
 from container.worker import EXIT_RESTED
@@ -89,6 +89,7 @@ class ForkServer:
         self._drop_leftovers()
         for pid in recorded(self._run_dir):
             self._launch(pid)
+            self._find_orphans(pid)
         scaler = Scaler(self._config.max_workers, _ROUND_S, self._resize)
         for duty in (
             self._check_deadlines,
@@ -113,6 +114,11 @@ class ForkServer:
         left = [path for path in (self._run_dir / "tmp").iterdir() if path.name.endswith(("-stdout", "-stderr"))]
         for path in left:
             self._loop.after(_LEFTOVERS_S, partial(path.unlink, missing_ok=True))
+
+    def _find_orphans(self, launcher_pid: int) -> None:
+        """What a fork server before this one has forked for the model: it is to end with the model."""
+        if model := self._models.get(launcher_pid):
+            model.orphans = frozenset(group_leaders_in(model.directory.resolve()))
 
     # Launchers
 

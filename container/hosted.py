@@ -16,6 +16,7 @@ from container.errors import Failure, WorkerDiedError
 from container.launch import Launcher
 from container.lines import Lines
 from container.model import Response
+from container.processes import group_leaders_in
 from container.protocol import load_reply, predict_reply
 from container.status import State, StatusPage
 
@@ -36,6 +37,7 @@ class HostedModel:
     need: int = 0  # bytes of memory, as estimated when it was let in
     deaths: int = 0  # in a row, without an answer in between
     launcher_gone: bool = False
+    orphans: frozenset[int] = frozenset()  # workers of a fork server that died; they serve on, watched by nobody
 
     @property
     def name(self) -> str:
@@ -55,7 +57,10 @@ class HostedModel:
         return self.launcher_gone and not self.workers
 
     def close(self) -> None:
-        """Leaves nothing of the model behind: not its socket, its record, nor its temp folder."""
+        """Leaves nothing of the model behind: not its socket, its record, its temp folder, nor an orphan."""
+        for pid in self.orphans & group_leaders_in(self.directory.resolve()) if self.orphans else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
         self.listener.close()
         Path(self.launcher.arguments.socket_path).unlink(missing_ok=True)
         self.launcher.forget()

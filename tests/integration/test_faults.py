@@ -261,6 +261,21 @@ def test_worker_that_outlived_its_fork_server(service: Service) -> None:
     assert len(service.workers(name)) == 1
 
 
+def test_busy_worker_that_outlived_its_fork_server_ends_with_its_model(service: Service) -> None:
+    name = service.load("loops_for_ever")
+    worker = service.worker(name)
+    fork_server = service.part(*FORK_SERVER)
+    fork_server.kill()
+    wait_for(lambda: service.parts(*FORK_SERVER) and service.part(*FORK_SERVER) != fork_server, "another fork server")
+    service.load("echo")
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(service.container.http.post, f"/models/{name}/invoke", content="loop", timeout=5)
+        wait_for(lambda: worker.cpu_times().user > 0.5, "the loop")
+
+        assert service.container.unload(name).status_code == 200
+        wait_for(lambda: not service.workers(name), "the worker's end", 5)
+
+
 def test_fork_server_while_a_worker_loads(service: Service) -> None:
     container = service.container
     name = place("waits_for_a_file", container.models_dir)
