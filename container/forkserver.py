@@ -46,6 +46,7 @@ EXIT_MODEL_FAILED = 3  # the only model of a single-model container cannot be lo
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _LEFTOVERS_S = 5.0
+_DESERTED_S = 5.0
 _ROUND_S = 0.5  # deadlines, load, and what models take
 _MOMENT_S = 0.001
 _UNREGISTER_TRIES = 20
@@ -94,6 +95,7 @@ class ForkServer:
         for duty in (
             self._check_deadlines,
             self._reap_strays,
+            self._end_deserted,
             lambda: self._guard.measure(self._workers.values()),
             lambda: scaler.round(self._loads()),
         ):
@@ -246,6 +248,7 @@ class ForkServer:
         self._unwatch_connection(worker)
         self._loop.unwatch(worker.output)
         worker.close(hang_up)
+        worker.model.deserted = None if worker.model.workers else time.monotonic()
         self._forget_if_finished(worker.model)
 
     def _unwatch_connection(self, worker: WorkerRecord) -> None:
@@ -429,6 +432,23 @@ class ForkServer:
         for model in list(self._models.values()):
             if model.launcher.pidfd is None and model.launcher.reaped:
                 self._on_launcher_end(model)
+
+    def _end_deserted(self) -> None:
+        """A launcher without workers that MMS knows no more.
+
+        An unload that meets the end of a request can fail in MMS (NullPointerException in BatchAggregator.sendError)
+        after the model is out of its list and before its launcher is ended.
+        """
+        for model in self._models.values():
+            if model.deserted and not model.workers and time.monotonic() - model.deserted > _DESERTED_S:
+                model.deserted = time.monotonic()
+                with contextlib.suppress(OSError):
+                    self._mms.describe(model.name, partial(self._on_described, model))
+
+    def _on_described(self, model: HostedModel, status: int | None) -> None:
+        if status == HTTPStatus.NOT_FOUND and not model.workers and not model.launcher_gone:
+            logger.warning("MMS has lost the model's launcher; ended", extra={"model": model.name})
+            model.launcher.kill()
 
     def _reap_adopted(self) -> None:
         """Workers whose zygote died are our children now. A zygote's own end is its channel's to tell."""

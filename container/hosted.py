@@ -37,6 +37,7 @@ class HostedModel:
     need: int = 0  # bytes of memory, as estimated when it was let in
     deaths: int = 0  # in a row, without an answer in between
     launcher_gone: bool = False
+    deserted: float | None = None  # since when its last worker is gone
     orphans: frozenset[int] = frozenset()  # workers of a fork server that died; they serve on, watched by nobody
 
     @property

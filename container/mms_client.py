@@ -20,6 +20,9 @@ class MmsClient:
         """MMS answers 202 at once and adds or ends workers in the background."""
         self._request("PUT", f"{_path(name)}?min_worker={workers}&max_worker={workers}", lambda status: None)
 
+    def describe(self, name: str, answered: Callable[[int | None], None]) -> None:
+        self._request("GET", _path(name), answered)
+
     def unregister(self, name: str, answered: Callable[[int | None], None]) -> None:
         self._request("DELETE", _path(name), answered)
 

@@ -1,12 +1,16 @@
 """Kill -9 in turn, under load: what the client sees, that the service is whole again, and that nothing is left."""
 
+import os
 import signal
+import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +18,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.container_process import ContainerProcess, running, wait_for
+from tests.container_process import ROOT, ContainerProcess, running, wait_for
 from tests.models import place
 
 T = TypeVar("T")
@@ -295,6 +299,30 @@ def _status(service: Service, name: str) -> int | None:
         return service.container.http.post(f"/models/{name}/invoke", content="1", timeout=2).status_code
     except httpx.ReadTimeout:
         return None
+
+
+def test_launcher_that_mms_has_forgotten(service: Service) -> None:
+    """As MMS leaves one where an unload fails in it half-way: asked for, connected to, hung up on, never ended."""
+    name = place("echo", service.container.models_dir)
+    path = service.run_dir / "tmp" / ".mms.sock.forgotten"
+    options = {
+        "--sock-type": "unix",
+        "--sock-name": str(path),
+        "--handler": "handlers.service:handle",
+        "--model-path": str(service.folder(name)),
+        "--model-name": name,
+        "--preload-model": "false",
+        "--tmp-dir": str(service.run_dir / "tmp"),
+    }
+    command = [str(ROOT / "container/bin/launcher"), "mms/model_service_worker.py", *chain(*options.items())]
+    environ = {"PATH": os.environ["PATH"], "POLYHOST_RUN_DIR": str(service.run_dir)}
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, cwd=service.folder(name)) as launcher:
+        assert launcher.stdout is not None
+        assert launcher.stdout.readline() == b"MMS worker started.\n"
+        with socket.socket(socket.AF_UNIX) as mms:
+            mms.connect(str(path))
+
+        assert launcher.wait(20) == -signal.SIGKILL
 
 
 def test_launcher(service: Service) -> None:
