@@ -46,6 +46,7 @@ EXIT_MODEL_FAILED = 3  # the only model of a single-model container cannot be lo
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _LEFTOVERS_S = 5.0
+_ZYGOTES_WAIT_S, _ZYGOTES_POLL_S = 10.0, 0.05
 _DESERTED_S = 5.0
 _ROUND_S = 0.5  # deadlines, load, and what models take
 _MOMENT_S = 0.001
@@ -84,6 +85,7 @@ class ForkServer:
         self._framework_of = registry.framework_of
         events = Events(self._on_started, self._on_exit, self._on_fork_failed)
         self._pool = ZygotePool(self._loop, self._config, registry.PRELOAD, self._run_dir, self._log_descriptor, events)
+        self._start_zygotes(time.monotonic() + _ZYGOTES_WAIT_S)
         self._loop.watch(self._hang_ups, self._on_hang_ups)
         self._loop.watch(sys.stdin, self._on_supervisor_end)
         self._watch_fifo()
@@ -103,6 +105,13 @@ class ForkServer:
         status = self._loop.run()
         self._stop()
         return status
+
+    def _start_zygotes(self, deadline: float) -> None:
+        """When MMS is up: until then it needs the cores, and the platform waits for its /ping."""
+        if self._mms.is_up() or time.monotonic() > deadline:
+            self._pool.start()
+        else:
+            self._loop.after(_ZYGOTES_POLL_S, partial(self._start_zygotes, deadline))
 
     def _on_supervisor_end(self) -> None:
         """The supervisor holds the other end of stdin, and has been killed: end what it can no longer end."""

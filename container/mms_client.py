@@ -16,6 +16,13 @@ class MmsClient:
         self._loop = loop
         self._port = port
 
+    def is_up(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self._port), timeout=_CONNECT_S).close()
+        except OSError:
+            return False
+        return True
+
     def resize(self, name: str, workers: int) -> None:
         """MMS answers 202 at once and adds or ends workers in the background."""
         self._request("PUT", f"{_path(name)}?min_worker={workers}&max_worker={workers}", lambda status: None)

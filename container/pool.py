@@ -4,6 +4,7 @@ import importlib.util
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from container.config import Config
@@ -39,13 +40,18 @@ class ZygotePool:
         self._loop = loop
         self._events = events
         self._zygotes: dict[str, Zygote] = {}
-        for name in _wanted(config, preload):
-            steps = (*preload.get(name, ()), *config.preload)
-            self._zygotes[name] = Zygote(name, steps, config, run_dir, log_descriptor)
-            self._watch(self._zygotes[name])
+        self._steps = {name: (*preload.get(name, ()), *config.preload) for name in _wanted(config, preload)}
+        self._make = partial(Zygote, config=config, run_dir=run_dir, log_descriptor=log_descriptor)
+
+    def start(self) -> None:
+        for name, steps in self._steps.items():
+            if name not in self._zygotes:
+                self._zygotes[name] = self._make(name, steps)
+                self._watch(self._zygotes[name])
 
     def fork(self, framework: str, request: ForkRequest, descriptors: tuple[int, ...]) -> None:
         """Takes the descriptors over. A zygote that still imports forks when it is ready."""
+        self.start()
         (self._zygotes.get(framework) or self._zygotes[BARE]).fork(request, descriptors)
 
     def pids(self) -> dict[str, int]:

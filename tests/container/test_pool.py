@@ -30,6 +30,7 @@ class Stage:
         events = Events(*(self._note(kind) for kind in ("started", "exited", "failed")))
         config = Config.from_environ({"SAGEMAKER_BASE_DIR": str(folder), **environ})
         self.pool = ZygotePool(self.loop, config, PRELOAD, folder, self._log.fileno(), events)
+        self.pool.start()
         self.loop.after(60, lambda: self.loop.stop(1))
 
     def _note(self, kind: str) -> Callable[[int, Any], None]:
