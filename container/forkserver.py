@@ -49,8 +49,6 @@ _LEFTOVERS_S = 5.0
 _ZYGOTES_WAIT_S, _ZYGOTES_POLL_S = 10.0, 0.05
 _DESERTED_S = 5.0
 _ROUND_S = 0.5  # deadlines, load, and what models take
-_MOMENT_S = 0.001
-_UNREGISTER_TRIES = 20
 _PATIENT_DEATHS = 2
 _MAX_REST_S = 60.0
 _NAMES_IN_LOG = 50
@@ -248,10 +246,11 @@ class ForkServer:
         self._loop.watch(worker.output, lambda: self._on_output(worker))
 
     def _watch_connection(self, worker: WorkerRecord) -> None:
+        """Nothing happens where it is watched already."""
         descriptor = worker.connection.fileno()
-        if self._connections.setdefault(descriptor, worker) is worker:
-            with contextlib.suppress(FileExistsError):
-                self._hang_ups.register(descriptor, select.EPOLLRDHUP)
+        if descriptor not in self._connections:
+            self._connections[descriptor] = worker
+            self._hang_ups.register(descriptor, select.EPOLLRDHUP)
 
     def _release(self, worker: WorkerRecord, hang_up: bool = True) -> None:
         self._unwatch_connection(worker)
@@ -285,9 +284,8 @@ class ForkServer:
             if worker is None:
                 continue
             self._unwatch_connection(worker)
-            if worker.refused:  # MMS is unregistering the model, and puts it back in a moment
+            if worker.refused:
                 self._release(worker)
-                self._unregister(worker.model, _UNREGISTER_TRIES)
             else:
                 worker.kill()
 
@@ -378,9 +376,9 @@ class ForkServer:
         """Lets MMS know, in the one of two ways that leaves no model registered.
 
         Hanging up: MMS answers 500 and unregisters the model. An answer: MMS passes its status on, which 507 needs, but
-        then unregisters from the worker's own, interrupted thread. Its wait for the launcher's end throws there, the
-        clean-up counts as failed and the model is put back, without workers: the platform's retry would get 409 for
-        ever (WorkLoadManager.shutdownServerThread, ModelManager.unregisterModel). So we unregister it once more.
+        then unregisters from the worker's own, interrupted thread. Should the launcher live then, the wait for its end
+        throws, the clean-up counts as failed and the model stays: the platform's retry would get 409 for ever
+        (WorkLoadManager.shutdownServerThread, ModelManager.unregisterModel). So the launcher is ended first.
         """
         if worker.reload:
             self._replace_after_death(worker, failure.message)
@@ -392,7 +390,7 @@ class ForkServer:
         elif failure.code == INSUFFICIENT_STORAGE:
             worker.refused = True
             self._watch_connection(worker)
-            worker.answer_load(failure)
+            self._answer_when_noted(worker, failure, worker.model.launcher.kill_and_listen())
         else:
             self._release(worker)
 
@@ -401,19 +399,17 @@ class ForkServer:
         self._release(worker)
         self._resize(worker.model.name, len(worker.model.workers))
 
-    def _unregister(self, model: HostedModel, tries: int) -> None:
-        """Until MMS has done it; not when the platform has already asked for a model of that name again."""
-        if any(other.name == model.name and other.launched > model.launched for other in self._models.values()):
+    def _answer_when_noted(self, worker: WorkerRecord, failure: Failure, noted: int | None) -> None:
+        if noted is None:
+            worker.answer_load(failure)
             return
 
-        def answered(status: int | None) -> None:
-            if status != HTTPStatus.OK and tries > 1:
-                self._loop.after(_MOMENT_S, lambda: self._unregister(model, tries - 1))
+        def answer() -> None:
+            self._loop.unwatch(noted)
+            os.close(noted)
+            worker.answer_load(failure)
 
-        try:
-            self._mms.unregister(model.name, answered)
-        except OSError as error:
-            logger.warning("MMS takes no request: %s", error, extra={"model": model.name})
+        self._loop.watch(noted, answer)
 
     def _on_fork_failed(self, sequence: int, reason: str) -> None:
         worker = self._workers.pop(sequence)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,22 @@ class Launcher:
             os.kill(self.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+
+    def kill_and_listen(self) -> int | None:
+        """Ends it; gives a descriptor that hangs up when Java has taken note of that, and not before.
+
+        Java closes its end of a dead child's stdin last of all, after Process.isAlive() has become false
+        (ProcessImpl.initStreams). None where stdin is no pipe, or the launcher is gone already.
+        """
+        try:
+            stdin = os.open(f"/proc/{self.pid}/fd/0", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return None
+        self.kill()
+        if stat.S_ISFIFO(os.fstat(stdin).st_mode):
+            return stdin
+        os.close(stdin)
+        return None
 
     @property
     def reaped(self) -> bool:

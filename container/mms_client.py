@@ -30,13 +30,10 @@ class MmsClient:
     def describe(self, name: str, answered: Callable[[int | None], None]) -> None:
         self._request("GET", _path(name), answered)
 
-    def unregister(self, name: str, answered: Callable[[int | None], None]) -> None:
-        self._request("DELETE", _path(name), answered)
-
     def _request(self, method: str, path: str, answered: Callable[[int | None], None]) -> None:
         """Raises OSError where MMS takes no connection."""
         connection = socket.create_connection(("127.0.0.1", self._port), timeout=_CONNECT_S)
-        connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: mms\r\nConnection: close\r\n\r\n".encode())
+        connection.sendall(_head(method, path))
         head = bytearray()
 
         def read() -> None:
@@ -51,6 +48,10 @@ class MmsClient:
                 answered(_status(bytes(head)))
 
         self._loop.watch(connection, read)
+
+
+def _head(method: str, path: str) -> bytes:
+    return f"{method} {path} HTTP/1.1\r\nHost: mms\r\nConnection: close\r\n\r\n".encode()
 
 
 def _path(name: str) -> str:

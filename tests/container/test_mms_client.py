@@ -43,9 +43,9 @@ def test_the_status_of_an_answer(answer: bytes, status: int | None) -> None:
         loop.stop(0)
 
     with socket.create_server(("127.0.0.1", 0)) as mms:
-        MmsClient(loop, mms.getsockname()[1]).unregister("m", answered)
+        MmsClient(loop, mms.getsockname()[1]).describe("m", answered)
         connection, _ = mms.accept()
-        assert connection.recv(65536).startswith(b"DELETE /models/m HTTP/1.1\r\n")
+        assert connection.recv(65536).startswith(b"GET /models/m HTTP/1.1\r\n")
         connection.sendall(answer)
         connection.close()
         loop.run()
