@@ -56,7 +56,7 @@ def test_an_archive_can_be_checked(image: str, models: Path, tmp_path: Path) -> 
     """Debian's Python 3.11 is older than the newest one: not all of tarfile is there."""
     with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
         archive.add(models / MODEL_NAME / "model" / "model.joblib", "model.joblib")
-    done = run(image, "polyhost", "check", "/work/model.tar.gz", options=(f"--volume={tmp_path}:/work:ro",))
+    done = run(image, "polyhost", "check", "/data/model.tar.gz", options=(f"--volume={tmp_path}:/data:ro",))
 
     assert done.returncode == 0, done.stdout + done.stderr
 
