@@ -346,6 +346,7 @@ class ForkServer:
     def _refuse(self, worker: WorkerRecord, verdict: Verdict) -> None:
         for descriptor in worker.descriptors:
             os.close(descriptor)
+        worker.read_load_command()
         loaded = sorted(model.name for model in self._models.values() if model.workers)
         details = {**asdict(verdict), "loaded_models": len(loaded), "loaded": loaded[:_NAMES_IN_LOG]}
         logger.warning("%s", verdict, extra={"model": worker.model.name, "phase": "load", "details": details})

@@ -17,7 +17,7 @@ from container.launch import Launcher
 from container.lines import Lines
 from container.model import Response
 from container.processes import group_leaders_in
-from container.protocol import load_reply, predict_reply
+from container.protocol import Connection, LoadCommand, ProtocolError, load_reply, predict_reply
 from container.status import State, StatusPage
 
 _REPLY_TIMEOUT_S = 5.0
@@ -140,6 +140,15 @@ class WorkerRecord:
         """The failed load that the worker left in its status page."""
         payload: Any = self.status.payload
         return Failure(**payload) if self.status.state == State.FAILED and isinstance(payload, dict) else None
+
+    def read_load_command(self) -> None:
+        """In place of a worker that is not forked: it names the files that MMS opens, which have to be removed."""
+        self.connection.settimeout(_REPLY_TIMEOUT_S)
+        with contextlib.suppress(OSError, ProtocolError):
+            command = Connection(self.connection).receive()
+            if isinstance(command, LoadCommand):
+                self.status.remember_load(command.gpu_id, command.batch_size, command.io_name)
+        self.connection.settimeout(None)
 
     def answer_load(self, failure: Failure) -> None:
         self._send(load_reply(failure.code, failure.message))

@@ -455,3 +455,15 @@ def test_sigkill_of_the_entry_point(tmp_path: Path) -> None:
         process.kill()
     assert not still_there
     assert not list(parent.iterdir())
+
+
+def test_model_that_does_not_fit(tmp_path: Path) -> None:
+    """Refused before it is loaded, again and again; nothing of it is left in the run folder."""
+    with serving(tmp_path, POLYHOST_MEMORY_RESERVE_MB="100000000") as service:
+        name = place("echo", service.container.models_dir)
+        for _ in range(3):
+            assert service.container.load(name).status_code == 507
+            wait_for(lambda: not service.container.names(), "the model unregistered", 1)
+
+        wait_for(lambda: not service.files(), "the removal of its files", 2)
+        assert "not enough memory" in service.container.wait_for_event("MB are free", model=name)["message"]
