@@ -1,0 +1,1 @@
+"""How an instance's container is started: one module per way."""
