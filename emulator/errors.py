@@ -1,4 +1,4 @@
-"""Errors as AWS names them, with status and text; and what can go wrong behind them. All are turned into responses in app.py."""
+"""Errors as AWS names them, with status and text, and what can go wrong behind them. app.py makes responses of them."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What happens, as events for the page and numbers for CloudWatch and Prometheus. One place, so that all tell the same."""
+"""What happens: events for the page, numbers for CloudWatch and Prometheus. One place, so that all tell the same."""
 
 import time
 from collections import deque
@@ -21,7 +21,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Event:
-    """`kind` is one of: endpoint, instance, downloaded, loaded, unloaded, refused (507), failed, restarted, overwritten, fault."""
+    """`kind`: endpoint, instance, downloaded, loaded, unloaded, refused (507), failed, restarted, overwritten or fault."""
 
     kind: str
     place: Place
@@ -44,8 +44,10 @@ class Measurement:
 
 
 class Recorder:
-    """Keeps the last events; hands events and measurements to whoever listens. Listeners are called in the event loop and
-    must not block."""
+    """Keeps the last events; hands events and measurements to whoever listens.
+
+    Listeners are called in the event loop and must not block.
+    """
 
     def __init__(self) -> None:
         self.events: deque[Event] = deque(maxlen=KEPT_EVENTS)
