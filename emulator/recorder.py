@@ -21,7 +21,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Event:
-    """`kind`: endpoint, instance, downloaded, loaded, unloaded, refused (507), failed, restarted, overwritten or fault."""
+    """Something that happened.
+
+    `kind`: endpoint, instance, downloaded, loaded, unloaded, refused (507), failed, restarted, overwritten or fault.
+    """
 
     kind: str
     place: Place
