@@ -65,6 +65,7 @@ class ModelSource:
             unpacked = work / "model"
             unpacked.mkdir(mode=0o755)
             size = archives.unpack(archive, unpacked, limit_bytes)
+            shutil.rmtree(folder, ignore_errors=True)  # of a download that nobody waited for any more
             unpacked.rename(folder)
             return Fetched(etag, archive.stat().st_size, size, time.monotonic() - start)
         except ArchiveError as error:

@@ -83,7 +83,14 @@ class ContainerError(HostingError):
 
 
 class ContainerGone(HostingError):
-    """The container closed the connection without an answer, or does not listen (any more)."""
+    """The container closed the connection without an answer, or does not listen (any more).
+
+    `may_retry`: the call had not reached a model yet, so that another instance may take it.
+    """
+
+    def __init__(self, message: str, may_retry: bool = False) -> None:
+        super().__init__(message)
+        self.may_retry = may_retry
 
 
 class ContainerTimeout(HostingError):

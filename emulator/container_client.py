@@ -1,0 +1,78 @@
+"""The container's HTTP contract (developer guide, mms-container-apis and your-algorithms-inference-code)."""
+
+import json
+import time
+from collections.abc import Mapping
+
+import aiohttp
+
+from emulator.errors import ContainerGone, ContainerTimeout
+from emulator.hosting import Answer
+
+PING_TIMEOUT_S = 2.0
+LOAD_TIMEOUT_S = 600.0
+UNLOAD_TIMEOUT_S = 360.0
+_SKIPPED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+
+
+def session() -> aiohttp.ClientSession:
+    """For all containers: connections are kept, answers stay as they came."""
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
+    return aiohttp.ClientSession(
+        connector=connector, auto_decompress=False, skip_auto_headers=_SKIPPED, trust_env=False
+    )
+
+
+class ContainerClient:
+    """Every call raises ContainerGone or ContainerTimeout."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
+        self._http = http
+        self._url = url
+
+    async def ping(self) -> bool:
+        try:
+            return (await self._call("GET", "/ping", timeout_s=PING_TIMEOUT_S)).status == 200
+        except (ContainerGone, ContainerTimeout):
+            return False
+
+    async def load(self, key: str, url: str, target_model: str) -> Answer:
+        body = json.dumps({"model_name": key, "url": url}).encode()
+        headers = {"Content-Type": "application/json", "X-Amzn-SageMaker-Target-Model": target_model}
+        return await self._call("POST", "/models", body, headers, LOAD_TIMEOUT_S)
+
+    async def is_loaded(self, key: str) -> bool:
+        return (await self._call("GET", f"/models/{key}", timeout_s=PING_TIMEOUT_S)).status == 200
+
+    async def unload(self, key: str) -> Answer:
+        return await self._call("DELETE", f"/models/{key}", timeout_s=UNLOAD_TIMEOUT_S)
+
+    async def invoke(self, key: str | None, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Answer:
+        """`key`: the model's, or None for the one model of a container that has one."""
+        path = "/invocations" if key is None else f"/models/{key}/invoke"
+        return await self._call("POST", path, body, headers, timeout_s)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = 60.0,
+    ) -> Answer:
+        start = time.perf_counter()
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
+        try:
+            async with self._http.request(
+                method, self._url + path, data=body, headers=headers, timeout=timeout, allow_redirects=False
+            ) as response:
+                content = await response.read()
+        except TimeoutError:
+            raise ContainerTimeout(f"{method} {path} was not answered within {timeout_s:.0f} s") from None
+        except aiohttp.ClientConnectorError as error:
+            raise ContainerGone(f"the container does not listen: {error}", may_retry=True) from None
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise ContainerGone(f"the container gave no answer to {method} {path}: {error}") from None
+        took = int((time.perf_counter() - start) * 1e6)
+        answered = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status, answered, content, took)

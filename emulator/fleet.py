@@ -1,0 +1,107 @@
+"""The instances of one variant of an endpoint, and which of them takes a call."""
+
+import asyncio
+import secrets
+from typing import Any
+
+from emulator.errors import ContainerGone
+from emulator.hosting import Answer, Call, VariantSpec
+from emulator.instance import Instance, Platform
+from emulator.recorder import Place
+
+SPREAD_AT = 8  # calls of one model in flight on an instance, from which on another instance gets a copy of its own
+RETRY_PAUSE_S = 0.05
+DRAIN_S = 60.0  # an invocation takes no longer
+
+__all__ = ["Fleet", "Platform"]
+
+
+class Fleet:
+    """Grows and shrinks; a call goes to where its model is."""
+
+    def __init__(self, platform: Platform, region: str, endpoint: str, spec: VariantSpec) -> None:
+        self.spec = spec
+        self.instances: list[Instance] = []
+        self._platform = platform
+        self._region = region
+        self._endpoint = endpoint
+
+    async def start(self) -> None:
+        """All instances in service; else raises what the first failure was, and leaves nothing behind."""
+        try:
+            await self._grow(self.spec.instance_count)
+        except BaseException:
+            await self.stop(drain_s=0)
+            raise
+
+    async def resize(self, count: int) -> None:
+        """Instances that go finish the calls that they have; their models come back elsewhere on demand."""
+        leaving = self.instances[count:]
+        self.instances = self.instances[:count]
+        await asyncio.gather(*(_retire(instance, DRAIN_S) for instance in leaving))
+        await self._grow(count - len(self.instances))
+
+    async def stop(self, drain_s: float = DRAIN_S) -> None:
+        leaving, self.instances = self.instances, []
+        await asyncio.gather(*(_retire(instance, drain_s) for instance in leaving))
+
+    async def _grow(self, count: int) -> None:
+        new = [self._new() for _ in range(count)]
+        results = await asyncio.gather(*(instance.start() for instance in new), return_exceptions=True)
+        errors = [error for error in results if isinstance(error, BaseException)]
+        started = [instance for instance, error in zip(new, results, strict=True) if error is None]
+        if errors:
+            await asyncio.gather(*(instance.stop() for instance in started))
+            raise errors[0]
+        self.instances += started
+
+    def _new(self) -> Instance:
+        identifier = f"i-{secrets.token_hex(8)}"
+        return Instance(self._platform, Place(self._region, self._endpoint, self.spec.name, identifier), self.spec)
+
+    async def invoke(self, call: Call) -> Answer:
+        """Raises ModelNotReady, and every kind of HostingError."""
+        deadline = asyncio.get_running_loop().time() + call.timeout_s
+        while True:
+            instance = self._choose(call.target_model)
+            late = asyncio.get_running_loop().time() > deadline
+            if instance is not None:
+                try:
+                    return await instance.invoke(call)
+                except ContainerGone as error:
+                    if late or not error.may_retry:
+                        raise
+            elif late:
+                raise ContainerGone("no instance came into service in time")
+            await asyncio.sleep(RETRY_PAUSE_S)
+
+    def _choose(self, model: str | None) -> Instance | None:
+        """Where the model is, while that instance is not overrun; else where there is least to do."""
+        serving = [instance for instance in self.instances if instance.in_service]
+        if len(serving) < 2:
+            return serving[0] if serving else None
+        if model is None:
+            return min(serving, key=lambda instance: instance.outstanding)
+        holding = [(copy.in_flight, instance) for instance in serving if (copy := instance.copies_of(model))]
+        if holding:
+            in_flight, best = min(holding, key=lambda pair: pair[0])
+            others = [instance for instance in serving if not instance.copies_of(model)]
+            if in_flight < SPREAD_AT or not others:
+                return best
+            other = min(others, key=_business)
+            return other if other.outstanding < best.outstanding else best
+        return min(serving, key=_business)
+
+    async def snapshot(self) -> list[dict[str, Any]]:
+        return list(await asyncio.gather(*(instance.snapshot() for instance in self.instances)))
+
+
+def _business(instance: Instance) -> tuple[int, int]:
+    return instance.outstanding, len(instance.cache.copies) if instance.cache is not None else 0
+
+
+async def _retire(instance: Instance, drain_s: float) -> None:
+    deadline = asyncio.get_running_loop().time() + drain_s
+    while instance.outstanding and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(RETRY_PAUSE_S)
+    await instance.stop()

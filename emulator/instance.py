@@ -1,0 +1,297 @@
+"""An instance of a variant: its container, kept alive, and the models in it."""
+
+import asyncio
+import contextlib
+import shutil
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from emulator.container_client import ContainerClient
+from emulator.downloads import ModelSource
+from emulator.errors import ContainerError, ContainerGone, ContainerTimeout, ModelNotReady
+from emulator.faults import Faults
+from emulator.hosting import Answer, Call, Container, Driver, Launch, VariantSpec
+from emulator.instance_types import TYPES
+from emulator.model_cache import ModelCache, ModelCopy
+from emulator.model_data import ModelData
+from emulator.recorder import Place, Recorder
+
+PING_EVERY_S = 5.0  # as container logs of real endpoints show
+PINGS_MISSED = 3
+STOP_GRACE_S = 8.0  # SageMaker gives 30 s; the emulator promises to be gone within 10
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 30.0
+KEPT_LINES = 40
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What every instance needs of the emulator. `folder`: where instances have their disks."""
+
+    driver: Driver
+    source: ModelSource
+    recorder: Recorder
+    faults: Faults
+    http: aiohttp.ClientSession
+    folder: Path
+    memory_scale: float = 1.0
+
+
+class Instance:
+    """Statuses: Creating, InService, Restarting, Stopped."""
+
+    def __init__(self, platform: Platform, place: Place, spec: VariantSpec) -> None:
+        self.id = place.instance
+        self.status = "Creating"
+        self.restarts = 0
+        self.outstanding = 0
+        self.memory_limit = int(TYPES[spec.instance_type].memory_bytes * platform.memory_scale)
+        self._memory_used = 0
+        self._platform = platform
+        self._place = place
+        self._spec = spec
+        self._folder = platform.folder / self.id
+        self._words: deque[str] = deque(maxlen=KEPT_LINES)
+        self._container: Container | None = None
+        self._client: ContainerClient | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._launches = 0
+        self.cache: ModelCache | None = None
+        if spec.container.multi_model:
+            self.cache = ModelCache(
+                place, spec, self._folder / "models", platform.source, platform.recorder, platform.faults, self._memory
+            )
+
+    @property
+    def in_service(self) -> bool:
+        return self.status == "InService"
+
+    @property
+    def last_words(self) -> str:
+        return "\n".join(self._words)
+
+    # Its life
+
+    async def start(self) -> None:
+        """Raises ContainerError or DownloadError and then leaves nothing behind."""
+        try:
+            for name in ("models", "state"):
+                (self._folder / name).mkdir(parents=True)
+            if self.cache is None:
+                await self._provide_model()
+            await self._launch()
+        except BaseException:
+            await self._end_container()
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
+        self.status = "InService"
+        self._event("instance", "in service")
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        self.status = "Stopped"
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+        if self.cache is not None:
+            await self.cache.close()
+        await self._end_container()
+        await asyncio.to_thread(shutil.rmtree, self._folder, True)
+        self._event("instance", "stopped")
+
+    async def _provide_model(self) -> None:
+        """The one model's archive, unpacked into `model` before the container starts."""
+        folder = self._folder / "model"
+        url = self._spec.container.model_data_url
+        if url is None:  # the image brings its model
+            folder.mkdir()
+            return
+        fetch = self._platform.source.fetch
+        data = ModelData.parse(url)
+        await fetch(data, folder, self._spec.volume_bytes, self._spec.download_timeout_s, self._place.region)
+
+    async def _launch(self) -> None:
+        self._launches += 1
+        launch = Launch(
+            name=f"{self._place.endpoint.lower()}-{self.id}-{self._launches}",
+            image=self._spec.container.image,
+            environment=self._spec.container.environment,
+            folder=self._folder,
+            multi_model=self.cache is not None,
+            memory_bytes=self.memory_limit,
+            on_line=self._take_line,
+        )
+        self._container = await self._platform.driver.start(launch)
+        self._client = ContainerClient(self._platform.http, self._container.url)
+        await self._until_healthy(self._container, self._client)
+        if self.cache is not None:
+            self.cache.attach(self._client, self._container.models_folder)
+
+    async def _until_healthy(self, container: Container, client: ContainerClient) -> None:
+        end = asyncio.create_task(container.wait())
+        deadline = time.monotonic() + self._spec.startup_timeout_s
+        try:
+            while not await client.ping():
+                done, _ = await asyncio.wait({end}, timeout=0.05)
+                if done:
+                    raise ContainerError(f"the container ended with status {end.result()}: {self.last_words}")
+                if time.monotonic() > deadline:
+                    limit = self._spec.startup_timeout_s
+                    raise ContainerError(f"no 200 from /ping within {limit:.0f} s: {self.last_words}")
+        finally:
+            end.cancel()
+
+    async def _keep(self) -> None:
+        """Starts the container anew whenever it has ended, or no longer answers."""
+        pause = FIRST_PAUSE_S
+        while True:
+            reason = await self._until_lost()
+            self.status = "Restarting"
+            self._event("restarted", f"{reason}; starting a new container")
+            if self.cache is not None:
+                self.cache.detach()
+            began = time.monotonic()
+            while True:
+                await self._end_container()
+                try:
+                    await self._launch()
+                    break
+                except ContainerError as error:
+                    self._event("failed", f"{error}; again in {pause:.1f} s")
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, LONGEST_PAUSE_S)
+            self.restarts += 1
+            self.status = "InService"
+            self._event("instance", f"in service again after {time.monotonic() - began:.1f} s")
+
+    async def _until_lost(self) -> str:
+        """Why the container has to be replaced, once it has to."""
+        assert self._container is not None and self._client is not None
+        end = asyncio.create_task(self._container.wait())
+        missed = 0
+        try:
+            while missed < PINGS_MISSED:
+                done, _ = await asyncio.wait({end}, timeout=PING_EVERY_S)
+                if done:
+                    return f"the container ended with status {end.result()}"
+                missed = 0 if await self._client.ping() else missed + 1
+            return f"the container missed {missed} pings"
+        finally:
+            end.cancel()
+
+    async def _end_container(self) -> None:
+        container, self._container, self._client = self._container, None, None
+        if container is not None:
+            await container.stop(STOP_GRACE_S)
+
+    # Calls
+
+    def copies_of(self, model: str) -> ModelCopy | None:
+        return self.cache.copies.get(model) if self.cache is not None else None
+
+    async def invoke(self, call: Call) -> Answer:
+        """Raises ModelNotReady, and every kind of HostingError."""
+        self.outstanding += 1
+        try:
+            if self._take("time-out", call):
+                raise ContainerTimeout("a fault on demand: the container gave no answer in time")
+            if self._take("kill-container", call) and self._container is not None:
+                self._event("fault", "the container is killed on demand")
+                self._container.kill()
+            if self.cache is None:
+                return await self._ask(None, call)
+            assert call.target_model is not None
+            return await self._invoke_model(self.cache, call.target_model, call)
+        finally:
+            self.outstanding -= 1
+
+    async def _invoke_model(self, cache: ModelCache, name: str, call: Call) -> Answer:
+        waited_us, hit = 0, True
+        for attempt in (1, 2):
+            copy = cache.loaded(name)
+            if copy is None:
+                hit = False
+                waited_us += await self._wait_for(cache, name, call)
+                copy = cache.loaded(name)
+                if copy is None:  # gone again before its turn
+                    continue
+            cache.enter(copy)
+            try:
+                answer = await self._ask(copy.key, call)
+            finally:
+                cache.leave(copy)
+            if answer.status == 404 and attempt == 1 and not await self._knows(copy.key):
+                cache.forget(copy)
+                continue
+            copy.usage.latencies_ms.append(answer.container_us / 1e3)
+            copy.usage.errors += answer.status >= 400
+            self._measure("ModelCacheHit", float(hit), "None", name)
+            if not hit:
+                self._measure("ModelLoadingWaitTime", waited_us, "Microseconds", name)
+            return replace(answer, waited_us=waited_us, cache_hit=hit)
+        raise ContainerGone(f"{name} was unloaded as often as it was loaded")
+
+    async def _wait_for(self, cache: ModelCache, name: str, call: Call) -> int:
+        """Microseconds."""
+        start = time.monotonic()
+        try:
+            await asyncio.wait_for(cache.load(name), call.timeout_s)
+        except TimeoutError:
+            raise ModelNotReady(
+                f"Model {name} is not ready for inference: it is still being downloaded or loaded. Try again."
+            ) from None
+        return int((time.monotonic() - start) * 1e6)
+
+    async def _ask(self, key: str | None, call: Call) -> Answer:
+        if self._client is None:
+            raise ContainerGone("the container is not running", may_retry=True)
+        return await self._client.invoke(key, call.body, call.headers, call.timeout_s)
+
+    async def _knows(self, key: str) -> bool:
+        """Whether the 404 was the model's own answer."""
+        return self._client is not None and await self._client.is_loaded(key)
+
+    # Telling
+
+    async def _memory(self) -> tuple[int, int]:
+        container = self._container
+        if container is not None:
+            self._memory_used = await asyncio.to_thread(container.memory_bytes)
+        return self._memory_used, self.memory_limit
+
+    async def snapshot(self) -> dict[str, Any]:
+        used, limit = await self._memory()
+        return {
+            "id": self.id,
+            "status": self.status,
+            "pid": self._container.pid if self._container is not None else None,
+            "url": self._container.url if self._container is not None else None,
+            "restarts": self.restarts,
+            "memory_used": used,
+            "memory_limit": limit,
+            "disk_used": self.cache.disk_used if self.cache is not None else 0,
+            "disk_limit": self._spec.volume_bytes,
+            "outstanding": self.outstanding,
+            "models": self.cache.snapshot() if self.cache is not None else [],
+        }
+
+    def _take_line(self, line: str) -> None:
+        self._words.append(line)
+        self._platform.recorder.log_line(self._place, line)
+
+    def _take(self, kind: Any, call: Call) -> Any:
+        return self._platform.faults.pending and self._platform.faults.take(
+            kind, self._place.endpoint, self._place.variant, call.target_model or ""
+        )
+
+    def _measure(self, name: str, value: float, unit: str, model: str) -> None:
+        self._platform.recorder.measure(name, value, unit, self._place, model)
+
+    def _event(self, kind: str, message: str) -> None:
+        self._platform.recorder.event(kind, self._place, message)

@@ -1,0 +1,347 @@
+"""The models of one instance: on its disk, and loaded in its container; in order of last use.
+
+What SageMaker does is told in the developer guide (multi-model-endpoints); where it says nothing, docs/emulator.md
+lists what is assumed.
+"""
+
+import asyncio
+import hashlib
+import shutil
+import statistics
+import time
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from emulator.container_client import ContainerClient
+from emulator.downloads import Fetched, ModelSource
+from emulator.errors import ContainerGone, HostingError, LoadRefused
+from emulator.faults import Faults
+from emulator.hosting import VariantSpec
+from emulator.model_data import ModelData
+from emulator.recorder import Place, Recorder
+
+MAX_MEMORY_SHARE = (
+    0.95  # beyond it the platform unloads of its own accord; containers that count memory answer 507 first
+)
+WAIT_FOR_IDLE_S = 60.0
+OVERWRITE_CHECK_S = 30.0
+_REFUSED = 507
+_LOADED_ALREADY = 409
+
+
+@dataclass
+class Usage:
+    """What became of a model's calls here; outlives its unloading."""
+
+    calls: int = 0
+    cold: int = 0
+    errors: int = 0
+    load_ms: float = 0.0
+    latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=60))
+
+
+@dataclass(eq=False)
+class ModelCopy:
+    """A model that is loaded, or on its way in or out."""
+
+    name: str
+    key: str
+    usage: Usage
+    state: str = "loading"  # loading, loaded, unloading
+    change: "asyncio.Task[None] | None" = None
+    in_flight: int = 0
+    loaded_at: float = 0.0
+    last_used: float = field(default_factory=time.time)
+    checked: float = field(default_factory=time.monotonic)
+
+
+class ModelCache:
+    """`memory` tells (used, limit) in bytes."""
+
+    def __init__(
+        self,
+        place: Place,
+        spec: VariantSpec,
+        folder: Path,
+        source: ModelSource,
+        recorder: Recorder,
+        faults: Faults,
+        memory: Callable[[], Awaitable[tuple[int, int]]],
+    ) -> None:
+        assert spec.container.model_data_url is not None
+        self._prefix = ModelData.parse(spec.container.model_data_url)
+        self._place = place
+        self._spec = spec
+        self._folder = folder
+        self._source = source
+        self._recorder = recorder
+        self._faults = faults
+        self._memory = memory
+        self._client: ContainerClient | None = None
+        self._models_folder = ""
+        self._became_idle = asyncio.Event()
+        self._background: set[asyncio.Task[None]] = set()
+        self.copies: OrderedDict[str, ModelCopy] = OrderedDict()
+        self.usage: dict[str, Usage] = {}
+        self.disk: OrderedDict[str, Fetched] = OrderedDict()
+
+    @property
+    def disk_used(self) -> int:
+        return sum(fetched.unpacked_bytes for fetched in self.disk.values())
+
+    def attach(self, client: ContainerClient, models_folder: str) -> None:
+        """To a container that has just started: nothing is loaded in it."""
+        self._client = client
+        self._models_folder = models_folder
+
+    def detach(self) -> None:
+        """The container is gone, and with it whatever it had loaded."""
+        self._client = None
+        for copy in self.copies.values():
+            if copy.change is not None:
+                copy.change.cancel()
+        self.copies.clear()
+        self._became_idle.set()
+
+    async def close(self) -> None:
+        self.detach()
+        for task in list(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    # For calls
+
+    def loaded(self, name: str) -> ModelCopy | None:
+        """The way of nearly every call, so it does nothing else."""
+        copy = self.copies.get(name)
+        return copy if copy is not None and copy.state == "loaded" else None
+
+    async def load(self, name: str) -> ModelCopy:
+        """Waits for the model; one load serves all that wait. A caller that gives up does not end it."""
+        while (copy := self.loaded(name)) is None:
+            copy = self.copies.get(name) or self._begin(name)
+            assert copy.change is not None
+            try:
+                await asyncio.shield(copy.change)
+            except asyncio.CancelledError:
+                if copy.change.cancelled():
+                    raise ContainerGone(f"the container ended while {name} was loaded", may_retry=True) from None
+                raise
+        return copy
+
+    def enter(self, copy: ModelCopy) -> None:
+        copy.in_flight += 1
+        copy.last_used = time.time()
+        copy.usage.calls += 1
+        self.copies.move_to_end(copy.name)
+        if copy.name in self.disk:
+            self.disk.move_to_end(copy.name)
+        if time.monotonic() - copy.checked > OVERWRITE_CHECK_S:
+            copy.checked = time.monotonic()
+            self._start(self._warn_if_overwritten(copy.name))
+
+    def leave(self, copy: ModelCopy) -> None:
+        copy.in_flight -= 1
+        if copy.in_flight == 0:
+            self._became_idle.set()
+            if not self._spec.container.keeps_models and copy.state == "loaded":
+                self._begin_unload(copy, "model caching is disabled", drop=True)
+
+    def forget(self, copy: ModelCopy) -> None:
+        """The container does not know the model any more."""
+        if self.copies.get(copy.name) is copy:
+            del self.copies[copy.name]
+
+    # Loading
+
+    def _begin(self, name: str) -> ModelCopy:
+        if self._client is None:
+            raise ContainerGone("the container is not running", may_retry=True)
+        key = hashlib.sha256(name.encode()).hexdigest()
+        copy = ModelCopy(name, key, self.usage.setdefault(name, Usage()))
+        self.copies[name] = copy
+        copy.change = asyncio.create_task(self._load(copy, self._client))
+        copy.change.add_done_callback(_seen)
+        return copy
+
+    async def _load(self, copy: ModelCopy, client: ContainerClient) -> None:
+        try:
+            await self._provide(copy)
+            took = await self._load_into(copy, client)
+        except BaseException as error:
+            self.forget(copy)
+            if isinstance(error, HostingError):
+                copy.usage.errors += 1
+                self._recorder.event("failed", self._place, str(error), model=copy.name)
+                self._drop(copy.name)
+            raise
+        copy.usage.cold += 1
+        copy.usage.load_ms = took * 1e3
+        copy.loaded_at = copy.last_used = time.time()
+        copy.state, copy.change = "loaded", None
+        self._recorder.measure("ModelLoadingTime", took * 1e6, "Microseconds", self._place, copy.name)
+        self._recorder.event("loaded", self._place, f"loaded in {took * 1e3:.0f} ms", model=copy.name, ms=took * 1e3)
+
+    async def _load_into(self, copy: ModelCopy, client: ContainerClient) -> float:
+        """Seconds of the load call that worked."""
+        deadline = time.monotonic() + WAIT_FOR_IDLE_S
+        if slow := self._take("slow-load", copy.name):
+            await asyncio.sleep(slow.seconds)
+        await self._relieve_memory(copy)
+        while True:
+            start = time.monotonic()
+            if self._take("refuse-load", copy.name):
+                status, body = _REFUSED, b"a fault on demand: no memory"
+            else:
+                answer = await client.load(copy.key, f"{self._models_folder}/{copy.key}/model", copy.name)
+                status, body = answer.status, answer.body
+            if status == 200 or status == _LOADED_ALREADY:
+                return time.monotonic() - start
+            if status != _REFUSED:
+                raise LoadRefused(status, body)
+            self._recorder.event("refused", self._place, "the container answered the load with 507", model=copy.name)
+            if not await self._unload_one(f"to make room for {copy.name}", deadline):
+                raise LoadRefused(status, body)
+
+    # Making room
+
+    async def _relieve_memory(self, copy: ModelCopy) -> None:
+        used, limit = await self._memory()
+        while used > limit * MAX_MEMORY_SHARE and (idle := self._least_recently_used()) is not None:
+            await self._unload(idle, f"memory: {used >> 20} of {limit >> 20} MiB in use, to make room for {copy.name}")
+            used, limit = await self._memory()
+
+    async def _unload_one(self, reason: str, deadline: float) -> bool:
+        """Waits for a model to become idle where none is. False where there is nothing left to unload."""
+        while (idle := self._least_recently_used()) is None:
+            # Those on their way out make room as well; those that load only take some.
+            others = [copy for copy in self.copies.values() if copy.state != "loading"]
+            if not others or time.monotonic() > deadline:
+                return False
+            self._became_idle.clear()
+            try:
+                await asyncio.wait_for(self._became_idle.wait(), deadline - time.monotonic())
+            except TimeoutError:
+                return False
+            if not any(copy.state == "unloading" for copy in others):
+                continue
+            return True
+        await self._unload(idle, reason)
+        return True
+
+    def _least_recently_used(self) -> ModelCopy | None:
+        """MMS fails the calls in flight of a model that it unloads, so only idle ones go."""
+        return next((copy for copy in self.copies.values() if copy.state == "loaded" and copy.in_flight == 0), None)
+
+    async def _unload(self, copy: ModelCopy, reason: str, drop: bool = False) -> None:
+        await asyncio.shield(self._begin_unload(copy, reason, drop))
+
+    def _begin_unload(self, copy: ModelCopy, reason: str, drop: bool = False) -> "asyncio.Task[None]":
+        assert self._client is not None
+        copy.state = "unloading"
+        copy.change = asyncio.create_task(self._unload_now(copy, self._client, reason, drop))
+        copy.change.add_done_callback(_seen)
+        return copy.change
+
+    async def _unload_now(self, copy: ModelCopy, client: ContainerClient, reason: str, drop: bool) -> None:
+        start = time.monotonic()
+        try:
+            await client.unload(copy.key)
+        finally:
+            self.forget(copy)
+            self._became_idle.set()
+        took = time.monotonic() - start
+        if drop:
+            self._drop(copy.name)
+        self._recorder.measure("ModelUnloadingTime", took * 1e6, "Microseconds", self._place, copy.name)
+        self._recorder.event("unloaded", self._place, f"unloaded, {reason}", model=copy.name, ms=took * 1e3)
+
+    # The disk
+
+    async def _provide(self, copy: ModelCopy) -> None:
+        """The archive, unpacked on the instance's disk."""
+        data = self._prefix.join(copy.name)
+        if copy.name in self.disk:
+            self._start(self._warn_if_overwritten(copy.name))
+            return
+        folder = self._folder / copy.key
+        fetched = await self._source.fetch(
+            data, folder / "model", self._spec.volume_bytes, self._spec.download_timeout_s, self._place.region
+        )
+        self.disk[copy.name] = fetched
+        took = fetched.seconds
+        self._recorder.measure("ModelDownloadingTime", took * 1e6, "Microseconds", self._place, copy.name)
+        self._recorder.event(
+            "downloaded", self._place, f"{fetched.archive_bytes} bytes from {data}", model=copy.name, ms=took * 1e3
+        )
+        await self._relieve_disk(copy)
+
+    async def _relieve_disk(self, new: ModelCopy) -> None:
+        while self.disk_used > self._spec.volume_bytes:
+            name = next((name for name in self.disk if name not in self.copies), None)
+            if name is not None:
+                self._drop(name)
+                self._recorder.event("unloaded", self._place, f"deleted from the disk for {new.name}", model=name)
+            elif (idle := self._least_recently_used()) is not None:
+                await self._unload(idle, f"to make room on the disk for {new.name}", drop=True)
+            else:
+                return
+
+    def _drop(self, name: str) -> None:
+        if self.disk.pop(name, None) is not None:
+            key = hashlib.sha256(name.encode()).hexdigest()
+            shutil.rmtree(self._folder / key, ignore_errors=True)
+
+    async def _warn_if_overwritten(self, name: str) -> None:
+        fetched = self.disk.get(name)
+        data = self._prefix.join(name)
+        etag = await self._source.etag(data, self._place.region)
+        if fetched is not None and etag is not None and etag != fetched.etag:
+            message = (
+                f"{data} was overwritten; the copy loaded earlier stays in use, as on AWS: upload under a new name"
+            )
+            self._recorder.event("overwritten", self._place, message, model=name)
+            self._recorder.log_line(self._place, f"WARNING polyhost.emulator: {message}")
+
+    # Telling
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """Last used first."""
+        return [_about(copy) for copy in reversed(self.copies.values())]
+
+    def _take(self, kind: Any, model: str) -> Any:
+        return self._faults.take(kind, self._place.endpoint, self._place.variant, model)
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        task.add_done_callback(_seen)
+
+
+def _about(copy: ModelCopy) -> dict[str, Any]:
+    usage = copy.usage
+    return {
+        "name": copy.name,
+        "key": copy.key,
+        "state": copy.state,
+        "loaded_at": copy.loaded_at,
+        "last_used": copy.last_used,
+        "in_flight": copy.in_flight,
+        "calls": usage.calls,
+        "cold": usage.cold,
+        "warm": max(0, usage.calls - usage.cold),
+        "errors": usage.errors,
+        "load_ms": round(usage.load_ms, 1),
+        "p50_ms": round(statistics.median(usage.latencies_ms), 2) if usage.latencies_ms else None,
+        "latencies_ms": [round(value, 2) for value in usage.latencies_ms],
+    }
+
+
+def _seen(task: "asyncio.Task[None]") -> None:
+    """Its error went to whoever waited; where nobody does, it has been told as an event."""
+    if not task.cancelled():
+        task.exception()
