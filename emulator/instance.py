@@ -73,7 +73,7 @@ class Instance:
 
     @property
     def last_words(self) -> str:
-        return "\n".join(self._words)
+        return "\n".join(self._words)[-700:]  # FailureReason has room for 1024 characters
 
     # Its life
 

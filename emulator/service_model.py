@@ -1,0 +1,146 @@
+"""Requests and responses of AWS's JSON services, checked against botocore's models as the services check them."""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import botocore.session
+
+from emulator.errors import UnknownOperation, ValidationException
+
+_MAY_BE_LOCAL = "Url"  # of model data: `file://` is the emulator's own addition to the pattern
+
+
+class ServiceModel:
+    """Of one service, `sagemaker` for instance."""
+
+    def __init__(self, service: str) -> None:
+        self._model = botocore.session.get_session().get_service_model(service)
+
+    def parse(self, operation: str, body: bytes) -> dict[str, Any]:
+        """The request's members. Raises UnknownOperation, or ValidationException with every fault that was found."""
+        if operation not in self._model.operation_names:
+            raise UnknownOperation(f"The requested operation {operation} is not recognized by the service.")
+        try:
+            members = json.loads(body or b"{}")
+        except ValueError:
+            members = None
+        if not isinstance(members, dict):
+            raise ValidationException("the request's body is not a JSON object")
+        shape = self._model.operation_model(operation).input_shape
+        faults = list(_faults(shape, members, "")) if shape is not None else []
+        if faults:
+            plural = "" if len(faults) == 1 else "s"
+            raise ValidationException(f"{len(faults)} validation error{plural} detected: {'; '.join(faults)}")
+        return members
+
+    @staticmethod
+    def encode(members: dict[str, Any]) -> bytes:
+        """Without the members that are None; times as seconds since 1970."""
+        return json.dumps(_present(members), default=_encode_time).encode()
+
+
+def _present(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _present(item) for name, item in value.items() if item is not None}
+    return [_present(item) for item in value] if isinstance(value, list) else value
+
+
+def _encode_time(value: Any) -> float:
+    if isinstance(value, datetime):
+        return value.timestamp()
+    raise TypeError(f"{value!r} has no form in JSON")
+
+
+def _faults(shape: Any, value: Any, path: str) -> Iterator[str]:
+    if shape.type_name == "structure":
+        yield from _faults_in_structure(shape, value, path)
+    elif shape.type_name == "list":
+        yield from _faults_in_list(shape, value, path)
+    elif shape.type_name == "map":
+        yield from _faults_in_map(shape, value, path)
+    elif shape.type_name == "string":
+        yield from _faults_in_string(shape, value, path)
+    elif shape.type_name in ("integer", "long", "float", "double"):
+        yield from _faults_in_number(shape, value, path)
+    elif shape.type_name == "boolean" and not isinstance(value, bool):
+        yield _fault(value, path, "Member must be a boolean")
+
+
+def _faults_in_structure(shape: Any, value: Any, path: str) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield _fault(value, path, "Member must be a structure")
+        return
+    for name, member in shape.members.items():
+        inner = f"{path}.{_lower(name)}" if path else _lower(name)
+        if value.get(name) is not None:
+            yield from _faults(member, value[name], inner)
+        elif name in shape.required_members:
+            yield f"Value null at '{inner}' failed to satisfy constraint: Member must not be null"
+
+
+def _faults_in_list(shape: Any, value: Any, path: str) -> Iterator[str]:
+    if not isinstance(value, list):
+        yield _fault(value, path, "Member must be a list")
+        return
+    yield from _faults_in_length(shape, value, path)
+    for number, item in enumerate(value, 1):
+        yield from _faults(shape.member, item, f"{path}.{number}.member")
+
+
+def _faults_in_map(shape: Any, value: Any, path: str) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield _fault(value, path, "Member must be a map")
+        return
+    yield from _faults_in_length(shape, value, path)
+    for name, item in value.items():
+        yield from _faults(shape.key, name, path)
+        yield from _faults(shape.value, item, f"{path}.{name}.member")
+
+
+def _faults_in_string(shape: Any, value: Any, path: str) -> Iterator[str]:
+    if not isinstance(value, str):
+        yield _fault(value, path, "Member must be a string")
+        return
+    yield from _faults_in_length(shape, value, path)
+    pattern = shape.metadata.get("pattern")
+    if pattern and not (shape.name == _MAY_BE_LOCAL and value.startswith("file://")) and not _matches(pattern, value):
+        yield _fault(value, path, f"Member must satisfy regular expression pattern: {pattern}")
+    if shape.enum and value not in shape.enum:
+        yield _fault(value, path, f"Member must satisfy enum value set: [{', '.join(shape.enum)}]")
+
+
+def _faults_in_number(shape: Any, value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        yield _fault(value, path, "Member must be a number")
+        return
+    least, most = shape.metadata.get("min"), shape.metadata.get("max")
+    if least is not None and value < least:
+        yield _fault(value, path, f"Member must have value greater than or equal to {least}")
+    if most is not None and value > most:
+        yield _fault(value, path, f"Member must have value less than or equal to {most}")
+
+
+def _faults_in_length(shape: Any, value: Any, path: str) -> Iterator[str]:
+    least, most = shape.metadata.get("min"), shape.metadata.get("max")
+    if least is not None and len(value) < least:
+        yield _fault(value, path, f"Member must have length greater than or equal to {least}")
+    if most is not None and len(value) > most:
+        yield _fault(value, path, f"Member must have length less than or equal to {most}")
+
+
+def _matches(pattern: str, value: str) -> bool:
+    try:
+        return re.fullmatch(pattern, value) is not None
+    except re.error:  # Java's syntax, such as \p{L}, which Python does not have
+        return True
+
+
+def _fault(value: Any, path: str, constraint: str) -> str:
+    return f"Value '{value}' at '{path}' failed to satisfy constraint: {constraint}"
+
+
+def _lower(name: str) -> str:
+    return name[:1].lower() + name[1:]
