@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli import check, models, pack, serve
+from cli import check, emulator, models, pack, serve
 from cli.errors import CommandError
 
 
@@ -58,6 +58,7 @@ app.command(epilog="Example: [bold]polyhost check churn.tar.gz --body rows.csv -
     check.check
 )
 app.add_typer(models.app, name="models")
+app.add_typer(emulator.app, name="emulator")
 
 
 def main() -> None:

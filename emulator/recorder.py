@@ -2,7 +2,8 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +68,15 @@ class Recorder:
         self._on_event += [on_event] if on_event else []
         self._on_measurement += [on_measurement] if on_measurement else []
         self._on_log_line += [on_log_line] if on_log_line else []
+
+    @contextmanager
+    def following(self, on_event: Callable[[Event], None]) -> Iterator[None]:
+        """Listens while the block runs."""
+        self._on_event.append(on_event)
+        try:
+            yield
+        finally:
+            self._on_event.remove(on_event)
 
     def event(self, kind: str, place: Place, message: str, **details: Any) -> None:
         event = Event(kind, place, message, **details)

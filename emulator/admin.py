@@ -1,0 +1,118 @@
+"""What the emulator tells of itself, below /_polyhost: state, events, faults."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Any, get_args
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from emulator.control import Control
+from emulator.endpoint import Endpoint
+from emulator.faults import Fault, Faults, Kind
+from emulator.recorder import Event, Recorder
+
+STATE_EVERY_S = 1.0
+
+
+class Admin:
+    """Routes for the page, the command line and tests."""
+
+    def __init__(self, control: Control, recorder: Recorder, faults: Faults) -> None:
+        self._control = control
+        self._recorder = recorder
+        self._faults = faults
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/_polyhost/state", self._get_state),
+            Route("/_polyhost/events", self._get_events),
+            Route("/_polyhost/faults", self._get_faults, methods=["GET"]),
+            Route("/_polyhost/faults", self._add_fault, methods=["POST"]),
+            Route("/_polyhost/faults", self._clear_faults, methods=["DELETE"]),
+        ]
+
+    async def state(self) -> dict[str, Any]:
+        endpoints = await asyncio.gather(*(_about(endpoint) for endpoint in self._control.endpoints()))
+        return {"endpoints": list(endpoints)}
+
+    async def _get_state(self, request: Request) -> Response:
+        return JSONResponse(await self.state())
+
+    async def _get_events(self, request: Request) -> Response:
+        """Server-sent events (HTML standard, 9.2): `state` every second, `event` as things happen."""
+        return StreamingResponse(self._stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+    async def _stream(self) -> AsyncIterator[str]:
+        queue: asyncio.Queue[Event] = asyncio.Queue()
+        for event in self._recorder.events:
+            queue.put_nowait(event)
+        with self._recorder.following(queue.put_nowait):
+            while True:
+                while not queue.empty():
+                    yield _message("event", asdict(queue.get_nowait()))
+                yield _message("state", await self.state())
+                await asyncio.sleep(STATE_EVERY_S)
+
+    async def _get_faults(self, request: Request) -> Response:
+        return JSONResponse([asdict(fault) for fault in self._faults.pending])
+
+    async def _add_fault(self, request: Request) -> Response:
+        try:
+            fault = _fault(await request.json())
+        except (TypeError, ValueError) as error:
+            return JSONResponse({"message": str(error)}, 400)
+        self._faults.add(fault)
+        return JSONResponse(asdict(fault), 201)
+
+    async def _clear_faults(self, request: Request) -> Response:
+        self._faults.clear()
+        return Response(status_code=204)
+
+
+def _fault(members: Any) -> Fault:
+    """Raises ValueError or TypeError, with what is wrong."""
+    if not isinstance(members, dict) or members.get("kind") not in get_args(Kind):
+        raise ValueError(f"a fault is an object whose kind is one of {', '.join(get_args(Kind))}")
+    kinds = {
+        "kind": str,
+        "count": int,
+        "skip": int,
+        "seconds": (int, float),
+        "endpoint": str,
+        "variant": str,
+        "model": str,
+    }
+    for name, value in members.items():
+        if name not in kinds:
+            raise ValueError(f"a fault has no {name!r}; it has {', '.join(kinds)}")
+        if not isinstance(value, kinds[name]) or (not isinstance(value, str) and value < 0):  # type: ignore[arg-type]
+            raise ValueError(f"{name} cannot be {value!r}")
+    return Fault(**members)
+
+
+async def _about(endpoint: Endpoint) -> dict[str, Any]:
+    total = sum(variant.weight for variant in endpoint.variants)
+    return {
+        "name": endpoint.name,
+        "region": endpoint.region,
+        "status": endpoint.status,
+        "failure_reason": endpoint.failure_reason,
+        "variants": [
+            {
+                "name": variant.name,
+                "instance_type": variant.spec.instance_type,
+                "share": variant.weight / total if total else 1 / len(endpoint.variants),
+                "multi_model": variant.spec.container.multi_model,
+                "instances": await variant.fleet.snapshot(),
+            }
+            for variant in endpoint.variants
+        ],
+    }
+
+
+def _message(kind: str, content: Any) -> str:
+    return f"event: {kind}\ndata: {json.dumps(content)}\n\n"

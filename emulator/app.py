@@ -1,0 +1,118 @@
+"""One port for everything: which request is for the control plane, the runtime, the page, or for moto."""
+
+import json
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+from urllib.parse import unquote
+
+from emulator import aws
+from emulator.control import Control
+from emulator.errors import AwsError
+from emulator.runtime import MAX_BODY_BYTES, Invocation, Runtime
+
+OWN_PATH = "/_polyhost"
+_TARGET = b"SageMaker."
+_INVOCATIONS = "/invocations"
+_ENDPOINTS = "/endpoints/"
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+logger = logging.getLogger("polyhost.emulator")
+
+
+class App:
+    """An ASGI application; `own` serves what lies below /_polyhost, `others` is AWS without hosting."""
+
+    def __init__(self, control: Control, runtime: Runtime, own: Application, others: Application) -> None:
+        self._control = control
+        self._runtime = runtime
+        self._own = own
+        self._others = others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        path: str = scope["path"]
+        headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        if path.startswith(_ENDPOINTS) and path.endswith(_INVOCATIONS) and scope["method"] == "POST":
+            region, service = aws.scope(headers)
+            if service in ("sagemaker", ""):
+                name = unquote(path[len(_ENDPOINTS) : -len(_INVOCATIONS)])
+                await self._invoke(region, name, headers, receive, send)
+                return
+        if headers.get(b"x-amz-target", b"").startswith(_TARGET):
+            await self._manage(headers, receive, send)
+        elif path.startswith(OWN_PATH):
+            await self._own(scope, receive, send)
+        elif path == "/" and b"authorization" not in headers and b"text/html" in headers.get(b"accept", b""):
+            await _send(send, 307, [(b"location", f"{OWN_PATH}/".encode())], b"")
+        else:
+            await self._others(scope, receive, send)
+
+    async def _invoke(
+        self, region: str, name: str, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
+        try:
+            body = await _body(receive)
+            answer: Invocation = await self._runtime.invoke(region, name, headers, body)
+        except AwsError as error:
+            await _send_error(send, error, b"application/json", "Message")
+        except ClientGone:
+            return
+        except Exception as error:
+            logger.exception("the invocation of %s failed", name)
+            await _send_error(send, AwsError(f"the emulator failed: {error!r}"), b"application/json", "Message")
+        else:
+            await _send(send, 200, answer.headers, answer.body)
+
+    async def _manage(self, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+        region, _ = aws.scope(headers)
+        operation = headers[b"x-amz-target"][len(_TARGET) :].decode("latin-1")
+        try:
+            content = await self._control.call(region, operation, await _body(receive))
+        except AwsError as error:
+            await _send_error(send, error, b"application/x-amz-json-1.1", "message")
+        except ClientGone:
+            return
+        except Exception as error:
+            logger.exception("%s failed", operation)
+            failure = AwsError(f"the emulator failed: {error!r}")
+            await _send_error(send, failure, b"application/x-amz-json-1.1", "message")
+        else:
+            await _send(send, 200, [(b"content-type", b"application/x-amz-json-1.1")], content)
+
+
+class ClientGone(Exception):  # noqa: N818
+    """The client closed the connection before its request was whole."""
+
+
+async def _body(receive: Receive) -> bytes:
+    """Of a body that is too long, just enough to know that it is."""
+    pieces, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size <= MAX_BODY_BYTES + len(piece):
+            pieces.append(piece)
+        if not message.get("more_body"):
+            return b"".join(pieces) if len(pieces) != 1 else pieces[0]
+
+
+async def _send_error(send: Send, error: AwsError, content_type: bytes, message_member: str) -> None:
+    content = {"__type": error.code, message_member: error.message, **error.members}
+    headers = [(b"content-type", content_type), (b"x-amzn-errortype", error.code.encode())]
+    await _send(send, error.status, headers, json.dumps(content).encode())
+
+
+async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    extra = [(b"x-amzn-requestid", str(uuid.uuid4()).encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers + extra})
+    await send({"type": "http.response.body", "body": body})

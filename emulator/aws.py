@@ -1,0 +1,33 @@
+"""All of AWS that is not hosting: moto's S3, STS, IAM, ECR, CloudWatch, Logs, SNS and more, in this process."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from emulator.config import DEFAULT_REGION
+
+
+def application() -> Any:
+    """As an ASGI application."""
+    from a2wsgi import WSGIMiddleware
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+    dispatcher: Any = DomainDispatcherApplication(create_backend_app)
+    return WSGIMiddleware(dispatcher, workers=16)
+
+
+def client(service: str, region: str, endpoint_url: str | None, **config: Any) -> Any:
+    """A client of an emulated service, or of AWS itself where there is no address."""
+    import boto3
+    from botocore.config import Config
+
+    keys = {"aws_access_key_id": "polyhost", "aws_secret_access_key": "polyhost"} if endpoint_url else {}
+    settings = Config(max_pool_connections=32, retries={"total_max_attempts": 3, "mode": "standard"}, **config)
+    return boto3.client(service, region_name=region, endpoint_url=endpoint_url, config=settings, **keys)
+
+
+def scope(headers: Mapping[bytes, bytes]) -> tuple[str, str]:
+    """(region, service) of the credential scope that the request is signed for (Signature Version 4)."""
+    authorization = headers.get(b"authorization", b"").decode("latin-1")
+    _, found, rest = authorization.partition("Credential=")
+    parts = rest.split(",")[0].split("/")
+    return (parts[2], parts[3]) if found and len(parts) >= 5 else (DEFAULT_REGION, "")

@@ -1,0 +1,37 @@
+"""What is measured of instances once in a while: loaded models, memory, disk."""
+
+import asyncio
+
+from emulator.control import Control
+from emulator.recorder import Place, Recorder
+
+EVERY_S = 5.0  # AWS publishes these once a minute
+
+
+class Sampler:
+    """Measures every instance in service."""
+
+    def __init__(self, control: Control, recorder: Recorder) -> None:
+        self._control = control
+        self._recorder = recorder
+
+    async def run(self) -> None:
+        while True:
+            for endpoint in self._control.endpoints():
+                for variant in endpoint.variants:
+                    for instance in await variant.fleet.snapshot():
+                        place = Place(endpoint.region, endpoint.name, variant.name, instance["id"])
+                        self._measure(place, instance)
+            await asyncio.sleep(EVERY_S)
+
+    def _measure(self, place: Place, instance: dict[str, object]) -> None:
+        models = instance["models"]
+        assert isinstance(models, list)
+        loaded = sum(model["state"] == "loaded" for model in models)
+        self._recorder.measure("LoadedModelCount", loaded, "None", place)
+        for name, used, limit in (
+            ("MemoryUtilization", instance["memory_used"], instance["memory_limit"]),
+            ("DiskUtilization", instance["disk_used"], instance["disk_limit"]),
+        ):
+            assert isinstance(used, int) and isinstance(limit, int)
+            self._recorder.measure(name, 100 * used / limit, "Percent", place)

@@ -1,0 +1,189 @@
+"""The emulator as a whole: put together, started, and stopped without a trace."""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+import uvloop
+from starlette.routing import Router
+
+from emulator import aws
+from emulator.admin import Admin
+from emulator.app import App
+from emulator.cloudwatch import CloudWatch
+from emulator.config import EmulatorConfig
+from emulator.container_client import session
+from emulator.container_logs import ContainerLogs
+from emulator.control import Control
+from emulator.downloads import ModelSource
+from emulator.drivers.docker import DockerDriver
+from emulator.drivers.process import ProcessDriver
+from emulator.errors import StartError
+from emulator.faults import Faults
+from emulator.hosting import Driver
+from emulator.instance import Platform
+from emulator.pages import page_routes
+from emulator.prometheus import Prometheus
+from emulator.recorder import Recorder
+from emulator.runtime import Runtime
+from emulator.sampler import Sampler
+
+START_S = 60.0
+STOP_S = 15.0
+
+logger = logging.getLogger("polyhost.emulator")
+
+
+@asynccontextmanager
+async def running(config: EmulatorConfig) -> AsyncIterator[str]:
+    """The emulator's address, while the block runs. Raises StartError."""
+    listener = _listen(config)
+    url = f"http://{config.host}:{listener.getsockname()[1]}"
+    folder = Path(tempfile.mkdtemp(prefix="polyhost-emulator-"))
+    recorder, faults = Recorder(), Faults()
+    source = ModelSource(lambda region: aws.client("s3", region, config.s3_endpoint or url))
+    try:
+        driver = await _driver(config)
+        async with session() as http:
+            platform = Platform(driver, source, recorder, faults, http, folder, config.memory_scale)
+            control = Control(platform, config.state)
+            prometheus = Prometheus(recorder)
+            own = Router([*Admin(control, recorder, faults).routes(), *prometheus.routes(), *page_routes()])
+            app = App(control, Runtime(control, recorder), own, aws.application())
+            tellers = (CloudWatch(recorder, url), ContainerLogs(recorder, url), Sampler(control, recorder))
+            async with _serving(app, listener):
+                tasks = [asyncio.create_task(teller.run()) for teller in tellers]
+                await control.open()
+                try:
+                    yield url
+                finally:
+                    await control.close()
+                    for task in tasks:
+                        task.cancel()
+                    await asyncio.gather(*tasks, return_exceptions=True)
+    finally:
+        source.close()
+        listener.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def serve(config: EmulatorConfig, on_ready: Callable[[str], None]) -> None:
+    """Until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with running(config) as url:
+        on_ready(url)
+        await stop.wait()
+
+
+class Emulator:
+    """In a thread of its own, for tests and programs: `with Emulator(config) as emulator: emulator.url`."""
+
+    def __init__(self, config: EmulatorConfig) -> None:
+        self._config = config
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._ready = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="polyhost-emulator", daemon=True)
+        self.url = ""
+
+    def __enter__(self) -> "Emulator":
+        self._thread.start()
+        if not self._ready.wait(START_S):
+            raise StartError(f"the emulator did not start within {START_S:.0f} s")
+        if self._error is not None:
+            raise self._error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._loop is not None and self._stop is not None
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(STOP_S)
+
+    def client(self, service: str, region: str) -> Any:
+        """A boto3 client for it."""
+        return aws.client(service, region, self.url)
+
+    def _run(self) -> None:
+        try:
+            uvloop.run(self._serve())
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        async with running(self._config) as self.url:
+            self._ready.set()
+            await self._stop.wait()
+
+
+async def _driver(config: EmulatorConfig) -> Driver:
+    if config.driver == "process":
+        return ProcessDriver(config.command)
+    if config.driver == "docker":
+        driver = DockerDriver()
+        await driver.open()
+        return driver
+    raise StartError(f"there is no driver {config.driver!r}; use process or docker")
+
+
+def _listen(config: EmulatorConfig) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((config.host, config.port))
+    except OSError as error:
+        listener.close()
+        raise StartError(
+            f"{config.host}:{config.port} cannot be listened on ({error.strerror}); choose another --port"
+        ) from None
+    listener.listen(2048)
+    return listener
+
+
+@asynccontextmanager
+async def _serving(app: App, listener: socket.socket) -> AsyncIterator[None]:
+    settings = uvicorn.Config(
+        app,
+        http="httptools",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+        timeout_keep_alive=60,
+    )
+    server = _Server(settings)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started:
+        await asyncio.sleep(0.01)
+        if task.done():
+            await task
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+class _Server(uvicorn.Server):
+    """Signals are for the emulator, which has containers to end."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield

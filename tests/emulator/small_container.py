@@ -1,0 +1,107 @@
+"""A small container of another make: it keeps the contract and nothing else, and starts at once.
+
+A model is a folder with `model.json`; see `archives.py` for what may stand in it. SMALL_CAPACITY: how many fit.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+CAPACITY = int(os.environ.get("SMALL_CAPACITY", "1000"))
+MULTI_MODEL = "SAGEMAKER_MULTI_MODEL" in os.environ
+loaded: dict[str, dict[str, Any]] = {}
+lock = Lock()
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are written apart
+
+    def do_GET(self) -> None:
+        if self.path == "/ping":
+            self._answer(int(os.environ.get("SMALL_PING", "200")))
+        elif self.path == "/models":
+            self._answer(200, {"models": [{"modelName": key, "modelUrl": "?"} for key in loaded]})
+        else:
+            self._answer(200 if self.path.removeprefix("/models/") in loaded else 404)
+
+    def do_DELETE(self) -> None:
+        with lock:
+            self._answer(200 if loaded.pop(self.path.removeprefix("/models/"), None) else 404)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path == "/models":
+            self._load(json.loads(body))
+        elif self.path == "/invocations":
+            self._invoke(read(Path(os.environ["SAGEMAKER_BASE_DIR"], "model")), body)
+        elif (model := loaded.get(self.path.split("/")[2])) is not None:
+            self._invoke(model, body)
+        else:
+            self._answer(404)
+
+    def _load(self, wanted: dict[str, str]) -> None:
+        model = read(Path(wanted["url"]))
+        time.sleep(model.get("load_seconds", 0))
+        with lock:
+            if wanted["model_name"] in loaded:
+                self._answer(409)
+            elif model.get("load_status", 200) != 200:
+                self._answer(model["load_status"], {"message": "as the model wanted"})
+            elif len(loaded) >= CAPACITY:
+                self._answer(507, {"message": "full"})
+            else:
+                loaded[wanted["model_name"]] = model
+                self._answer(200)
+
+    def _invoke(self, model: dict[str, Any], body: bytes) -> None:
+        time.sleep(model.get("invoke_seconds", 0))
+        if model.get("exit"):
+            os._exit(model["exit"])
+        attributes = self.headers.get("X-Amzn-SageMaker-Custom-Attributes", "")
+        seen = {name.lower(): value for name, value in self.headers.items()}
+        content = {"name": model["name"], "pid": os.getpid(), "headers": seen, "length": len(body)}
+        print(f"invoked {model['name']}", flush=True)
+        self._answer(model.get("status", 200), content, {"X-Amzn-SageMaker-Custom-Attributes": attributes})
+
+    def _answer(self, status: int, content: Any = None, headers: dict[str, str] | None = None) -> None:
+        body = json.dumps(content).encode() if content is not None else b""
+        self.send_response(status)
+        for name, value in ({"Content-Type": "application/json"} | (headers or {})).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def read(folder: Path) -> dict[str, Any]:
+    settings: dict[str, Any] = json.loads((folder / "model.json").read_text())
+    return settings
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 1024
+
+
+def main() -> None:
+    assert sys.argv[1:] == ["serve"], sys.argv
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    print("small container started", flush=True)
+    if code := os.environ.get("SMALL_EXIT"):
+        print("it cannot go on", flush=True)
+        sys.exit(int(code))
+    Server(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main()
