@@ -1,4 +1,7 @@
-"""Five models of four kinds behind one port: train, pack, serve, ask, compare. `scripts/demo` runs this."""
+"""Five models of four kinds behind one endpoint of the local SageMaker: train, pack, upload, ask, compare.
+
+`scripts/demo` runs this.
+"""
 
 import argparse
 import contextlib
@@ -13,17 +16,17 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from botocore.exceptions import BotoCoreError, ClientError
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from cli.client import Container
-from cli.errors import CommandError
 from cli.output import size
 from examples import digits, trials
 from examples.digits import Samples
-from examples.endpoint import Endpoint
-from examples.server import POLYHOST, Server, ServerError, serving
+from examples.endpoint import INSTANCES, Endpoint
+from examples.local_sagemaker import LocalSageMaker, emulating
+from examples.server import POLYHOST, ServerError
 from examples.trials import CSV, JSON, NPY, PNG, Score, Trial
 
 Data = Callable[[], tuple[Samples, Samples]]
@@ -105,13 +108,13 @@ MODELS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 when every model answered as well as it must."""
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
-    parser.add_argument("--keep", action="store_true", help="leave the container running until Ctrl-C")
+    parser.add_argument("--keep", action="store_true", help="leave the endpoint running until Ctrl-C")
     options = parser.parse_args(arguments)
     console = Console()
     start = time.monotonic()
     try:
         results = _demonstrate(console, options.keep)
-    except (CommandError, ServerError, subprocess.CalledProcessError) as error:
+    except (BotoCoreError, ClientError, ServerError, subprocess.CalledProcessError) as error:
         console.print(f"The demo failed: {error}", style="red", markup=False)
         return 1
     except KeyboardInterrupt:
@@ -124,19 +127,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _demonstrate(console: Console, keep: bool) -> list[Result]:
     """The endpoint comes first: models may join it at any time, and by then its frameworks are warm."""
     with tempfile.TemporaryDirectory(prefix="polyhost-demo-") as folder, ExitStack() as stack:
-        work, store, base_dir = Path(folder, "work"), Path(folder, "store"), Path(folder, "ml")
-        for path in (work, store, base_dir):
+        work, store = Path(folder, "work"), Path(folder, "store")
+        for path in (work, store):
             path.mkdir()
-        with _step(console, "start polyhost serve"):
-            server = stack.enter_context(serving(base_dir))
+        with _step(console, "start polyhost emulator"):
+            local = stack.enter_context(emulating(Path(folder)))
+        endpoint = Endpoint(local.client)
+        with _step(console, f"create the endpoint {endpoint.name}, of {INSTANCES} instances"):
+            endpoint.create()
         for model in MODELS:
             _make(model, work / model.name, store, console)
-        endpoint = Endpoint(stack.enter_context(Container(server.url)), base_dir / "models", store)
+            endpoint.upload(store / model.archive)
         results = [result for model in MODELS for result in _ask(model, endpoint, store, console)]
         console.print(_table(results))
         if keep:
-            _wait_for_interrupt(server, endpoint, console)
-        _unload_all(endpoint, console)
+            _wait_for_interrupt(local, endpoint, console)
+        with _step(console, f"delete the endpoint {endpoint.name}"):
+            endpoint.delete()
     return results
 
 
@@ -158,25 +165,18 @@ def _ask(model: Model, endpoint: Endpoint, store: Path, console: Console) -> Ite
         yield Result(model, trial, score, (store / model.archive).stat().st_size, loads=number == 0)
 
 
-def _unload_all(endpoint: Endpoint, console: Console) -> None:
-    with _step(console, "unload every model"):
-        for archive in endpoint.loaded():
-            endpoint.unload(archive)
-        if left := endpoint.loaded():
-            raise ServerError(f"still listed after their unload: {', '.join(left)}")
-
-
-def _wait_for_interrupt(server: Server, endpoint: Endpoint, console: Console) -> None:
-    name = next(iter(endpoint.loaded().values()))
+def _wait_for_interrupt(local: LocalSageMaker, endpoint: Endpoint, console: Console) -> None:
+    exports = [f"  export {name}={value}" for name, value in local.environment().items()]
     lines = (
-        f"The container stays until Ctrl-C; its log is {server.log}",
-        "Try, in another shell:",
-        f"  polyhost models list --url {server.url}",
-        f"  polyhost models describe {name} --url {server.url}",
+        f"The endpoint {endpoint.name} stays until Ctrl-C; the emulator's log is {local.log}",
+        "For any AWS client, in another shell:",
+        *exports,
+        f"  aws sagemaker describe-endpoint --endpoint-name {endpoint.name}",
+        f"What goes on in it: {local.page}",
     )
-    console.print("\n".join(lines), highlight=False, soft_wrap=True)
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
     with contextlib.suppress(KeyboardInterrupt):
-        server.process.wait()
+        local.process.wait()
 
 
 def _table(results: Sequence[Result]) -> Table:

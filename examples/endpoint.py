@@ -1,50 +1,56 @@
-"""The platform's part of a multi-model endpoint: archives become opaque folders, loaded when first asked for."""
+"""A multi-model endpoint through plain boto3: created, asked, deleted. The same calls work on AWS."""
 
-import hashlib
-import shutil
+import json
 from pathlib import Path
+from typing import Any
 
-import httpx
-
-from cli import archive
-from cli.client import Container
-from cli.errors import CommandError
+BUCKET = "polyhost-demo"
+PREFIX = "models"
+NAME = "demo"
+ROLE = "arn:aws:iam::123456789012:role/demo"
+INSTANCES = 2
 
 
 class Endpoint:
-    """One endpoint with one container behind it; `store` is the folder that stands for the S3 prefix."""
+    """`client` makes a client of boto3 from a service's name."""
 
-    def __init__(self, container: Container, models_dir: Path, store: Path) -> None:
-        self._container = container
-        self._models_dir = models_dir
-        self._store = store
-        self._loaded: dict[str, str] = {}
+    def __init__(self, client: Any) -> None:
+        self.name = NAME
+        self._s3 = client("s3")
+        self._sagemaker = client("sagemaker")
+        self._runtime = client("sagemaker-runtime")
 
-    def invoke(self, target_model: str, body: bytes, content_type: str, accept: str | None = None) -> httpx.Response:
-        """InvokeEndpoint: `target_model` is the archive's path below the prefix."""
-        if target_model not in self._loaded:
-            self._load(target_model)
-        return self._container.invoke(self._loaded[target_model], body, content_type, accept, target_model)
+    def create(self) -> None:
+        """Returns when it is in service; models may be uploaded before and after."""
+        self._s3.create_bucket(Bucket=BUCKET)
+        container = {"Image": "polyhost", "Mode": "MultiModel", "ModelDataUrl": f"s3://{BUCKET}/{PREFIX}/"}
+        variant = {
+            "VariantName": "AllTraffic",
+            "ModelName": NAME,
+            "InstanceType": "ml.m5.large",
+            "InitialInstanceCount": INSTANCES,
+        }
+        self._sagemaker.create_model(ModelName=NAME, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+        self._sagemaker.create_endpoint_config(EndpointConfigName=NAME, ProductionVariants=[variant])
+        self._sagemaker.create_endpoint(EndpointName=NAME, EndpointConfigName=NAME)
+        self._sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=NAME)
 
-    def loaded(self) -> dict[str, str]:
-        """Each loaded archive and its opaque name, as the container itself lists them."""
-        names = {model.name for model in self._container.models()}
-        return {target: name for target, name in self._loaded.items() if name in names}
+    def upload(self, archive: Path) -> None:
+        self._s3.upload_file(str(archive), BUCKET, f"{PREFIX}/{archive.name}")
 
-    def unload(self, target_model: str) -> None:
-        """What the platform does to make room: unload, then free the disk."""
-        name = self._loaded.pop(target_model)
-        self._container.unload(name)
-        shutil.rmtree(self._models_dir / name)
+    def invoke(self, target_model: str, body: bytes, content_type: str) -> Any:
+        """What the model answered. `target_model` is the archive's path below the prefix."""
+        response = self._runtime.invoke_endpoint(
+            EndpointName=NAME,
+            TargetModel=target_model,
+            ContentType=content_type,
+            Accept="application/json",
+            Body=body,
+        )
+        return json.loads(response["Body"].read())
 
-    def _load(self, target_model: str) -> None:
-        name = hashlib.sha256(target_model.encode()).hexdigest()[:32]
-        folder = self._models_dir / name / "model"
-        folder.mkdir(parents=True)
-        try:
-            archive.unpack(self._store / target_model, folder)
-            self._container.load(name, str(folder))
-        except CommandError:
-            shutil.rmtree(folder.parent)
-            raise
-        self._loaded[target_model] = name
+    def delete(self) -> None:
+        self._sagemaker.delete_endpoint(EndpointName=NAME)
+        self._sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=NAME)
+        self._sagemaker.delete_endpoint_config(EndpointConfigName=NAME)
+        self._sagemaker.delete_model(ModelName=NAME)

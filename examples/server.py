@@ -84,7 +84,7 @@ def _wait_until_healthy(server: Server) -> None:
     with Container(server.url) as container:
         while not container.ping():
             if time.monotonic() > deadline:
-                raise ServerError(f"the container was not healthy within {START_S:.0f} s:\n{_last_words(server)}")
+                raise ServerError(f"the container was not healthy within {START_S:.0f} s:\n{last_words(server.log)}")
             _fail_if_ended(server)
 
 
@@ -94,7 +94,7 @@ def _fail_if_ended(server: Server) -> None:
         status = server.process.wait(0.1)
     except subprocess.TimeoutExpired:
         return
-    raise ServerError(f"the container ended with status {status}:\n{_last_words(server)}")
+    raise ServerError(f"the container ended with status {status}:\n{last_words(server.log)}")
 
 
 def _stop(server: Server) -> None:
@@ -109,8 +109,8 @@ def _stop(server: Server) -> None:
         raise ServerError(f"the container left processes behind: {pids}")
 
 
-def _last_words(server: Server) -> str:
-    return "\n".join(server.log.read_text(errors="replace").splitlines()[-15:])
+def last_words(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
 
 
 def _processes() -> list[int]:

@@ -1,0 +1,236 @@
+"""AWS's notebook on multi-model endpoints as a script: the same calls of boto3 in the same order.
+
+The environment alone says where it runs. Here, offline, with `polyhost emulator` in another shell:
+
+    eval "$(polyhost emulator env)"
+    python -m examples.multi_model_endpoint
+
+On AWS: credentials, a region, an image in ECR (build_and_push.sh), and `--role ARN`. The notebook downloads pretrained
+networks; offline they come from Gluon's model zoo with random weights. Archives that already lie in `--data` are taken.
+"""
+
+import argparse
+import io
+import json
+import random
+import sys
+import tarfile
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from time import gmtime, strftime
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+PREFIX = "demo-multimodel-endpoint"
+IMAGE = "demo-sagemaker-multimodel"
+INSTANCES = 2
+COPIES = 10
+CALLS = 100
+SHAPE = (1, 3, 224, 224)
+CLASSES = 1000
+
+
+class Notebook:
+    """What the notebook's cells share."""
+
+    def __init__(self, image: str | None, role: str | None) -> None:
+        self.sm_client = boto3.client(service_name="sagemaker")
+        self.runtime_sm_client = boto3.client(service_name="sagemaker-runtime")
+        self.account_id = boto3.client("sts").get_caller_identity()["Account"]
+        self.region = boto3.Session().region_name
+        self.s3 = boto3.resource("s3")
+        self.bucket = f"sagemaker-{self.region}-{self.account_id}"
+        self.image = image or f"{self.account_id}.dkr.ecr.{self.region}.amazonaws.com/{IMAGE}:latest"
+        self.role = role or f"arn:aws:iam::{self.account_id}:role/{IMAGE}"
+        self.models: list[str] = []
+
+    def make_bucket(self) -> None:
+        try:
+            self.s3.meta.client.head_bucket(Bucket=self.bucket)
+        except ClientError:
+            # us-east-1 is the one region that must not be named (S3's API reference, CreateBucket).
+            elsewhere = {"CreateBucketConfiguration": {"LocationConstraint": self.region}}
+            self.s3.create_bucket(Bucket=self.bucket, **({} if self.region == "us-east-1" else elsewhere))
+
+    def upload(self, archive: Path, name: str) -> None:
+        with archive.open("rb") as file:
+            self.s3.Bucket(self.bucket).Object(f"{PREFIX}/{name}").upload_fileobj(file)
+        self.models.append(name)
+
+    @contextmanager
+    def model(self) -> Iterator[str]:
+        name = "DEMO-MultiModelModel" + _now()
+        url = f"https://s3-{self.region}.amazonaws.com/{self.bucket}/{PREFIX}/"
+        print(f"Model name: {name}\nModel data Url: {url}\nContainer image: {self.image}")
+        container = {"Image": self.image, "ModelDataUrl": url, "Mode": "MultiModel"}
+        response = self.sm_client.create_model(ModelName=name, ExecutionRoleArn=self.role, Containers=[container])
+        print("Model Arn:", response["ModelArn"])
+        try:
+            yield name
+        finally:
+            self.sm_client.delete_model(ModelName=name)
+
+    @contextmanager
+    def endpoint_config(self, model_name: str) -> Iterator[str]:
+        name = "DEMO-MultiModelEndpointConfig-" + _now()
+        variant = {
+            "InstanceType": "ml.m5.xlarge",
+            "InitialInstanceCount": INSTANCES,
+            "InitialVariantWeight": 1,
+            "ModelName": model_name,
+            "VariantName": "AllTraffic",
+        }
+        response = self.sm_client.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+        print("Endpoint config Arn:", response["EndpointConfigArn"])
+        try:
+            yield name
+        finally:
+            self.sm_client.delete_endpoint_config(EndpointConfigName=name)
+
+    @contextmanager
+    def endpoint(self, config_name: str) -> Iterator[str]:
+        name = "DEMO-MultiModelEndpoint-" + _now()
+        response = self.sm_client.create_endpoint(EndpointName=name, EndpointConfigName=config_name)
+        print("Endpoint Arn:", response["EndpointArn"])
+        try:
+            print("Endpoint Status:", self.sm_client.describe_endpoint(EndpointName=name)["EndpointStatus"])
+            print(f"Waiting for {name} endpoint to be in service...")
+            self.sm_client.get_waiter("endpoint_in_service").wait(EndpointName=name)
+            yield name
+        finally:
+            self._delete_endpoint(name)
+
+    def _delete_endpoint(self, name: str) -> None:
+        """An endpoint that is still being created refuses to be deleted (contract of DeleteEndpoint)."""
+        while self.sm_client.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Creating":
+            time.sleep(1)
+        self.sm_client.delete_endpoint(EndpointName=name)
+
+    def classify(self, endpoint_name: str, target_model: str, picture: bytes) -> list[str]:
+        response = self.runtime_sm_client.invoke_endpoint(
+            EndpointName=endpoint_name,
+            ContentType="application/x-image",
+            TargetModel=target_model,  # the rest of the S3 path where the model's archive is
+            Body=picture,
+        )
+        answer: list[str] = json.loads(response["Body"].read())
+        return answer
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.multi_model_endpoint",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--image", help=f"the container's image (default: {IMAGE}:latest in your account's ECR)")
+    parser.add_argument("--role", help="the ARN of the role that SageMaker takes; AWS minds it, the emulator does not")
+    parser.add_argument("--data", type=Path, help="where the archives lie or are made (default: a folder that goes)")
+    parser.add_argument("--picture", type=Path, help="what is sent (default: a flower, which scikit-learn ships)")
+    parser.add_argument("--deep", type=int, choices=(34, 50, 152), default=152, help="layers of the second network")
+    options = parser.parse_args(arguments)
+    with ExitStack() as stack:
+        data = options.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyhost-example-")))
+        data.mkdir(parents=True, exist_ok=True)
+        run(Notebook(options.image, options.role), data, _picture(options.picture), options.deep)
+    print("Everything that was created in SageMaker is deleted; the archives are still in S3.")
+    return 0
+
+
+def run(notebook: Notebook, data: Path, picture: bytes, deep: int) -> None:
+    """The notebook from its first cell to its last."""
+    resnet_18 = archive(data, "resnet_18", "resnet18_v1")
+    resnet_deep = archive(data, f"resnet_{deep}", f"resnet{deep}_v1")
+    notebook.make_bucket()
+    for path in (resnet_18, resnet_deep):
+        notebook.upload(path, path.name)
+    with (
+        notebook.model() as model_name,
+        notebook.endpoint_config(model_name) as config_name,
+        notebook.endpoint(config_name) as endpoint_name,
+    ):
+        for name in (resnet_18.name, resnet_18.name, resnet_deep.name):
+            show(notebook, endpoint_name, name, picture)
+        squeezenet = archive(data, "squeezenet_v1.0", "squeezenet1_0")
+        for number in range(COPIES):
+            notebook.upload(squeezenet, f"demo-subfolder/squeezenet_v1.0_{number}.tar.gz")
+        print("Number of models:", len(notebook.models))
+        call_at_random(notebook, endpoint_name, picture)
+        # An archive is never overwritten: its cached copy would stay in use. A new version has a new name.
+        notebook.upload(resnet_18, "resnet_18_v2.tar.gz")
+        show(notebook, endpoint_name, "resnet_18_v2.tar.gz", picture)
+
+
+def show(notebook: Notebook, endpoint_name: str, target_model: str, picture: bytes) -> None:
+    start = time.perf_counter()
+    answer = notebook.classify(endpoint_name, target_model, picture)
+    print(f"{target_model}, {time.perf_counter() - start:.3f} s:", *answer, sep="\n  ")
+
+
+def call_at_random(notebook: Notebook, endpoint_name: str, picture: bytes) -> None:
+    """How often each answer came first."""
+    start = time.perf_counter()
+    results: dict[str, int] = defaultdict(int)
+    for _ in range(CALLS):
+        results[notebook.classify(endpoint_name, random.choice(notebook.models), picture)[0]] += 1
+    print(f"{CALLS} calls of {len(notebook.models)} models at random, {time.perf_counter() - start:.1f} s:")
+    print(*results.items(), sep="\n")
+
+
+def archive(data: Path, name: str, network: str) -> Path:
+    """NAME.tar.gz with the network's symbol, parameters and shapes, and the names of its classes."""
+    path = data / f"{name}.tar.gz"
+    if not path.exists():
+        folder = data / name
+        folder.mkdir(exist_ok=True)
+        export(network, folder / name.replace("_", "-", 1))
+        whole = path.with_suffix(".part")
+        with tarfile.open(whole, "w:gz", compresslevel=1) as tar:  # weights hardly shrink
+            tar.add(folder, arcname=".")
+        whole.rename(path)
+    return path
+
+
+def export(network: str, prefix: Path) -> None:
+    """A network of Gluon's model zoo with random weights, as Module's checkpoint."""
+    # Imported for its side effect: it makes NumPy 1.26 bearable for MXNet 1.9, which has to be done before its import.
+    import handlers.mxnet_handler  # noqa: F401  # isort: skip
+    import mxnet as mx
+    from mxnet.gluon import nn
+
+    mx.random.seed(0)
+    zoo: Any = mx.gluon.model_zoo.vision
+    model = nn.HybridSequential()
+    model.add(getattr(zoo, network)(classes=CLASSES), nn.HybridLambda("softmax"))
+    model.initialize(mx.init.Xavier())
+    model.hybridize()
+    model(mx.nd.zeros(SHAPE))
+    model.export(str(prefix))
+    prefix.with_name(f"{prefix.name}-shapes.json").write_text(json.dumps([{"shape": SHAPE, "name": "data"}]))
+    synset = "".join(f"n{number:08d} class {number}\n" for number in range(CLASSES))
+    prefix.with_name("synset.txt").write_text(synset)
+
+
+def _picture(path: Path | None) -> bytes:
+    if path:
+        return path.read_bytes()
+    from PIL import Image
+    from sklearn.datasets import load_sample_image
+
+    stream = io.BytesIO()
+    Image.fromarray(load_sample_image("flower.jpg")).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+def _now() -> str:
+    return strftime("%Y-%m-%d-%H-%M-%S", gmtime())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
