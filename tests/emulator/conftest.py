@@ -1,0 +1,90 @@
+"""One emulator, hosting small containers, for the tests that can share it; each takes names of its own."""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.config import EmulatorConfig
+from emulator.server import Emulator
+from tests.emulator.archives import archive
+
+REGION = "ap-northeast-2"
+COMMAND = (sys.executable, str(Path(__file__).with_name("small_container.py")))
+ROLE = "arn:aws:iam::123456789012:role/test"
+
+
+@dataclass
+class Local:
+    """The emulator, with clients and what most tests do with them."""
+
+    emulator: Emulator
+    s3: Any = field(init=False)
+    sagemaker: Any = field(init=False)
+    runtime: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.s3, self.sagemaker, self.runtime = (
+            self.emulator.client(service, REGION) for service in ("s3", "sagemaker", "sagemaker-runtime")
+        )
+        self.s3.create_bucket(Bucket="models", CreateBucketConfiguration={"LocationConstraint": REGION})
+
+    def upload(self, prefix: str, *names: str, **settings: Any) -> None:
+        for name in names:
+            self.s3.put_object(Bucket="models", Key=f"{prefix}/{name}.tar.gz", Body=archive(name, **settings))
+
+    def model(self, name: str, multi_model: bool = True, **members: Any) -> None:
+        url = f"s3://models/{name}/" + ("" if multi_model else "model.tar.gz")
+        container = {"Image": "small", "Mode": "MultiModel" if multi_model else "SingleModel", "ModelDataUrl": url}
+        self.sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container | members)
+
+    def config(self, name: str, count: int = 1, model: str | None = None, **members: Any) -> None:
+        variant = {"VariantName": "AllTraffic", "ModelName": model or name, "InstanceType": "ml.m5.xlarge"}
+        self.sagemaker.create_endpoint_config(
+            EndpointConfigName=name, ProductionVariants=[variant | {"InitialInstanceCount": count} | members]
+        )
+
+    def host(self, name: str, count: int = 1, multi_model: bool = True, **container: Any) -> None:
+        """An endpoint in service, with a model and a configuration of the same name."""
+        self.model(name, multi_model, **container)
+        self.config(name, count)
+        self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+        self.wait(name)
+
+    def wait(self, name: str, waiter: str = "endpoint_in_service") -> None:
+        self.sagemaker.get_waiter(waiter).wait(EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+
+    def ask(self, endpoint: str, model: str | None, **members: Any) -> dict[str, Any]:
+        target = {} if model is None else {"TargetModel": f"{model}.tar.gz"}
+        answer: dict[str, Any] = self.runtime.invoke_endpoint(EndpointName=endpoint, Body=b"?", **target, **members)
+        return answer
+
+
+@pytest.fixture(scope="session")
+def local() -> Iterator[Local]:
+    with Emulator(EmulatorConfig(port=0, command=COMMAND)) as emulator:
+        yield Local(emulator)
+
+
+@pytest.fixture
+def hosted(local: Local, request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
+    """Hosts an endpoint under a name of the test's own, and deletes it afterwards."""
+    made: list[str] = []
+
+    def host(*models: str, count: int = 1, multi_model: bool = True, environment: dict[str, str] | None = None) -> str:
+        name = f"t-{abs(hash(request.node.nodeid)):x}-{len(made)}"[:60]
+        if multi_model:
+            local.upload(name, *models)
+        else:
+            local.s3.put_object(Bucket="models", Key=f"{name}/model.tar.gz", Body=archive("one"))
+        made.append(name)
+        local.host(name, count, multi_model, Environment=environment or {})
+        return name
+
+    yield host
+    for name in made:
+        local.sagemaker.delete_endpoint(EndpointName=name)
+        local.wait(name, "endpoint_deleted")
