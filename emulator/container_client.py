@@ -12,6 +12,7 @@ from emulator.hosting import Answer
 PING_TIMEOUT_S = 2.0
 LOAD_TIMEOUT_S = 600.0
 UNLOAD_TIMEOUT_S = 360.0
+_CLOSED_WITHIN_S = 0.5
 _SKIPPED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 
@@ -29,6 +30,7 @@ class ContainerClient:
     def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
         self._http = http
         self._url = url
+        self._last_error = -_CLOSED_WITHIN_S
 
     async def ping(self) -> bool:
         try:
@@ -61,18 +63,34 @@ class ContainerClient:
         timeout_s: float = 60.0,
     ) -> Answer:
         start = time.perf_counter()
+        try:
+            response, content = await self._exchange(method, path, body, headers, timeout_s)
+        except aiohttp.ServerDisconnectedError:
+            # MMS closes the connection behind every error and calls it kept alive all the same (NettyUtils.java), so
+            # the next request on it may find it closed. Only then may a request be sent twice.
+            if start - self._last_error > _CLOSED_WITHIN_S:
+                raise ContainerGone(f"the container gave no answer to {method} {path}: it hung up") from None
+            return await self._call(method, path, body, headers, timeout_s)
+        took = int((time.perf_counter() - start) * 1e6)
+        if response.status >= 400:
+            self._last_error = time.perf_counter()
+        answered = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status, answered, content, took)
+
+    async def _exchange(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str] | None, timeout_s: float
+    ) -> tuple[aiohttp.ClientResponse, bytes]:
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         try:
             async with self._http.request(
                 method, self._url + path, data=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
-                content = await response.read()
+                return response, await response.read()
         except TimeoutError:
             raise ContainerTimeout(f"{method} {path} was not answered within {timeout_s:.0f} s") from None
+        except aiohttp.ServerDisconnectedError:
+            raise
         except aiohttp.ClientConnectorError as error:
             raise ContainerGone(f"the container does not listen: {error}", may_retry=True) from None
         except (aiohttp.ClientError, ConnectionError) as error:
             raise ContainerGone(f"the container gave no answer to {method} {path}: {error}") from None
-        took = int((time.perf_counter() - start) * 1e6)
-        answered = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status, answered, content, took)

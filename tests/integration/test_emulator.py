@@ -1,0 +1,203 @@
+"""The local SageMaker with real containers, asked with plain boto3: eviction under real limits, a container's death."""
+
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from tests.container_process import free_port, wait_for
+
+REGION = "ap-northeast-2"
+BUCKET = "sagemaker-models"
+PREFIX = "many"
+# Holds its share of memory, as weights do, and answers with what only this model knows.
+SCRIPT = """
+import json
+import numpy as np
+
+def model_fn(model_dir):
+    with open(model_dir + "/settings.json") as file:
+        settings = json.load(file)
+    return settings["answer"], np.ones(settings["megabytes"] << 17)
+
+def input_fn(body, content_type):
+    return body
+
+def predict_fn(data, model):
+    return {"answer": model[0], "ballast": float(model[1][-1])}
+
+def output_fn(prediction, accept):
+    return json.dumps(prediction), "application/json"
+"""
+
+
+class LocalSageMaker:
+    """`polyhost emulator` as a process of its own, and clients for it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+        self.process = process
+        self.url = url
+        self.log = log
+        self.s3 = self._client("s3")
+        self.sagemaker = self._client("sagemaker")
+        self.runtime = self._client("sagemaker-runtime")
+
+    def _client(self, service: str) -> Any:
+        return boto3.client(
+            service,
+            region_name=REGION,
+            endpoint_url=self.url,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(retries={"total_max_attempts": 1}, max_pool_connections=32),
+        )
+
+    def upload(self, name: str, megabytes: int) -> None:
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w:gz") as archive:
+            settings = json.dumps({"answer": name, "megabytes": megabytes})
+            for path, text in (("inference.py", SCRIPT), ("settings.json", settings)):
+                member = tarfile.TarInfo(path)
+                member.size = len(text)
+                archive.addfile(member, io.BytesIO(text.encode()))
+        self.s3.put_object(Bucket=BUCKET, Key=f"{PREFIX}/{name}", Body=content.getvalue())
+
+    def host(self, name: str, instance_type: str, count: int) -> None:
+        container = {"Image": "polyhost", "Mode": "MultiModel", "ModelDataUrl": f"s3://{BUCKET}/{PREFIX}/"}
+        self.sagemaker.create_model(
+            ModelName=name, PrimaryContainer=container, ExecutionRoleArn="arn:aws:iam::123456789012:role/test"
+        )
+        variant = {
+            "VariantName": "AllTraffic",
+            "ModelName": name,
+            "InstanceType": instance_type,
+            "InitialInstanceCount": count,
+        }
+        self.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+        self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+        waiter = self.sagemaker.get_waiter("endpoint_in_service")
+        waiter.wait(EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+
+    def ask(self, endpoint: str, model: str) -> str:
+        answer = self.runtime.invoke_endpoint(
+            EndpointName=endpoint, TargetModel=model, ContentType="application/octet-stream", Body=b"?"
+        )
+        return str(json.loads(answer["Body"].read())["answer"])
+
+    def instances(self, endpoint: str) -> list[dict[str, Any]]:
+        state = httpx.get(f"{self.url}/_polyhost/state", timeout=10).json()
+        (found,) = [item for item in state["endpoints"] if item["name"] == endpoint]
+        return [instance for variant in found["variants"] for instance in variant["instances"]]
+
+
+@contextmanager
+def running(folder: Path, *options: str) -> Iterator[LocalSageMaker]:
+    port = free_port()
+    log = folder / "emulator.log"
+    environ = {name: os.environ[name] for name in ("PATH", "HOME", "JAVA_HOME", "LANG") if name in os.environ}
+    with log.open("wb") as stream:
+        command = [Path(sys.executable).with_name("polyhost"), "emulator", "--port", str(port), *options]
+        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environ, cwd=folder)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(lambda: _answers(process, url, log), "an answer of the emulator", 60)
+        local = LocalSageMaker(process, url, log)
+        local.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        yield local
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def _answers(process: subprocess.Popen[bytes], url: str, log: Path) -> bool:
+    assert process.poll() is None, f"the emulator ended:\n{log.read_text()}"
+    try:
+        return httpx.get(f"{url}/_polyhost/state", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSageMaker]:
+    with running(tmp_path_factory.mktemp("emulator"), "--memory-scale", "0.25") as started:
+        yield started
+
+
+def test_models_that_do_not_fit_together_all_answer(local: LocalSageMaker) -> None:
+    """2 GiB hold Java, the zygotes and four or five of these twelve models."""
+    models = [f"ballast-{number}.tar.gz" for number in range(12)]
+    for model in models:
+        local.upload(model, megabytes=150)
+    local.host("evicting", "ml.m5.large", 1)
+    choice = random.Random(7)
+    wanted = models + choice.choices(models, k=30)
+    assert [local.ask("evicting", model) for model in wanted] == wanted
+    (instance,) = local.instances("evicting")
+    loaded = [model for model in instance["models"] if model["state"] == "loaded"]
+    assert 1 <= len(loaded) < len(models)
+    assert instance["restarts"] == 0
+    local.sagemaker.delete_endpoint(EndpointName="evicting")
+
+
+def test_a_killed_container_costs_only_the_requests_in_it(local: LocalSageMaker) -> None:
+    models = [f"small-{number}.tar.gz" for number in range(4)]
+    for model in models:
+        local.upload(model, megabytes=1)
+    local.host("killed", "ml.m5.xlarge", 2)
+    for model in models:
+        local.ask("killed", model)
+    victim = local.instances("killed")[0]
+    wrong: list[str] = []
+    stop = threading.Event()
+    asked = [0] * 4
+
+    def client(number: int) -> None:
+        choice = random.Random(number)
+        while not stop.is_set():
+            model = choice.choice(models)
+            try:
+                if local.ask("killed", model) != model:
+                    wrong.append(f"{model} got another's answer")
+            except ClientError as error:
+                wrong.append(str(error))
+            asked[number] += 1
+
+    clients = [threading.Thread(target=client, args=(number,)) for number in range(len(asked))]
+    for thread in clients:
+        thread.start()
+    try:
+        wait_for(lambda: min(asked) >= 10, "requests to flow")
+        os.kill(victim["pid"], signal.SIGKILL)
+        before = list(asked)
+        wait_for(lambda: all(now >= then + 20 for now, then in zip(asked, before, strict=True)), "requests to go on")
+        wait_for(lambda: _restarted(local, victim), "the container to come back", 60)
+        before = list(asked)
+        wait_for(lambda: all(now >= then + 20 for now, then in zip(asked, before, strict=True)), "requests to go on")
+    finally:
+        stop.set()
+        for thread in clients:
+            thread.join()
+    # Each client has at most one request in flight when the container dies.
+    assert len(wrong) <= len(clients), wrong
+    assert all("(ModelError)" in error for error in wrong), wrong
+    local.sagemaker.delete_endpoint(EndpointName="killed")
+
+
+def _restarted(local: LocalSageMaker, victim: dict[str, Any]) -> bool:
+    (now,) = [instance for instance in local.instances("killed") if instance["id"] == victim["id"]]
+    return bool(now["restarts"] == 1 and now["status"] == "InService")
