@@ -1,6 +1,7 @@
 -- What wrk sends, and its figures as one line of JSON. BODY_FILE and CONTENT_TYPE come from the environment.
 wrk.method = "POST"
 wrk.headers["Content-Type"] = os.getenv("CONTENT_TYPE")
+wrk.headers["X-Amzn-SageMaker-Target-Model"] = os.getenv("TARGET_MODEL") -- for the emulator; nil leaves it out
 local file = assert(io.open(os.getenv("BODY_FILE"), "rb"))
 wrk.body = file:read("*a")
 file:close()

@@ -54,9 +54,9 @@ class LocalSageMaker:
 
 
 @contextmanager
-def emulating(folder: Path) -> Iterator[LocalSageMaker]:
+def emulating(folder: Path, *options: str) -> Iterator[LocalSageMaker]:
     """The emulator for as long as the block runs; its log lies in the folder."""
-    local = _start(folder / "emulator.log")
+    local = _start(folder / "emulator.log", options)
     try:
         _wait_until_ready(local)
         yield local
@@ -64,11 +64,11 @@ def emulating(folder: Path) -> Iterator[LocalSageMaker]:
         _stop(local)
 
 
-def _start(log: Path) -> LocalSageMaker:
+def _start(log: Path, options: tuple[str, ...]) -> LocalSageMaker:
     port = free_port()
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [POLYHOST, "emulator", "--port", str(port)],
+            [POLYHOST, "emulator", "--port", str(port), *options],
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
