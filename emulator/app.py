@@ -74,7 +74,7 @@ class App:
         region, _ = aws.scope(headers)
         operation = headers[b"x-amz-target"][len(_TARGET) :].decode("latin-1")
         try:
-            content = await self._control.call(region, operation, await _body(receive))
+            content = await self._control.call(region, operation, await _body(receive), aws.waits(headers))
         except AwsError as error:
             await _send_error(send, error, b"application/x-amz-json-1.1", "message")
         except ClientGone:

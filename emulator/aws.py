@@ -31,3 +31,10 @@ def scope(headers: Mapping[bytes, bytes]) -> tuple[str, str]:
     _, found, rest = authorization.partition("Credential=")
     parts = rest.split(",")[0].split("/")
     return (parts[2], parts[3]) if found and len(parts) >= 5 else (DEFAULT_REGION, "")
+
+
+def waits(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether one of botocore's waiters asks: its mark is among the features in the user agent (useragent.py)."""
+    agent = headers.get(b"user-agent", b"").decode("latin-1")
+    features = next((word[2:] for word in agent.split() if word.startswith("m/")), "")
+    return "B" in features.split(",")

@@ -1,29 +1,24 @@
 """The control plane: SageMaker's hosting operations (botocore, sagemaker/2017-07-24)."""
 
 import asyncio
-import base64
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from emulator.endpoint import Endpoint
+from emulator import specs
+from emulator.endpoint import Endpoint, Variant
 from emulator.errors import ImageError, UnknownOperation, ValidationException
-from emulator.hosting import ContainerSpec, VariantSpec
+from emulator.hosting import VariantSpec
 from emulator.instance import Platform
-from emulator.instance_types import DEFAULT_VOLUME_BYTES, TYPES
-from emulator.model_data import ModelData
-from emulator.resources import Resource, Resources, arn, words_of
+from emulator.listing import page
+from emulator.resources import NAMES, Resource, Resources, arn, words_of
 from emulator.service_model import ServiceModel
 
 LOOK_S = 20.0  # how long DescribeEndpoint waits for a change; clients give up after 60 s
-_GB = 1024**3
-_NOT_EMULATED = {
-    "CreateModel": ("InferenceExecutionConfig",),
-    "CreateEndpointConfig": ("ShadowProductionVariants", "AsyncInferenceConfig", "ExplainerConfig"),
-}
-_NAME = {"model": "ModelName", "endpoint-config": "EndpointConfigName", "endpoint": "EndpointName"}
+ENDPOINTS_PAGE = 10  # botocore, ListEndpoints
+_NOT_EMULATED = {"CreateEndpointConfig": ("ShadowProductionVariants", "AsyncInferenceConfig", "ExplainerConfig")}
 
 Members = dict[str, Any]
 
@@ -37,15 +32,16 @@ class Control:
         self._resources = Resources(state)
         self._endpoints: dict[tuple[str, str], Endpoint] = {}
         self._deletions: set[asyncio.Task[None]] = set()
+        self._closing = False
         self._operations: dict[str, Callable[[str, Members], Awaitable[Members]]] = {
             "CreateModel": self._create_model,
             "CreateEndpointConfig": self._create_endpoint_config,
             "CreateEndpoint": self._create_endpoint,
             "DescribeModel": self._describe_model,
             "DescribeEndpointConfig": self._describe_endpoint_config,
-            "DescribeEndpoint": self._describe_endpoint,
-            "DeleteModel": self._delete_model,
-            "DeleteEndpointConfig": self._delete_endpoint_config,
+            "DescribeEndpoint": partial(self._describe_endpoint, patient=False),
+            "DeleteModel": partial(self._delete, "model"),
+            "DeleteEndpointConfig": partial(self._delete, "endpoint-config"),
             "DeleteEndpoint": self._delete_endpoint,
             "ListModels": self._list_models,
             "ListEndpointConfigs": self._list_endpoint_configs,
@@ -62,17 +58,19 @@ class Control:
     async def open(self) -> None:
         """Endpoints that were there before come back: their containers start again."""
         for resource in self._resources.all(None, "endpoint"):
-            self._begin_endpoint(resource)
+            if resource.changes.get("Status") == "Deleting":
+                self._resources.remove(resource)
+            else:
+                self._restore(resource)
 
     async def close(self) -> None:
-        """Ends every container."""
-        for task in self._deletions:
-            task.cancel()
-        await asyncio.gather(*(endpoint.stop(drain_s=0) for endpoint in self._endpoints.values()))
+        """Ends every container; what is remembered stays as it is."""
+        self._closing = True
+        await asyncio.gather(*(endpoint.stop(drain_s=0) for endpoint in self.endpoints()))
         await asyncio.gather(*self._deletions, return_exceptions=True)
 
-    async def call(self, region: str, operation: str, body: bytes) -> bytes:
-        """Raises AwsError."""
+    async def call(self, region: str, operation: str, body: bytes, patient: bool = False) -> bytes:
+        """`patient`: a waiter asks, which would rather have a late answer than ask again. Raises AwsError."""
         members = self._service.parse(operation, body)
         method = self._operations.get(operation)
         if method is None:
@@ -82,7 +80,9 @@ class Control:
         for name in _NOT_EMULATED.get(operation, ()):
             if members.get(name):
                 raise ValidationException(f"The emulator does not have {name}; leave it out of {operation}.")
-        return self._service.encode(await method(region, members))
+        if operation == "DescribeEndpoint":
+            method = partial(self._describe_endpoint, patient=patient)
+        return self._service.encode(operation, await method(region, members))
 
     def endpoint(self, region: str, name: str) -> Endpoint | None:
         """By its exact name: InvokeEndpoint minds the case (botocore, CreateEndpoint)."""
@@ -95,27 +95,25 @@ class Control:
     # Models
 
     async def _create_model(self, region: str, members: Members) -> Members:
+        spec = specs.container_spec(members)
+        if (members.get("InferenceExecutionConfig") or {}).get("Mode") == "Direct":
+            raise ValidationException("The emulator does not have InferenceExecutionConfig of Mode Direct.")
         self._must_be_new(region, "model", members["ModelName"])
-        container = _container_of(members)
-        spec = _container_spec(container)
         try:
             await self._platform.driver.check(spec.image, spec.multi_model)
         except ImageError as error:
             raise ValidationException(str(error)) from None
+        self._must_be_new(region, "model", members["ModelName"])  # the check took its time
         return {"ModelArn": self._put(region, "model", members).arn}
 
     async def _describe_model(self, region: str, members: Members) -> Members:
         model = self._get(region, "model", members["ModelName"])
-        request = {name: value for name, value in model.request.items() if name != "Tags"}
-        request.setdefault("EnableNetworkIsolation", False)
-        return request | {"ModelArn": model.arn, "CreationTime": model.created}
-
-    async def _delete_model(self, region: str, members: Members) -> Members:
-        self._resources.remove(self._get(region, "model", members["ModelName"]))
-        return {}
+        return (
+            {"EnableNetworkIsolation": False} | model.request | {"ModelArn": model.arn, "CreationTime": model.created}
+        )
 
     async def _list_models(self, region: str, members: Members) -> Members:
-        found, token = _page(self._resources.all(region, "model"), members)
+        found, token = page(self._resources.all(region, "model"), members)
         models = [{"ModelName": item.name, "ModelArn": item.arn, "CreationTime": item.created} for item in found]
         return {"Models": models, "NextToken": token}
 
@@ -127,22 +125,17 @@ class Control:
         names = [variant["VariantName"] for variant in variants]
         if len(set(names)) != len(names):
             raise ValidationException(f"Variant names must be unique, but got {', '.join(names)}.")
+        self._specs_of(region, variants)
         for variant in variants:
-            self._variant_spec(region, variant)
             variant.setdefault("InitialVariantWeight", 1.0)
         return {"EndpointConfigArn": self._put(region, "endpoint-config", members).arn}
 
     async def _describe_endpoint_config(self, region: str, members: Members) -> Members:
         config = self._get(region, "endpoint-config", members["EndpointConfigName"])
-        request = {name: value for name, value in config.request.items() if name != "Tags"}
-        return request | {"EndpointConfigArn": config.arn, "CreationTime": config.created}
-
-    async def _delete_endpoint_config(self, region: str, members: Members) -> Members:
-        self._resources.remove(self._get(region, "endpoint-config", members["EndpointConfigName"]))
-        return {}
+        return config.request | {"EndpointConfigArn": config.arn, "CreationTime": config.created}
 
     async def _list_endpoint_configs(self, region: str, members: Members) -> Members:
-        found, token = _page(self._resources.all(region, "endpoint-config"), members)
+        found, token = page(self._resources.all(region, "endpoint-config"), members)
         configs = [
             {"EndpointConfigName": item.name, "EndpointConfigArn": item.arn, "CreationTime": item.created}
             for item in found
@@ -153,28 +146,44 @@ class Control:
 
     async def _create_endpoint(self, region: str, members: Members) -> Members:
         self._must_be_new(region, "endpoint", members["EndpointName"])
-        self._get(region, "endpoint-config", members["EndpointConfigName"])
-        self._specs(region, members["EndpointConfigName"])
+        wanted = self._specs(region, members["EndpointConfigName"])
         resource = self._put(region, "endpoint", members)
-        # Kept with the endpoint, which outlives its configuration's deletion.
-        resource.changes["EndpointConfigName"] = members["EndpointConfigName"]
-        self._begin_endpoint(resource)
+        # Kept with the endpoint, which outlives the deletion of its configuration and models.
+        resource.changes |= {
+            "EndpointConfigName": members["EndpointConfigName"],
+            "Variants": [specs.to_json(spec) for spec in wanted],
+        }
+        self._new_endpoint(resource).create(wanted)
         return {"EndpointArn": resource.arn}
 
-    def _begin_endpoint(self, resource: Resource) -> None:
-        config = resource.changes.get("EndpointConfigName", resource.request["EndpointConfigName"])
-        endpoint = Endpoint(self._platform, resource.region, resource.name, resource.arn, config)
+    def _new_endpoint(self, resource: Resource) -> Endpoint:
+        config = resource.changes["EndpointConfigName"]
+        remember = partial(self._remember, resource)
+        endpoint = Endpoint(self._platform, resource.region, resource.name, resource.arn, config, remember)
         self._endpoints[resource.region, resource.name.lower()] = endpoint
-        try:
-            specs = self._specs(resource.region, config)
-        except ValidationException as error:  # after a restart, when its configuration or model has been deleted
-            endpoint.status, endpoint.failure_reason = "Failed", str(error)
-            return
-        endpoint.create(specs)
+        return endpoint
 
-    async def _describe_endpoint(self, region: str, members: Members) -> Members:
+    def _restore(self, resource: Resource) -> None:
+        status, reason = resource.changes.get("Status"), resource.changes.get("FailureReason")
+        endpoint = self._new_endpoint(resource)
+        if status == "Failed":
+            endpoint.fail(reason or "It had failed before the emulator was started again.")
+        else:
+            endpoint.create([specs.from_json(saved) for saved in resource.changes["Variants"]])
+
+    def _remember(self, resource: Resource, endpoint: Endpoint) -> None:
+        if self._closing:
+            return
+        resource.modified = time.time()
+        resource.changes |= {"Status": endpoint.status, "FailureReason": endpoint.failure_reason}
+        if endpoint.status == "InService":
+            resource.changes["EndpointConfigName"] = endpoint.config_name
+            resource.changes["Variants"] = [specs.to_json(variant.current_spec) for variant in endpoint.variants]
+        self._resources.save()
+
+    async def _describe_endpoint(self, region: str, members: Members, patient: bool) -> Members:
         endpoint = self._living(region, members["EndpointName"])
-        await endpoint.until_changed(LOOK_S)
+        await endpoint.until_changed(LOOK_S, patient)
         resource = self._get(region, "endpoint", members["EndpointName"])
         return {
             "EndpointName": endpoint.name,
@@ -184,14 +193,16 @@ class Control:
             "FailureReason": endpoint.failure_reason,
             "CreationTime": resource.created,
             "LastModifiedTime": resource.modified,
-            "ProductionVariants": [_about(variant) for variant in endpoint.variants] or None,
+            "ProductionVariants": _summaries(endpoint) or None,
+            "PendingDeploymentSummary": _pending(endpoint),
+            "LastDeploymentConfig": resource.changes.get("DeploymentConfig"),
         }
 
     async def _list_endpoints(self, region: str, members: Members) -> Members:
-        resources = self._resources.all(region, "endpoint")
         status = members.get("StatusEquals")
+        resources = self._resources.all(region, "endpoint")
         wanted = [item for item in resources if status in (None, self._living(region, item.name).status)]
-        found, token = _page(wanted, members)
+        found, token = page(wanted, members, ENDPOINTS_PAGE)
         endpoints = [
             {
                 "EndpointName": item.name,
@@ -207,8 +218,7 @@ class Control:
     async def _delete_endpoint(self, region: str, members: Members) -> Members:
         endpoint = self._living(region, members["EndpointName"])
         _must_be_at_rest(endpoint)
-        resource = self._get(region, "endpoint", endpoint.name)
-        task = asyncio.create_task(self._remove(endpoint, resource))
+        task = asyncio.create_task(self._remove(endpoint, self._get(region, "endpoint", endpoint.name)))
         self._deletions.add(task)
         task.add_done_callback(self._deletions.discard)
         await asyncio.sleep(0)  # so that the status is Deleting when this call has been answered
@@ -220,60 +230,67 @@ class Control:
         self._resources.remove(resource)
 
     async def _update_endpoint(self, region: str, members: Members) -> Members:
-        endpoint = self._living(region, members["EndpointName"])
-        _must_be_at_rest(endpoint)
-        if endpoint.status == "Failed":
-            raise ValidationException(f'Cannot update failed endpoint "{endpoint.arn}"; delete it and create it anew.')
-        name = members["EndpointConfigName"]
-        specs = self._specs(region, name)
+        endpoint = self._updatable(region, members["EndpointName"])
+        wanted = self._specs(region, members["EndpointConfigName"])
         if members.get("RetainAllVariantProperties"):
-            excluded = [item["VariantPropertyType"] for item in members.get("ExcludeRetainedVariantProperties", [])]
-            specs = [_retained(spec, endpoint, excluded) for spec in specs]
-        self._modify(region, endpoint.name, EndpointConfigName=name)
-        endpoint.update(name, specs)
+            excluded = [item["VariantPropertyType"] for item in members.get("ExcludeRetainedVariantProperties") or []]
+            wanted = specs.retained(wanted, [variant.current_spec for variant in endpoint.variants], excluded)
+        if not members.get("RetainDeploymentConfig"):
+            resource = self._get(region, "endpoint", endpoint.name)
+            resource.changes["DeploymentConfig"] = members.get("DeploymentConfig")
+        endpoint.update(members["EndpointConfigName"], wanted)
         return {"EndpointArn": endpoint.arn}
 
     async def _update_weights(self, region: str, members: Members) -> Members:
-        endpoint = self._living(region, members["EndpointName"])
-        _must_be_at_rest(endpoint)
+        endpoint = self._updatable(region, members["EndpointName"])
         known = [variant.name for variant in endpoint.variants]
         weights: dict[str, float] = {}
         counts: dict[str, int] = {}
         for item in members["DesiredWeightsAndCapacities"]:
-            name = item["VariantName"]
+            name, weight, count = item["VariantName"], item.get("DesiredWeight"), item.get("DesiredInstanceCount")
             if name not in known:
-                raise ValidationException(f"Variant {name} not found for endpoint {endpoint.name}; it has {known}.")
-            if item.get("DesiredWeight") is not None:
-                weights[name] = item["DesiredWeight"]
-            if item.get("DesiredInstanceCount") is not None:
-                counts[name] = item["DesiredInstanceCount"]
-        self._modify(region, endpoint.name)
+                raise ValidationException(
+                    f'The variant name(s) "{name}" is/are not present within endpoint configuration'
+                    f' "{endpoint.config_name}". It has {", ".join(known)}.'
+                )
+            if count == 0:
+                raise ValidationException(f"DesiredInstanceCount of variant {name} must be at least 1.")
+            weights |= {name: weight} if weight is not None else {}
+            counts |= {name: count} if count is not None else {}
         endpoint.resize(weights, counts)
         return {"EndpointArn": endpoint.arn}
 
     # Tags
 
     async def _add_tags(self, region: str, members: Members) -> Members:
-        tags = self._resources.tags.setdefault(members["ResourceArn"], {})
+        tags = self._tags(members)
         tags |= _tags_of(members)
         self._resources.save()
-        return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+        return {"Tags": _told(tags)}
 
     async def _list_tags(self, region: str, members: Members) -> Members:
-        tags = self._resources.tags.get(members["ResourceArn"], {})
-        return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+        return {"Tags": _told(self._tags(members))}
 
     async def _delete_tags(self, region: str, members: Members) -> Members:
+        tags = self._tags(members)
         for key in members["TagKeys"]:
-            self._resources.tags.get(members["ResourceArn"], {}).pop(key, None)
+            tags.pop(key, None)
         self._resources.save()
         return {}
+
+    def _tags(self, members: Members) -> dict[str, str]:
+        wanted = members["ResourceArn"]
+        resource = self._resources.by_arn(wanted)
+        if resource is None:
+            kind = wanted.split(":", 5)[5].partition("/")[0]
+            raise ValidationException(f'Could not find {words_of(kind)} "{wanted}".')
+        return self._resources.tags.setdefault(resource.arn, {})
 
     # What they share
 
     def _put(self, region: str, kind: str, members: Members) -> Resource:
         now = time.time()
-        resource = Resource(kind, region, members[_NAME[kind]], members, now, now)
+        resource = Resource(kind, region, members[NAMES[kind]], members, now, now)
         self._resources.tags[resource.arn] = _tags_of(members)
         self._resources.put(resource)
         return resource
@@ -284,93 +301,79 @@ class Control:
             raise ValidationException(f'Could not find {words_of(kind)} "{arn(region, kind, name)}".')
         return resource
 
+    async def _delete(self, kind: str, region: str, members: Members) -> Members:
+        self._resources.remove(self._get(region, kind, members[NAMES[kind]]))
+        return {}
+
     def _living(self, region: str, name: str) -> Endpoint:
         self._get(region, "endpoint", name)
         return self._endpoints[region, name.lower()]
 
-    def _modify(self, region: str, name: str, **changes: str) -> None:
-        resource = self._get(region, "endpoint", name)
-        resource.changes |= changes
-        resource.modified = time.time()
-        self._resources.save()
+    def _updatable(self, region: str, name: str) -> Endpoint:
+        endpoint = self._living(region, name)
+        _must_be_at_rest(endpoint)
+        if endpoint.status == "Failed":
+            raise ValidationException(f'Cannot update failed endpoint "{endpoint.arn}"; delete it and create it anew.')
+        return endpoint
 
     def _must_be_new(self, region: str, kind: str, name: str) -> None:
         if self._resources.get(region, kind, name) is not None:
             raise ValidationException(f'Cannot create already existing {words_of(kind)} "{arn(region, kind, name)}".')
 
     def _specs(self, region: str, config: str) -> list[VariantSpec]:
-        variants = self._get(region, "endpoint-config", config).request["ProductionVariants"]
-        return [self._variant_spec(region, variant) for variant in variants]
+        return self._specs_of(region, self._get(region, "endpoint-config", config).request["ProductionVariants"])
 
-    def _variant_spec(self, region: str, variant: Members) -> VariantSpec:
-        name = variant["VariantName"]
-        for needed in ("ModelName", "InstanceType", "InitialInstanceCount"):
-            if variant.get(needed) is None:
-                raise ValidationException(f"Variant {name} has no {needed}; the emulator hosts instances only.")
-        if variant["InstanceType"] not in TYPES:
+    def _specs_of(self, region: str, variants: list[Members]) -> list[VariantSpec]:
+        return [self._spec(region, variant, number) for number, variant in enumerate(variants, 1)]
+
+    def _spec(self, region: str, variant: Members, number: int) -> VariantSpec:
+        name = variant.get("ModelName")
+        if name is None:
             raise ValidationException(
-                f"The emulator does not know the memory of instance type {variant['InstanceType']}; it knows"
-                f" {', '.join(TYPES)}."
+                f"Variant {variant['VariantName']} has no ModelName; the emulator does not have inference components."
             )
-        model = self._get(region, "model", variant["ModelName"])
-        return VariantSpec(
-            name=name,
-            container=_container_spec(_container_of(model.request)),
-            instance_type=variant["InstanceType"],
-            instance_count=variant["InitialInstanceCount"],
-            weight=variant.get("InitialVariantWeight", 1.0),
-            volume_bytes=variant["VolumeSizeInGB"] * _GB if "VolumeSizeInGB" in variant else DEFAULT_VOLUME_BYTES,
-            startup_timeout_s=variant.get("ContainerStartupHealthCheckTimeoutInSeconds", 480),
-            download_timeout_s=variant.get("ModelDataDownloadTimeoutInSeconds", 3600),
-        )
+        return specs.variant_spec(variant, number, self._get(region, "model", name).request)
 
 
-def _container_of(members: Members) -> Members:
-    containers = [*members.get("Containers", []), *filter(None, [members.get("PrimaryContainer")])]
-    if len(containers) != 1:
-        raise ValidationException(
-            "The emulator hosts models of one container, given as PrimaryContainer or in Containers;"
-            f" got {len(containers)}."
-        )
-    container: Members = containers[0]
-    if not container.get("Image"):
-        raise ValidationException("The container has no Image; the emulator does not have model packages.")
-    if container.get("ModelDataSource"):
-        raise ValidationException("The emulator does not have ModelDataSource; use ModelDataUrl.")
-    return container
+def _summaries(endpoint: Endpoint) -> list[Members]:
+    if endpoint.status == "Creating" and endpoint.deployment is not None:
+        return [_coming(spec, endpoint.deployment.since) for spec in endpoint.deployment.specs]
+    return [_summary(variant) for variant in endpoint.variants]
 
 
-def _container_spec(container: Members) -> ContainerSpec:
-    multi_model = container.get("Mode") == "MultiModel"
-    url = container.get("ModelDataUrl")
-    if multi_model and not url:
-        raise ValidationException("A container of Mode MultiModel needs ModelDataUrl, the prefix of its models.")
-    try:
-        data = str(ModelData.parse(url)) if url else None
-    except ValueError as error:
-        raise ValidationException(str(error)) from None
-    caching = container.get("MultiModelConfig", {}).get("ModelCacheSetting", "Enabled")
-    return ContainerSpec(container["Image"], data, multi_model, container.get("Environment", {}), caching == "Enabled")
-
-
-def _retained(spec: VariantSpec, endpoint: Endpoint, excluded: list[str]) -> VariantSpec:
-    for variant in endpoint.variants:
-        if variant.name == spec.name:
-            count = spec.instance_count if "DesiredInstanceCount" in excluded else variant.desired_count
-            weight = spec.weight if "DesiredWeight" in excluded else variant.desired_weight
-            return replace(spec, instance_count=count, weight=weight)
-    return spec
-
-
-def _about(variant: Any) -> Members:
-    image = variant.spec.container.image
+def _summary(variant: Variant) -> Members:
+    image, digest = variant.spec.container.image, variant.digest
+    resolved = f"{image.partition('@')[0]}@{digest}" if digest.startswith("sha256:") else image
     return {
         "VariantName": variant.name,
-        "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": image}],
+        "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": resolved, "ResolutionTime": variant.started}],
         "CurrentWeight": variant.weight,
         "DesiredWeight": variant.desired_weight,
         "CurrentInstanceCount": len(variant.fleet.instances),
         "DesiredInstanceCount": variant.desired_count,
+    }
+
+
+def _coming(spec: VariantSpec, since: float) -> Members:
+    return {
+        "VariantName": spec.name,
+        "CurrentWeight": 0.0,
+        "DesiredWeight": spec.weight,
+        "CurrentInstanceCount": 0,
+        "DesiredInstanceCount": spec.instance_count,
+        "VariantStatus": [{"Status": "Creating", "StartTime": since}],
+    }
+
+
+def _pending(endpoint: Endpoint) -> Members | None:
+    deployment = endpoint.deployment
+    if endpoint.status != "Updating" or deployment is None:
+        return None
+    coming = [_coming(spec, deployment.since) | {"InstanceType": spec.instance_type} for spec in deployment.specs]
+    return {
+        "EndpointConfigName": deployment.config_name,
+        "ProductionVariants": coming,
+        "StartTime": deployment.since,
     }
 
 
@@ -380,30 +383,8 @@ def _must_be_at_rest(endpoint: Endpoint) -> None:
 
 
 def _tags_of(members: Members) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in members.get("Tags") or []}
+    return {tag["Key"]: tag.get("Value") or "" for tag in members.get("Tags") or []}
 
 
-def _page(found: list[Resource], members: Members) -> tuple[list[Resource], str | None]:
-    """Filtered, sorted and cut as the request says; with the token of the next page where there is one."""
-    wanted = members.get("NameContains", "").lower()
-    kept = [item for item in found if wanted in item.name.lower() and _within(item, members)]
-    by_name = members.get("SortBy", "CreationTime") == "Name"
-    descending = members.get("SortOrder", "Descending") == "Descending"
-    kept.sort(key=lambda item: item.name if by_name else item.created, reverse=descending)
-    start = _position(members.get("NextToken"))
-    end = start + members.get("MaxResults", 100)
-    return kept[start:end], base64.b64encode(str(end).encode()).decode() if end < len(kept) else None
-
-
-def _within(item: Resource, members: Members) -> bool:
-    created, modified = item.created, item.modified
-    return members.get("CreationTimeAfter", created) <= created <= members.get(
-        "CreationTimeBefore", created
-    ) and members.get("LastModifiedTimeAfter", modified) <= modified <= members.get("LastModifiedTimeBefore", modified)
-
-
-def _position(token: str | None) -> int:
-    try:
-        return int(base64.b64decode(token)) if token else 0
-    except ValueError:
-        raise ValidationException("Invalid NextToken.") from None
+def _told(tags: dict[str, str]) -> list[Members]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]

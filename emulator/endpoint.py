@@ -2,12 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from emulator.errors import ContainerError, DownloadError, EmulatorError, ImageError, ModelDataMissing, ValidationError
-from emulator.fleet import Fleet, Platform
+from emulator.errors import ContainerError, DownloadError, EmulatorError, HostingError, ImageError, ValidationError
+from emulator.fleet import DRAIN_S, Fleet, Platform
 from emulator.hosting import VariantSpec
 from emulator.recorder import Place
 
@@ -17,23 +19,47 @@ _TRANSIENT = ("Creating", "Updating", "Deleting")
 
 @dataclass
 class Variant:
-    """`desired_count` and `desired_weight` are what was asked for last."""
+    """`desired_count` and `desired_weight` are what was asked for last; `digest` is the image's."""
 
     spec: VariantSpec
     fleet: Fleet
     weight: float
     desired_weight: float
     desired_count: int
+    digest: str = ""
+    started: float = 0.0
 
     @property
     def name(self) -> str:
         return self.spec.name
 
+    @property
+    def current_spec(self) -> VariantSpec:
+        """With the count and the weight that it has by now."""
+        return replace(self.spec, instance_count=self.desired_count, weight=self.desired_weight)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What an endpoint is on its way to."""
+
+    config_name: str
+    specs: tuple[VariantSpec, ...]
+    since: float
+
 
 class Endpoint:
-    """Every change runs as a task of its own, one at a time; `status` tells how it goes."""
+    """Every change runs as a task of its own, one at a time; `status` tells how it goes, `on_change` hears of it."""
 
-    def __init__(self, platform: Platform, region: str, name: str, arn: str, config_name: str) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        region: str,
+        name: str,
+        arn: str,
+        config_name: str,
+        on_change: Callable[["Endpoint"], None] = lambda _: None,
+    ) -> None:
         self.region = region
         self.name = name
         self.arn = arn
@@ -41,13 +67,14 @@ class Endpoint:
         self.status = "Creating"
         self.failure_reason: str | None = None
         self.variants: list[Variant] = []
-        self.next_config: str | None = None
+        self.deployment: Deployment | None = None
         self._platform = platform
+        self._on_change = on_change
         self._place = Place(region, name)
         self._changed = asyncio.Event()
         self._told = False
         self._change: asyncio.Task[None] | None = None
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._leaving: dict[Fleet, asyncio.Task[None]] = {}
 
     # For calls
 
@@ -71,14 +98,13 @@ class Endpoint:
         weights = [variant.weight for variant in self.variants]
         return random.choices(self.variants, weights if any(weights) else None)[0]  # noqa: S311 - no secret
 
-    async def until_changed(self, timeout_s: float) -> None:
-        """At once for the first who asks after a change; those who ask again wait for the next change, bounded.
-
-        boto3's waiter sleeps 30 s between two looks, so a look that waits makes it quick.
-        """
-        if not self._told:
-            self._told = True
-        elif self.busy:
+    async def until_changed(self, timeout_s: float, patient: bool) -> None:
+        """While a change is under way. Waiters are patient: theirs sleep 30 s between two looks, so that a look that
+        waits makes them quick. For others the first look after a change is answered at once."""
+        if not self.busy:
+            return
+        waits, self._told = patient or self._told, True
+        if waits:
             try:
                 await asyncio.wait_for(self._changed.wait(), timeout_s)
             except TimeoutError:
@@ -87,10 +113,11 @@ class Endpoint:
     # Changes
 
     def create(self, specs: Sequence[VariantSpec]) -> None:
+        self.deployment = Deployment(self.config_name, tuple(specs), time.time())
         self._begin("Creating", self._create(specs))
 
     def update(self, config_name: str, specs: Sequence[VariantSpec]) -> None:
-        self.next_config = config_name
+        self.deployment = Deployment(config_name, tuple(specs), time.time())
         self._begin("Updating", self._update(config_name, specs))
 
     def resize(self, weights: dict[str, float], counts: dict[str, int]) -> None:
@@ -101,22 +128,26 @@ class Endpoint:
         await self.stop()
         self._become("Deleted")
 
-    async def stop(self, drain_s: float = 60.0) -> None:
+    def fail(self, reason: str) -> None:
+        self._become("Failed", reason)
+
+    async def stop(self, drain_s: float = DRAIN_S) -> None:
         if self._change is not None and self._change is not asyncio.current_task():
             self._change.cancel()
             await asyncio.gather(self._change, return_exceptions=True)
-        if not drain_s:
-            for task in self._retiring:
-                task.cancel()
         variants, self.variants = self.variants, []
-        await asyncio.gather(*(variant.fleet.stop(drain_s) for variant in variants))
-        await asyncio.gather(*self._retiring, return_exceptions=True)
+        for variant in variants:
+            self._retire(variant.fleet, drain_s)
+        if not drain_s:
+            for fleet in self._leaving:
+                fleet.hurry()
+        await asyncio.gather(*self._leaving.values(), return_exceptions=True)
 
     async def _create(self, specs: Sequence[VariantSpec]) -> None:
         try:
             self.variants = await self._started(specs)
         except EmulatorError as error:
-            self._become("Failed", error)
+            self._become("Failed", str(error))
         else:
             self._become("InService")
 
@@ -125,74 +156,106 @@ class Endpoint:
         try:
             started = await self._started(specs)
         except EmulatorError as error:
-            self._become("InService", error)  # a failed update leaves what was (aws-controllers-k8s, issue 7)
+            self._become("InService", str(error))  # a failed update leaves what was (aws-controllers-k8s, issue 7)
         else:
             old, self.variants, self.config_name = self.variants, started, config_name
             for variant in old:
                 self._retire(variant.fleet)
             self._become("InService")
-        self.next_config = None
 
     async def _resize(self, weights: dict[str, float], counts: dict[str, int]) -> None:
+        """All of it, or nothing of it."""
+        before = {variant.name: (variant.desired_weight, variant.desired_count) for variant in self.variants}
         for variant in self.variants:
-            variant.weight = variant.desired_weight = weights.get(variant.name, variant.weight)
+            variant.desired_weight = weights.get(variant.name, variant.desired_weight)
             variant.desired_count = counts.get(variant.name, variant.desired_count)
         try:
-            await asyncio.gather(*(variant.fleet.resize(variant.desired_count) for variant in self.variants))
-        except EmulatorError as error:
+            results = await asyncio.gather(*(_resized(variant) for variant in self.variants), return_exceptions=True)
+            if errors := [result for result in results if result is not None]:
+                raise errors[0]
+        except Exception as error:
             for variant in self.variants:
-                variant.desired_count = len(variant.fleet.instances)
-            self._become("InService", error)
+                variant.desired_weight, variant.desired_count = before[variant.name]
+            await asyncio.gather(*(_resized(variant) for variant in self.variants), return_exceptions=True)
+            self._become("InService", _reason(error, self.variants[0].spec))
         else:
+            for variant in self.variants:
+                variant.weight = variant.desired_weight
             self._become("InService")
 
     async def _started(self, specs: Sequence[VariantSpec]) -> list[Variant]:
         fleets = [Fleet(self._platform, self.region, self.name, spec) for spec in specs]
-        results = await asyncio.gather(*(self._start(fleet) for fleet in fleets), return_exceptions=True)
-        errors = [result for result in results if result is not None]
-        if errors:
+        try:
+            results = await asyncio.gather(*(self._start(fleet) for fleet in fleets), return_exceptions=True)
+            if errors := [result for result in results if isinstance(result, BaseException)]:
+                raise errors[0]
+        except BaseException:
             await asyncio.gather(*(fleet.stop(0) for fleet in fleets))
-            raise errors[0]
+            raise
         return [
-            Variant(spec, fleet, spec.weight, spec.weight, spec.instance_count)
-            for spec, fleet in zip(specs, fleets, strict=True)
+            Variant(spec, fleet, spec.weight, spec.weight, spec.instance_count, str(digest), time.time())
+            for spec, fleet, digest in zip(specs, fleets, results, strict=True)
         ]
 
-    async def _start(self, fleet: Fleet) -> None:
+    async def _start(self, fleet: Fleet) -> str:
+        """The image's digest. Raises ContainerError with the text of a FailureReason, whatever went wrong."""
         try:
+            container = fleet.spec.container
+            digest = await self._platform.driver.check(container.image, container.multi_model)
             await fleet.start()
-        except EmulatorError as error:
+        except Exception as error:
             raise ContainerError(_reason(error, fleet.spec)) from error
+        return digest
 
-    def _retire(self, fleet: Fleet) -> None:
-        task = asyncio.get_running_loop().create_task(fleet.stop())
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+    def _retire(self, fleet: Fleet, drain_s: float = DRAIN_S) -> None:
+        task = asyncio.create_task(fleet.stop(drain_s))
+        self._leaving[fleet] = task
+        task.add_done_callback(partial(self._has_left, fleet))
+
+    def _has_left(self, fleet: Fleet, task: "asyncio.Task[None]") -> None:
+        self._leaving.pop(fleet, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            message = f"variant {fleet.spec.name} did not end as it should: {error!r}"
+            self._platform.recorder.event("failed", self._place, message)
 
     def _begin(self, status: str, work: Coroutine[Any, Any, None]) -> None:
         self._become(status)
         self._change = asyncio.create_task(work)
 
-    def _become(self, status: str, error: EmulatorError | None = None) -> None:
+    def _become(self, status: str, reason: str | None = None) -> None:
         self.status = status
-        self.failure_reason = str(error)[:FAILURE_REASON_LENGTH] if error is not None else None
+        self.failure_reason = reason
+        if not self.busy:
+            self.deployment = None
         self._told = False
+        self._on_change(self)
         self._changed.set()
         self._changed = asyncio.Event()
-        self._platform.recorder.event("endpoint", self._place, f"{status}: {error}" if error else status)
+        self._platform.recorder.event("endpoint", self._place, f"{status}: {reason}" if reason else status)
 
 
-def _reason(error: EmulatorError, spec: VariantSpec) -> str:
-    """In the service's words, where they are known, and with the cause."""
-    if isinstance(error, ModelDataMissing | DownloadError):
-        return (
+async def _resized(variant: Variant) -> None:
+    if len(variant.fleet.instances) != variant.desired_count:
+        await variant.fleet.resize(variant.desired_count)
+
+
+def _reason(error: BaseException, spec: VariantSpec) -> str:
+    """In the service's words, where they are known, and with the cause, whose end tells most."""
+    if isinstance(error, ImageError):
+        return str(error)[:FAILURE_REASON_LENGTH]
+    if isinstance(error, DownloadError):
+        words = (
             f'Failed to download model data for container "container_1" from URL: "{spec.container.model_data_url}".'
             " Please ensure that there is an object located at the URL and that the role passed to CreateModel has"
-            f" permissions to download the object. ({error})"
+            " permissions to download the object."
         )
-    if isinstance(error, ImageError):
-        return str(error)
-    return (
-        f"The primary container for production variant {spec.name} did not pass the ping health check."
-        f" Please check CloudWatch logs for this endpoint. ({error})"
-    )
+    elif isinstance(error, HostingError):
+        words = (
+            f"The primary container for production variant {spec.name} did not pass the ping health check."
+            " Please check CloudWatch logs for this endpoint."
+        )
+    else:  # the machine has no disk, no process or no port left
+        words = "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error."
+    room = FAILURE_REASON_LENGTH - len(words) - len(" ()")
+    cause = str(error) or repr(error)
+    return f"{words} ({cause if len(cause) <= room else '…' + cause[-room + 1 :]})"

@@ -25,6 +25,7 @@ class Fleet:
         self._platform = platform
         self._region = region
         self._endpoint = endpoint
+        self._hurried = False
 
     async def start(self) -> None:
         """All instances in service; else raises what the first failure was, and leaves nothing behind."""
@@ -38,16 +39,30 @@ class Fleet:
         """Instances that go finish the calls that they have; their models come back elsewhere on demand."""
         leaving = self.instances[count:]
         self.instances = self.instances[:count]
-        await asyncio.gather(*(_retire(instance, DRAIN_S) for instance in leaving))
+        await asyncio.gather(*(self._retire(instance, DRAIN_S) for instance in leaving))
         await self._grow(count - len(self.instances))
 
     async def stop(self, drain_s: float = DRAIN_S) -> None:
         leaving, self.instances = self.instances, []
-        await asyncio.gather(*(_retire(instance, drain_s) for instance in leaving))
+        await asyncio.gather(*(self._retire(instance, drain_s) for instance in leaving))
+
+    def hurry(self) -> None:
+        """Instances that are leaving no longer finish what they have."""
+        self._hurried = True
+
+    async def _retire(self, instance: Instance, drain_s: float) -> None:
+        deadline = asyncio.get_running_loop().time() + drain_s
+        while instance.outstanding and not self._hurried and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(RETRY_PAUSE_S)
+        await instance.stop()
 
     async def _grow(self, count: int) -> None:
         new = [self._new() for _ in range(count)]
-        results = await asyncio.gather(*(instance.start() for instance in new), return_exceptions=True)
+        try:
+            results = await asyncio.gather(*(instance.start() for instance in new), return_exceptions=True)
+        except asyncio.CancelledError:
+            await asyncio.gather(*(instance.stop() for instance in new))
+            raise
         errors = [error for error in results if isinstance(error, BaseException)]
         started = [instance for instance, error in zip(new, results, strict=True) if error is None]
         if errors:
@@ -98,10 +113,3 @@ class Fleet:
 
 def _business(instance: Instance) -> tuple[int, int]:
     return instance.outstanding, len(instance.cache.copies) if instance.cache is not None else 0
-
-
-async def _retire(instance: Instance, drain_s: float) -> None:
-    deadline = asyncio.get_running_loop().time() + drain_s
-    while instance.outstanding and asyncio.get_running_loop().time() < deadline:
-        await asyncio.sleep(RETRY_PAUSE_S)
-    await instance.stop()

@@ -1,6 +1,7 @@
 """What the control plane remembers: the requests that made models, endpoint configurations and endpoints."""
 
 import json
+import logging
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import Any
 from emulator.config import ACCOUNT
 from emulator.errors import StartError
 
-_WORDS = {"model": "model", "endpoint-config": "endpoint configuration", "endpoint": "endpoint"}
+NAMES = {"model": "ModelName", "endpoint-config": "EndpointConfigName", "endpoint": "EndpointName"}
+_WORDS = {"endpoint-config": "endpoint configuration"}
+
+logger = logging.getLogger("polyhost.emulator")
 
 
 @dataclass
@@ -35,7 +39,8 @@ def arn(region: str, kind: str, name: str) -> str:
 
 
 def words_of(kind: str) -> str:
-    return _WORDS[kind]
+    """Of a kind as ARNs name it."""
+    return _WORDS.get(kind, kind.replace("-", " "))
 
 
 class Resources:
@@ -54,6 +59,12 @@ class Resources:
     def all(self, region: str | None, kind: str) -> list[Resource]:
         return [item for item in self._all.values() if item.kind == kind and region in (None, item.region)]
 
+    def by_arn(self, wanted: str) -> Resource | None:
+        _, _, _, region, _, path = wanted.split(":", 5)
+        kind, _, name = path.partition("/")
+        found = self.get(region, kind, name)
+        return found if found is not None and found.arn == wanted.lower() else None
+
     def put(self, resource: Resource) -> None:
         # "Case-insensitive": two names that differ in case only are one (botocore, CreateEndpoint).
         self._all[resource.region, resource.kind, resource.name.lower()] = resource
@@ -69,8 +80,14 @@ class Resources:
             return
         content = {"resources": [asdict(item) for item in self._all.values()], "tags": self.tags}
         new = self._path.with_suffix(f".{os.getpid()}")
-        new.write_text(json.dumps(content))
-        new.replace(self._path)
+        try:
+            new.write_text(json.dumps(content))
+            new.replace(self._path)
+        except OSError as error:  # a full disk, say: what lives goes on living
+            new.unlink(missing_ok=True)
+            logger.error(
+                "the state cannot be saved in %s: %s; a restart will not know the last change", self._path, error
+            )
 
     def _read(self, path: Path) -> None:
         try:

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 import botocore.session
@@ -25,7 +24,7 @@ class ServiceModel:
             raise UnknownOperation(f"The requested operation {operation} is not recognized by the service.")
         try:
             members = json.loads(body or b"{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             members = None
         if not isinstance(members, dict):
             raise ValidationException("the request's body is not a JSON object")
@@ -36,22 +35,18 @@ class ServiceModel:
             raise ValidationException(f"{len(faults)} validation error{plural} detected: {'; '.join(faults)}")
         return members
 
-    @staticmethod
-    def encode(members: dict[str, Any]) -> bytes:
-        """Without the members that are None; times as seconds since 1970."""
-        return json.dumps(_present(members), default=_encode_time).encode()
+    def encode(self, operation: str, members: dict[str, Any]) -> bytes:
+        """The members that the response has, without those that are None; times are seconds since 1970."""
+        shape = self._model.operation_model(operation).output_shape
+        return json.dumps(_known(shape, members)).encode() if shape is not None else b"{}"
 
 
-def _present(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _present(item) for name, item in value.items() if item is not None}
-    return [_present(item) for item in value] if isinstance(value, list) else value
-
-
-def _encode_time(value: Any) -> float:
-    if isinstance(value, datetime):
-        return value.timestamp()
-    raise TypeError(f"{value!r} has no form in JSON")
+def _known(shape: Any, value: Any) -> Any:
+    if shape.type_name == "structure":
+        return {
+            name: _known(member, value[name]) for name, member in shape.members.items() if value.get(name) is not None
+        }
+    return [_known(shape.member, item) for item in value] if shape.type_name == "list" else value
 
 
 def _faults(shape: Any, value: Any, path: str) -> Iterator[str]:
@@ -63,7 +58,7 @@ def _faults(shape: Any, value: Any, path: str) -> Iterator[str]:
         yield from _faults_in_map(shape, value, path)
     elif shape.type_name == "string":
         yield from _faults_in_string(shape, value, path)
-    elif shape.type_name in ("integer", "long", "float", "double"):
+    elif shape.type_name in ("integer", "long", "float", "double", "timestamp"):
         yield from _faults_in_number(shape, value, path)
     elif shape.type_name == "boolean" and not isinstance(value, bool):
         yield _fault(value, path, "Member must be a boolean")
