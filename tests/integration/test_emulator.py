@@ -109,7 +109,9 @@ class LocalSageMaker:
 def running(folder: Path, *options: str) -> Iterator[LocalSageMaker]:
     port = free_port()
     log = folder / "emulator.log"
-    environ = {name: os.environ[name] for name in ("PATH", "HOME", "JAVA_HOME", "LANG") if name in os.environ}
+    environ = {
+        name: os.environ[name] for name in ("PATH", "HOME", "JAVA_HOME", "LANG", "DOCKER_HOST") if name in os.environ
+    }
     with log.open("wb") as stream:
         command = [Path(sys.executable).with_name("polyhost"), "emulator", "--port", str(port), *options]
         process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environ, cwd=folder)
