@@ -65,11 +65,11 @@ class ContainerClient:
         start = time.perf_counter()
         try:
             response, content = await self._exchange(method, path, body, headers, timeout_s)
-        except aiohttp.ServerDisconnectedError:
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             # MMS closes the connection behind every error and calls it kept alive all the same (NettyUtils.java), so
             # the next request on it may find it closed. Only then may a request be sent twice.
-            if start - self._last_error > _CLOSED_WITHIN_S:
-                raise ContainerGone(f"the container gave no answer to {method} {path}: it hung up") from None
+            if time.perf_counter() - self._last_error > _CLOSED_WITHIN_S:
+                raise ContainerGone(f"the container gave no answer to {method} {path}: {error}") from None
             return await self._call(method, path, body, headers, timeout_s)
         took = int((time.perf_counter() - start) * 1e6)
         if response.status >= 400:
@@ -88,9 +88,9 @@ class ContainerClient:
                 return response, await response.read()
         except TimeoutError:
             raise ContainerTimeout(f"{method} {path} was not answered within {timeout_s:.0f} s") from None
-        except aiohttp.ServerDisconnectedError:
-            raise
         except aiohttp.ClientConnectorError as error:
             raise ContainerGone(f"the container does not listen: {error}", may_retry=True) from None
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            raise
         except (aiohttp.ClientError, ConnectionError) as error:
             raise ContainerGone(f"the container gave no answer to {method} {path}: {error}") from None

@@ -7,6 +7,7 @@ from typing import Any
 from emulator.errors import ContainerGone
 from emulator.hosting import Answer, Call, VariantSpec
 from emulator.instance import Instance, Platform
+from emulator.model_cache import LostWhileLoading
 from emulator.recorder import Place
 
 SPREAD_AT = 8  # calls of one model in flight on an instance, from which on another instance gets a copy of its own
@@ -26,6 +27,8 @@ class Fleet:
         self._region = region
         self._endpoint = endpoint
         self._hurried = False
+        self._stopped = False
+        self.successor: Fleet | None = None  # takes over the calls that found no instance here
 
     async def start(self) -> None:
         """All instances in service; else raises what the first failure was, and leaves nothing behind."""
@@ -43,6 +46,7 @@ class Fleet:
         await self._grow(count - len(self.instances))
 
     async def stop(self, drain_s: float = DRAIN_S) -> None:
+        self._stopped = True
         leaving, self.instances = self.instances, []
         await asyncio.gather(*(self._retire(instance, drain_s) for instance in leaving))
 
@@ -77,14 +81,20 @@ class Fleet:
     async def invoke(self, call: Call) -> Answer:
         """Raises ModelNotReady, and every kind of HostingError."""
         deadline = asyncio.get_running_loop().time() + call.timeout_s
+        lost = 0
         while True:
+            if self._stopped:
+                if self.successor is None:
+                    raise ContainerGone("the variant's instances have been stopped")
+                return await self.successor.invoke(call)
             instance = self._choose(call.target_model)
             late = asyncio.get_running_loop().time() > deadline
             if instance is not None:
                 try:
                     return await instance.invoke(call)
                 except ContainerGone as error:
-                    if late or not error.may_retry:
+                    lost += isinstance(error, LostWhileLoading)  # a model that ends containers is not to end them all
+                    if late or not error.may_retry or lost > 1:
                         raise
             elif late:
                 raise ContainerGone("no instance came into service in time")

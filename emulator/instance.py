@@ -13,7 +13,7 @@ import aiohttp
 
 from emulator.container_client import ContainerClient
 from emulator.downloads import ModelSource
-from emulator.errors import ContainerError, ContainerGone, ContainerTimeout, ModelNotReady
+from emulator.errors import ContainerError, ContainerGone, ContainerTimeout, HostingError, ModelNotReady
 from emulator.faults import Faults
 from emulator.hosting import Answer, Call, Container, Driver, Launch, VariantSpec
 from emulator.instance_types import TYPES
@@ -26,6 +26,7 @@ PINGS_MISSED = 3
 STOP_GRACE_S = 8.0  # SageMaker gives 30 s; the emulator promises to be gone within 10
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 30.0
+STEADY_S = 60.0  # a container that lived as long is started anew at once
 KEPT_LINES = 40
 
 
@@ -118,6 +119,7 @@ class Instance:
 
     async def _launch(self) -> None:
         self._launches += 1
+        self._words.clear()
         launch = Launch(
             name=f"{self._place.endpoint.lower()}-{self.id}-{self._launches}",
             image=self._spec.container.image,
@@ -149,23 +151,27 @@ class Instance:
 
     async def _keep(self) -> None:
         """Starts the container anew whenever it has ended, or no longer answers."""
-        pause = FIRST_PAUSE_S
+        pause = 0.0
         while True:
+            born = time.monotonic()
             reason = await self._until_lost()
+            if time.monotonic() - born > STEADY_S:
+                pause = 0.0
             self.status = "Restarting"
-            self._event("restarted", f"{reason}; starting a new container")
+            last = "\n".join(list(self._words)[-3:])
+            self._event("restarted", f"{reason}; starting a new one{last and f'. Its last words: {last}'}")
             if self.cache is not None:
                 self.cache.detach()
             began = time.monotonic()
             while True:
                 await self._end_container()
+                await asyncio.sleep(pause)
+                pause = min(max(FIRST_PAUSE_S, pause * 2), LONGEST_PAUSE_S)
                 try:
                     await self._launch()
                     break
-                except ContainerError as error:
+                except (HostingError, OSError) as error:
                     self._event("failed", f"{error}; again in {pause:.1f} s")
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 2, LONGEST_PAUSE_S)
             self.restarts += 1
             self.status = "InService"
             self._event("instance", f"in service again after {time.monotonic() - began:.1f} s")
@@ -241,7 +247,8 @@ class Instance:
         """Microseconds."""
         start = time.monotonic()
         try:
-            await asyncio.wait_for(cache.load(name), call.timeout_s)
+            async with asyncio.timeout(call.timeout_s):
+                await cache.load(name)
         except TimeoutError:
             raise ModelNotReady(
                 f"Model {name} is not ready for inference: it is still being downloaded or loaded. Try again."

@@ -5,10 +5,12 @@ lists what is assumed.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import shutil
 import statistics
 import time
+import uuid
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -43,6 +45,10 @@ class Usage:
     latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=60))
 
 
+class LostWhileLoading(ContainerGone):
+    """The container ended during a load, perhaps because of it."""
+
+
 @dataclass(eq=False)
 class ModelCopy:
     """A model that is loaded, or on its way in or out."""
@@ -53,9 +59,15 @@ class ModelCopy:
     state: str = "loading"  # loading, loaded, unloading
     change: "asyncio.Task[None] | None" = None
     in_flight: int = 0
+    expected: int = 0  # calls that wait for it; they get their turn before it may be unloaded
+    short_of_room: bool = False
     loaded_at: float = 0.0
     last_used: float = field(default_factory=time.time)
     checked: float = field(default_factory=time.monotonic)
+
+    @property
+    def idle(self) -> bool:
+        return self.state == "loaded" and not self.in_flight and not self.expected
 
 
 class ModelCache:
@@ -84,6 +96,7 @@ class ModelCache:
         self._models_folder = ""
         self._became_idle = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
+        self._downloads: dict[str, asyncio.Task[None]] = {}
         self.copies: OrderedDict[str, ModelCopy] = OrderedDict()
         self.usage: dict[str, Usage] = {}
         self.disk: OrderedDict[str, Fetched] = OrderedDict()
@@ -124,13 +137,24 @@ class ModelCache:
         while (copy := self.loaded(name)) is None:
             copy = self.copies.get(name) or self._begin(name)
             assert copy.change is not None
+            copy.expected += 1
             try:
-                await asyncio.shield(copy.change)
-            except asyncio.CancelledError:
-                if copy.change.cancelled():
-                    raise ContainerGone(f"the container ended while {name} was loaded", may_retry=True) from None
-                raise
+                await self._until_changed(copy, copy.change)
+            finally:
+                copy.expected -= 1
+                self._became_idle.set()
         return copy
+
+    async def _until_changed(self, copy: ModelCopy, change: "asyncio.Task[None]") -> None:
+        if copy.state == "unloading":
+            await asyncio.wait({change})
+            return
+        try:
+            await asyncio.shield(change)
+        except asyncio.CancelledError:
+            if change.cancelled():
+                raise LostWhileLoading(f"the container ended while {copy.name} was loaded", may_retry=True) from None
+            raise
 
     def enter(self, copy: ModelCopy) -> None:
         copy.in_flight += 1
@@ -147,7 +171,8 @@ class ModelCache:
         copy.in_flight -= 1
         if copy.in_flight == 0:
             self._became_idle.set()
-            if not self._spec.container.keeps_models and copy.state == "loaded":
+            unused = not copy.expected and self.loaded(copy.name) is copy
+            if unused and not self._spec.container.keeps_models:
                 self._begin_unload(copy, "model caching is disabled", drop=True)
 
     def forget(self, copy: ModelCopy) -> None:
@@ -171,19 +196,30 @@ class ModelCache:
         try:
             await self._provide(copy)
             took = await self._load_into(copy, client)
-        except BaseException as error:
-            self.forget(copy)
-            if isinstance(error, HostingError):
-                copy.usage.errors += 1
-                self._recorder.event("failed", self._place, str(error), model=copy.name)
-                self._drop(copy.name)
+        except ContainerGone as error:
+            self._failed(copy, error)
+            raise LostWhileLoading(f"{error}, while {copy.name} was loaded", may_retry=True) from error
+        except HostingError as error:
+            self._failed(copy, error)
+            if isinstance(error, LoadRefused) and error.status != _REFUSED:
+                self._drop(copy.name)  # so that an archive that is put right is seen
             raise
+        except BaseException:
+            self.forget(copy)
+            raise
+        finally:
+            self._became_idle.set()
         copy.usage.cold += 1
         copy.usage.load_ms = took * 1e3
         copy.loaded_at = copy.last_used = time.time()
         copy.state, copy.change = "loaded", None
         self._recorder.measure("ModelLoadingTime", took * 1e6, "Microseconds", self._place, copy.name)
         self._recorder.event("loaded", self._place, f"loaded in {took * 1e3:.0f} ms", model=copy.name, ms=took * 1e3)
+
+    def _failed(self, copy: ModelCopy, error: HostingError) -> None:
+        self.forget(copy)
+        copy.usage.errors += 1
+        self._recorder.event("failed", self._place, str(error), model=copy.name)
 
     async def _load_into(self, copy: ModelCopy, client: ContainerClient) -> float:
         """Seconds of the load call that worked."""
@@ -203,8 +239,10 @@ class ModelCache:
             if status != _REFUSED:
                 raise LoadRefused(status, body)
             self._recorder.event("refused", self._place, "the container answered the load with 507", model=copy.name)
+            copy.short_of_room = True
             if not await self._unload_one(f"to make room for {copy.name}", deadline):
                 raise LoadRefused(status, body)
+            copy.short_of_room = False
 
     # Making room
 
@@ -217,24 +255,23 @@ class ModelCache:
     async def _unload_one(self, reason: str, deadline: float) -> bool:
         """Waits for a model to become idle where none is. False where there is nothing left to unload."""
         while (idle := self._least_recently_used()) is None:
-            # Those on their way out make room as well; those that load only take some.
-            others = [copy for copy in self.copies.values() if copy.state != "loading"]
-            if not others or time.monotonic() > deadline:
+            changing = [copy for copy in self.copies.values() if copy.state != "loaded"]
+            # Loads that wait for room themselves must not wait for each other.
+            if all(copy.short_of_room for copy in self.copies.values()) or time.monotonic() > deadline:
                 return False
             self._became_idle.clear()
             try:
                 await asyncio.wait_for(self._became_idle.wait(), deadline - time.monotonic())
             except TimeoutError:
                 return False
-            if not any(copy.state == "unloading" for copy in others):
-                continue
-            return True
+            if any(self.copies.get(copy.name) is not copy for copy in changing):
+                return True
         await self._unload(idle, reason)
         return True
 
     def _least_recently_used(self) -> ModelCopy | None:
         """MMS fails the calls in flight of a model that it unloads, so only idle ones go."""
-        return next((copy for copy in self.copies.values() if copy.state == "loaded" and copy.in_flight == 0), None)
+        return next((copy for copy in self.copies.values() if copy.idle), None)
 
     async def _unload(self, copy: ModelCopy, reason: str, drop: bool = False) -> None:
         await asyncio.shield(self._begin_unload(copy, reason, drop))
@@ -267,6 +304,14 @@ class ModelCache:
         if copy.name in self.disk:
             self._start(self._warn_if_overwritten(copy.name))
             return
+        # Goes on when its load is cancelled, as its thread does: the next load takes what it brings.
+        download = self._downloads.get(copy.name)
+        if download is None:
+            download = self._downloads[copy.name] = self._start(self._download(copy, data))
+            download.add_done_callback(lambda _: self._downloads.pop(copy.name, None))
+        await asyncio.shield(download)
+
+    async def _download(self, copy: ModelCopy, data: ModelData) -> None:
         folder = self._folder / copy.key
         fetched = await self._source.fetch(
             data, folder / "model", self._spec.volume_bytes, self._spec.download_timeout_s, self._place.region
@@ -293,7 +338,10 @@ class ModelCache:
     def _drop(self, name: str) -> None:
         if self.disk.pop(name, None) is not None:
             key = hashlib.sha256(name.encode()).hexdigest()
-            shutil.rmtree(self._folder / key, ignore_errors=True)
+            gone = self._folder / f".dropped-{uuid.uuid4().hex}"
+            with contextlib.suppress(OSError):
+                (self._folder / key).rename(gone)
+            self._start(asyncio.to_thread(shutil.rmtree, gone, True))
 
     async def _warn_if_overwritten(self, name: str) -> None:
         fetched = self.disk.get(name)
@@ -315,11 +363,12 @@ class ModelCache:
     def _take(self, kind: Any, model: str) -> Any:
         return self._faults.take(kind, self._place.endpoint, self._place.variant, model)
 
-    def _start(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _start(self, work: Any) -> "asyncio.Task[None]":
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         task.add_done_callback(_seen)
+        return task
 
 
 def _about(copy: ModelCopy) -> dict[str, Any]:

@@ -1,0 +1,64 @@
+"""Instances and fleets of small containers, with model archives in a folder, without the emulator around them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from emulator.container_client import session
+from emulator.downloads import ModelSource
+from emulator.drivers.process import ProcessDriver
+from emulator.faults import Faults
+from emulator.hosting import Answer, Call, ContainerSpec, VariantSpec
+from emulator.instance import Platform
+from emulator.recorder import Recorder
+from tests.emulator.archives import archive
+from tests.emulator.conftest import COMMAND
+
+DEADLINE_S = 15.0
+
+
+def no_s3(region: str) -> Any:
+    raise AssertionError(f"nothing here is in S3, least of all in {region}")
+
+
+@asynccontextmanager
+async def platform(folder: Path) -> AsyncIterator[Platform]:
+    source = ModelSource(no_s3)
+    async with session() as http:
+        yield Platform(ProcessDriver(COMMAND), source, Recorder(), Faults(), http, folder / "instances")
+    source.close()
+
+
+def upload(folder: Path, *names: str, **settings: Any) -> None:
+    (folder / "archives").mkdir(exist_ok=True)
+    for name in names:
+        (folder / "archives" / name).write_bytes(archive(name, **settings))
+
+
+def spec(
+    folder: Path, instances: int = 1, keeps_models: bool = True, volume_bytes: int = 1 << 30, **environment: Any
+) -> VariantSpec:
+    variables = {name.upper(): str(value) for name, value in environment.items()}
+    container = ContainerSpec("small", f"file://{folder}/archives/", True, variables, keeps_models)
+    return VariantSpec("AllTraffic", container, "ml.m5.large", instances, 1.0, volume_bytes, startup_timeout_s=10.0)
+
+
+def call(model: str, timeout_s: float = 20.0) -> Call:
+    return Call(b"?", {}, model, timeout_s=timeout_s)
+
+
+def kinds(platform: Platform, kind: str) -> list[str]:
+    """The models, or messages, of the events of one kind."""
+    return [event.model or event.message for event in platform.recorder.events if event.kind == kind]
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def statuses(answers: list[Answer]) -> list[int]:
+    return [answer.status for answer in answers]
