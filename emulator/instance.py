@@ -139,10 +139,13 @@ class Instance:
         end = asyncio.create_task(container.wait())
         deadline = time.monotonic() + self._spec.startup_timeout_s
         try:
-            while not await client.ping():
-                done, _ = await asyncio.wait({end}, timeout=0.05)
-                if done:
+            while True:
+                healthy = await client.ping()
+                done, _ = await asyncio.wait({end}, timeout=0 if healthy else 0.05)
+                if done:  # whoever answered then is another process, which took the port
                     raise ContainerError(f"the container ended with status {end.result()}: {self.last_words}")
+                if healthy:
+                    return
                 if time.monotonic() > deadline:
                     limit = self._spec.startup_timeout_s
                     raise ContainerError(f"no 200 from /ping within {limit:.0f} s: {self.last_words}")
@@ -187,6 +190,7 @@ class Instance:
                 if done:
                     return f"the container ended with status {end.result()}"
                 missed = 0 if await self._client.ping() else missed + 1
+            self._container.kill()  # nor would it heed SIGTERM
             return f"the container missed {missed} pings"
         finally:
             end.cancel()

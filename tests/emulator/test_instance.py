@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -219,6 +221,22 @@ def test_a_container_that_ends_is_started_anew(tmp_path: Path) -> None:
             assert json.loads((await instance.invoke(call("a"))).body)["pid"] != before
             (message,) = kinds(given, "restarted")
             assert "ended with status 7" in message and "invoked a" in message
+
+    asyncio.run(scenario())
+
+
+def test_a_container_that_hangs_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emulator.instance.PING_EVERY_S", 0.1)
+    monkeypatch.setattr("emulator.container_client.PING_TIMEOUT_S", 0.3)
+
+    async def scenario() -> None:
+        upload(tmp_path, "a")
+        async with running(tmp_path) as (instance, _cache, given):
+            await instance.invoke(call("a"))
+            os.kill((await instance.snapshot())["pid"], signal.SIGSTOP)
+            await until(lambda: instance.restarts == 1)
+            assert "missed 3 pings" in kinds(given, "restarted")[0]
+            assert (await instance.invoke(call("a"))).status == 200
 
     asyncio.run(scenario())
 
