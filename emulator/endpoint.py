@@ -159,7 +159,9 @@ class Endpoint:
             self._become("InService", str(error))  # a failed update leaves what was (aws-controllers-k8s, issue 7)
         else:
             old, self.variants, self.config_name = self.variants, started, config_name
+            by_name = {variant.name: variant.fleet for variant in started}
             for variant in old:
+                variant.fleet.successor = by_name.get(variant.name, started[0].fleet)
                 self._retire(variant.fleet)
             self._become("InService")
 

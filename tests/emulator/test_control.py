@@ -14,11 +14,12 @@ from emulator.container_client import session
 from emulator.control import Control
 from emulator.downloads import ModelSource
 from emulator.drivers.process import ProcessDriver
-from emulator.errors import ContainerGone, UnknownOperation, ValidationException
+from emulator.errors import ContainerGone, StartError, UnknownOperation, ValidationException
 from emulator.faults import Faults
 from emulator.hosting import Call
 from emulator.instance import Platform
 from emulator.recorder import Recorder
+from emulator.resources import Resource, Resources
 from tests.emulator import small_container
 from tests.emulator.archives import archive
 
@@ -607,7 +608,40 @@ def test_close_waits_for_no_call(tmp_path):
         await desk.ask("DeleteEndpoint", EndpointName="e")
         async with asyncio.timeout(10):
             await desk.control.close()
-        with pytest.raises(ContainerGone):
-            await stuck
+            with pytest.raises(ContainerGone):
+                await stuck
 
     run(tmp_path, steps)
+
+
+def test_close_in_the_middle_of_a_start(tmp_path):
+    state = tmp_path / "state"
+
+    async def steps(desk):
+        await desk.create_model()
+        await desk.create_model("unwell", SMALL_PING="500")
+        await desk.create_config("c", variant("well"), variant("unwell", "unwell"))
+        await desk.ask("CreateEndpoint", EndpointName="e", EndpointConfigName="c")
+        while not any(event.message == "in service" for event in desk.platform.recorder.events):
+            await asyncio.sleep(0.01)
+
+    async def after(desk):
+        assert (await desk.ask("DescribeEndpoint", EndpointName="e"))["EndpointStatus"] == "Creating"
+
+    run(tmp_path, steps, state)
+    run(tmp_path, after, state)
+
+
+def test_state_that_cannot_be_read(tmp_path):
+    (tmp_path / "resources.json").write_text("{")
+    with pytest.raises(StartError, match=r"resources.json cannot be read .* choose another --state"):
+        Resources(tmp_path)
+
+
+def test_state_that_cannot_be_saved(tmp_path, caplog):
+    resources = Resources(tmp_path)
+    (tmp_path / "resources.json").mkdir()
+    resources.put(Resource("model", REGION, "m", {}, 1.0, 1.0))
+    assert resources.get(REGION, "model", "m") is not None
+    assert "the state cannot be saved" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == ["resources.json"]
