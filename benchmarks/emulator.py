@@ -46,6 +46,7 @@ TARGET = "X-Amzn-SageMaker-Target-Model"
 # Little enough that 200 models of KIND do not fit on two instances of this type.
 CROWDED_TYPE = "ml.m5.large"
 WARM_UP_S = 3.0
+PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,25 @@ class Asker:
         if response.status != http.client.OK:
             raise AnswerError(f"{model} was answered with {response.status}: {answer[:500].decode(errors='replace')}")
         return took
+
+
+def warm_up(hosted: "Hosted", models: int) -> None:
+    """Containers import their frameworks behind their first /ping, so the first loads wait for that."""
+    with ThreadPoolExecutor(models) as threads:
+        list(threads.map(lambda number: _until_answered(hosted, name_of(number)), range(models)))
+
+
+def _until_answered(hosted: "Hosted", model: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            with hosted.asker() as asker:
+                asker.ask(model)
+            return
+        except AnswerError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(1)
 
 
 @dataclass(frozen=True)
@@ -177,16 +197,15 @@ def overhead(shelf: Shelf, effort: Effort) -> list[Row]:
     """One client, in turns through the emulator and straight to the container, so that both see the same machine."""
     with hosting(shelf, "ml.m5.large", 1, 1) as hosted:
         model = name_of(0)
-        with hosted.asker() as through:
-            through.ask(model)
-            with Asker(*hosted.direct(model), hosted.body) as direct:
-                _calls(through, model, effort.calls)
-                _calls(direct, model, effort.calls)
-                ours: list[float] = []
-                theirs: list[float] = []
-                for _ in range(effort.rounds):
-                    theirs += _calls(direct, model, effort.calls)
-                    ours += _calls(through, model, effort.calls)
+        warm_up(hosted, 1)
+        with hosted.asker() as through, Asker(*hosted.direct(model), hosted.body) as direct:
+            _calls(through, model, effort.calls)
+            _calls(direct, model, effort.calls)
+            ours: list[float] = []
+            theirs: list[float] = []
+            for _ in range(effort.rounds):
+                theirs += _calls(direct, model, effort.calls)
+                ours += _calls(through, model, effort.calls)
         added = (median(ours) - median(theirs)) * 1e3
         _load(hosted.local.url, hosted.path, hosted, WARM_UP_S)
         held = _load(hosted.local.url, hosted.path, hosted, effort.seconds)
@@ -231,14 +250,15 @@ def _load(url: str, path: str, hosted: Hosted, seconds: float) -> dict[str, floa
 def crowd(shelf: Shelf, effort: Effort, scale: float) -> list[Row]:
     """Models at random on two instances that have no room for all of them."""
     with hosting(shelf, CROWDED_TYPE, 2, effort.models, "--memory-scale", str(scale)) as hosted:
+        warm_up(hosted, CLIENTS)
+        hits, unloads = hosted.total("model_cache_hits_total"), hosted.total("model_unloading_seconds_count")
         start = time.perf_counter()
         with ThreadPoolExecutor(CLIENTS) as threads:
             shares = list(threads.map(lambda seed: _ask_at_random(hosted, effort, seed), range(CLIENTS)))
         took = time.perf_counter() - start
-        calls = hosted.total("model_cache_hits_total")
         asked = sum(len(times) for times, _ in shares)
-        cold = asked - calls
-        unloaded = hosted.total("model_unloading_seconds_count")
+        cold = asked - (hosted.total("model_cache_hits_total") - hits)
+        unloaded = hosted.total("model_unloading_seconds_count") - unloads
         instances = hosted.instances()
     errors = [error for _, failed in shares for error in failed]
     for error in errors[:5]:
