@@ -87,6 +87,21 @@ def test_a_model_in_use_is_waited_for(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_model_is_not_idle_while_calls_wait_for_it(tmp_path: Path) -> None:
+    """Else another load could have it unloaded between its loading and their turn."""
+
+    async def scenario() -> None:
+        upload(tmp_path, "a")
+        async with running(tmp_path) as (instance, cache, given):
+            idle: list[bool] = []
+            given.recorder.listen(on_event=lambda event: idle.extend(copy.idle for copy in cache.copies.values()))
+            await instance.invoke(call("a"))
+            assert idle == [False, False]  # downloaded, loaded
+            assert cache.copies["a"].idle
+
+    asyncio.run(scenario())
+
+
 def test_a_507_where_nothing_can_go_is_the_answer(tmp_path: Path) -> None:
     async def scenario() -> None:
         upload(tmp_path, "a")
