@@ -1,0 +1,138 @@
+"""`polyhost emulator` as a user runs it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psutil
+import pytest
+
+from tests.container_process import free_port, wait_for
+from tests.emulator.archives import archive
+from tests.emulator.conftest import COMMAND, ROLE
+
+POLYHOST = Path(sys.executable).with_name("polyhost")
+
+
+@contextmanager
+def started(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    command = [POLYHOST, "emulator", "--port", "0", "--command", " ".join(COMMAND), *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield process, process.stdout.readline().split(" at ")[1].split(" ")[0]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+        process.stdout.close()
+
+
+def _environ(url: str) -> dict[str, str]:
+    """What `polyhost emulator env` prints, read by a shell."""
+    script = f'eval "$({POLYHOST} emulator env --url {url} --region eu-west-1)" && env'
+    output = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    return dict(line.split("=", 1) for line in output.splitlines() if line.startswith("AWS_"))
+
+
+def _client(service: str, url: str) -> Any:
+    return boto3.client(service, "us-east-1", endpoint_url=url, aws_access_key_id="test", aws_secret_access_key="test")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_and_every_container(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "m.tar.gz").write_bytes(archive("m"))
+    with started() as (process, url):
+        sagemaker = _client("sagemaker", url)
+        container = {"Image": "i", "Mode": "MultiModel", "ModelDataUrl": f"file://{tmp_path}/"}
+        sagemaker.create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
+        variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 2}
+        sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
+        sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
+        sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="e", WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) >= 2
+        process.send_signal(number)
+        assert process.wait(15) == 0
+        _, alive = psutil.wait_procs(children, timeout=5)
+        assert not alive
+
+
+def test_env_is_for_awss_clients() -> None:
+    environ = _environ("http://127.0.0.1:4567")
+    assert {name: environ[name] for name in environ if name != "AWS_CA_BUNDLE"} == {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:4567",
+        "AWS_ACCESS_KEY_ID": "polyhost",
+        "AWS_SECRET_ACCESS_KEY": "polyhost",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+    }
+
+
+def test_a_fault_is_added() -> None:
+    with started() as (_, url):
+        command = [POLYHOST, "emulator", "fault", "slow-load", "--seconds", "2", "--model", "a.tar.gz", "--url", url]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["model"] == "a.tar.gz"
+
+
+def test_what_it_cannot_do_is_one_sentence(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = subprocess.run([POLYHOST, "emulator", "--port", port], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port} cannot be listened on" in done.stderr
+    assert "Traceback" not in done.stderr
+    environ = {"PATH": str(tmp_path), "HOME": os.environ["HOME"]}
+    command = [str(POLYHOST), "emulator", "--driver", "docker", "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environ)
+    assert done.returncode == 1
+    assert "the docker driver needs the command 'docker'" in done.stderr
+    url = f"http://127.0.0.1:{free_port()}"
+    done = subprocess.run([POLYHOST, "emulator", "fault", "time-out", "--url", url], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "no emulator answers" in done.stderr
+
+
+def test_state_survives_a_restart(tmp_path: Path) -> None:
+    (tmp_path / "m.tar.gz").write_bytes(archive("m"))
+    for first in (True, False):
+        with started("--state", str(tmp_path / "state")) as (_, url):
+            sagemaker, runtime = _client("sagemaker", url), _client("sagemaker-runtime", url)
+            if first:
+                container = {"Image": "i", "Mode": "MultiModel", "ModelDataUrl": f"file://{tmp_path}/"}
+                sagemaker.create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
+                variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large"}
+                sagemaker.create_endpoint_config(
+                    EndpointConfigName="c", ProductionVariants=[variant | {"InitialInstanceCount": 1}]
+                )
+                sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
+            waiter = sagemaker.get_waiter("endpoint_in_service")
+            waiter.wait(EndpointName="e", WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+            answer = runtime.invoke_endpoint(EndpointName="e", TargetModel="m.tar.gz", Body=b"?")
+            assert json.loads(answer["Body"].read())["name"] == "m"
+
+
+def test_it_stops_while_a_container_starts(tmp_path: Path) -> None:
+    """An image that never answers /ping must not hold it up."""
+    with started() as (process, url):
+        sagemaker = _client("sagemaker", url)
+        container = {"Image": "i", "Environment": {"SMALL_PING": "503"}}
+        sagemaker.create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
+        variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+        sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
+        sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
+        (child,) = wait_for(lambda: psutil.Process(process.pid).children(), "the container's process")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 0
+        _, alive = psutil.wait_procs([child], timeout=5)
+        assert not alive
