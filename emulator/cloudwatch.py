@@ -1,27 +1,50 @@
-"""CloudWatch's metrics of endpoints, by AWS's names, units and dimensions (developer guide, monitoring-cloudwatch)."""
+"""CloudWatch's metrics of endpoints, by AWS's names, units and dimensions (developer guide, monitoring-cloudwatch).
 
-from collections import Counter, defaultdict
-from datetime import UTC, datetime
+moto keeps an object for each value that it gets, for ever. So values go as statistic sets, one a second and metric at
+most, and what is older than KEPT is dropped: a busy endpoint costs some 50 MB, and an idle one next to nothing.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from emulator import aws
 from emulator.buffer import every
+from emulator.config import ACCOUNT
 from emulator.recorder import Measurement, Recorder
 
-SEND_EVERY_S = 0.5
+SEND_EVERY_S = 1.0
+KEPT = timedelta(hours=1)
+CLEARED_EVERY = 60  # sendings
 INSTANCE_METRICS = ("LoadedModelCount", "CPUUtilization", "MemoryUtilization", "DiskUtilization")
-_MOST_VALUES = 150  # PutMetricData, Values
+_MOST_METRICS = 500  # of one PutMetricData
 
 _Key = tuple[str, str, str, str, str]  # region, endpoint, variant, name, unit
 
 
+@dataclass
+class _Statistics:
+    count: int = 0
+    sum: float = 0.0
+    minimum: float = float("inf")
+    maximum: float = float("-inf")
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        self.sum += value
+        self.minimum = min(self.minimum, value)
+        self.maximum = max(self.maximum, value)
+
+
 class CloudWatch:
-    """Sends what is measured. moto keeps every single value, so equal ones are rounded to be sent as a count."""
+    """Sends what is measured."""
 
     def __init__(self, recorder: Recorder, url: str) -> None:
         self._url = url
-        self._waiting: dict[_Key, Counter[float]] = defaultdict(Counter)
+        self._waiting: dict[_Key, _Statistics] = defaultdict(_Statistics)
         self._clients: dict[str, Any] = {}
+        self._sendings = 0
         recorder.listen(on_measurement=self._take)
 
     async def run(self) -> None:
@@ -29,36 +52,55 @@ class CloudWatch:
 
     def _take(self, measured: Measurement) -> None:
         place = measured.place
-        key = place.region, place.endpoint, place.variant, measured.name, measured.unit
-        self._waiting[key][round(measured.value, 6)] += 1
+        self._waiting[place.region, place.endpoint, place.variant, measured.name, measured.unit].add(measured.value)
 
     def _send(self) -> None:
-        waiting, self._waiting = self._waiting, defaultdict(Counter)
+        waiting, self._waiting = self._waiting, defaultdict(_Statistics)
         now = datetime.now(UTC)
         batches: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-        for key, values in waiting.items():
+        for key, statistics in list(waiting.items()):  # the loop may still be adding to the last one
             namespace = "/aws/sagemaker/Endpoints" if key[3] in INSTANCE_METRICS else "AWS/SageMaker"
-            batches[key[0], namespace] += _data(key, values, now)
+            batches[key[0], namespace].append(_datum(key, statistics, now))
         for (region, namespace), data in batches.items():
             client = self._clients.get(region)
             if client is None:
                 client = self._clients[region] = aws.client("cloudwatch", region, self._url)
-            for start in range(0, len(data), 500):
-                client.put_metric_data(Namespace=namespace, MetricData=data[start : start + 500])
+            for start in range(0, len(data), _MOST_METRICS):
+                client.put_metric_data(Namespace=namespace, MetricData=data[start : start + _MOST_METRICS])
+        self._sendings += 1
+        if self._sendings % CLEARED_EVERY == 0:
+            for region in self._clients:
+                clear(region, now - KEPT)
 
 
-def _data(key: _Key, values: Counter[float], now: datetime) -> list[dict[str, Any]]:
+def clear(region: str, before: datetime) -> None:
+    """Takes endpoints' older values out of moto, which has no call for it; other metrics stay."""
+    from moto.backends import get_backend
+
+    backend = get_backend("cloudwatch")[ACCOUNT][region]
+    known = backend.metric_data
+    # moto keeps UTC without saying so.
+    old = {id(datum) for datum in known if _ours(datum.namespace) and datum.timestamp.replace(tzinfo=UTC) < before}
+    if old:
+        # One assignment; what a request appends to the former list meanwhile comes after `known` as it was.
+        backend.metric_data = [datum for datum in known if id(datum) not in old]
+
+
+def _ours(namespace: str) -> bool:
+    return namespace in ("AWS/SageMaker", "/aws/sagemaker/Endpoints")
+
+
+def _datum(key: _Key, statistics: _Statistics, now: datetime) -> dict[str, Any]:
     _, endpoint, variant, name, unit = key
-    dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
-    items = list(values.items())
-    return [
-        {
-            "MetricName": name,
-            "Dimensions": dimensions,
-            "Timestamp": now,
-            "Unit": unit,
-            "Values": [value for value, _ in items[start : start + _MOST_VALUES]],
-            "Counts": [float(count) for _, count in items[start : start + _MOST_VALUES]],
-        }
-        for start in range(0, len(items), _MOST_VALUES)
-    ]
+    return {
+        "MetricName": name,
+        "Dimensions": [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}],
+        "Timestamp": now,
+        "Unit": unit,
+        "StatisticValues": {
+            "SampleCount": statistics.count,
+            "Sum": statistics.sum,
+            "Minimum": statistics.minimum,
+            "Maximum": statistics.maximum,
+        },
+    }

@@ -125,7 +125,7 @@ function draw(svg, values) {
 
 // Models
 
-const COLUMNS = ["Model", "Used", "Calls", "Cold", "Warm", "Errors", "Load", "p50", "Latency"];
+const COLUMNS = ["Model", "Used", "Calls", "Cold/warm", "Errors", "Load", "p50", "Latency"];
 
 function newRow(model) {
   const cells = COLUMNS.map(() => make("td"));
@@ -142,12 +142,11 @@ function updateRow(row, model) {
   put(cells[0], loaded ? model.name + memory : `${model.name} · ${model.state}`);
   put(cells[1], ago(model.last_used));
   put(cells[2], count(model.calls));
-  put(cells[3], count(model.cold));
-  put(cells[4], count(model.warm));
-  put(cells[5], count(model.errors));
-  cells[5].className = model.errors ? "bad" : "soft";
-  put(cells[6], loaded ? ms(model.load_ms) : "–");
-  put(cells[7], ms(model.p50_ms));
+  put(cells[3], `${count(model.cold)}/${count(model.warm)}`);
+  put(cells[4], count(model.errors));
+  cells[4].className = model.errors ? "bad" : "soft";
+  put(cells[5], loaded ? ms(model.load_ms) : "–");
+  put(cells[6], ms(model.p50_ms));
   row.className = loaded ? "" : "cold";
   const values = model.latencies_ms ?? [];
   const drawn = values.join();
@@ -293,6 +292,7 @@ function newEvent(event) {
   const { endpoint, instance } = event.place;
   const where = instance ? `${endpoint} ${instance.slice(0, 7)}` : endpoint;
   const item = make("li", "", top, make("div", "what", `${where}: ${event.message}`));
+  item.title = event.message;
   item.hidden = !wanted(item.textContent);
   return item;
 }
