@@ -27,7 +27,7 @@ def _inside(folder: Path, member: tarfile.TarInfo) -> Path:
     target = Path(os.path.normpath(folder / member.name))
     if member.name.startswith("/") or not target.is_relative_to(folder):
         raise ArchiveError(f"member {member.name!r} would be written outside the model's folder")
-    # A link that was unpacked before may not lead the way out either. (`tar -C DIR .` has the folder itself as a member.)
+    # A link that was unpacked before may not lead the way out either; `tar -C DIR .` has the folder itself as a member.
     if target != folder and not target.parent.resolve().is_relative_to(folder.resolve()):
         raise ArchiveError(f"member {member.name!r} would be written outside the model's folder, through a link")
     return target

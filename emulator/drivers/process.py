@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from emulator.control_group import ControlGroup
@@ -47,22 +48,27 @@ class ProcessDriver:
             )
         run_dir = Path(tempfile.mkdtemp(prefix="ph-"))
         port = free_port()
+        # A pipe of our own: asyncio's would let wait() last until the last descendant has closed it.
+        output, writer = os.pipe2(os.O_CLOEXEC)
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._arguments(port, launch, group),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
+                stdout=writer,
                 stderr=asyncio.subprocess.STDOUT,
                 env=self._environment(port, launch, run_dir),
                 cwd=launch.folder,
                 start_new_session=True,  # Ctrl-C is for the emulator, which then ends its containers in order
             )
         except OSError as error:
+            os.close(output)
             shutil.rmtree(run_dir, ignore_errors=True)
             if group:
                 group.remove()
             raise ContainerError(f"{self._command[0]} does not start: {error}") from error
-        return ContainerProcess(process, port, launch, group, run_dir)
+        finally:
+            os.close(writer)
+        return ContainerProcess(process, output, port, launch, group, run_dir)
 
     async def close(self) -> None:
         """Holds nothing."""
@@ -96,6 +102,7 @@ class ContainerProcess:
     def __init__(
         self,
         process: asyncio.subprocess.Process,
+        output: int,
         port: int,
         launch: Launch,
         group: ControlGroup | None,
@@ -108,8 +115,7 @@ class ContainerProcess:
         self._name = launch.name
         self._group = group
         self._run_dir = run_dir
-        assert process.stdout is not None
-        self._output = asyncio.create_task(each_line(process.stdout, launch.on_line))
+        self._output = asyncio.create_task(_read_lines(output, launch.on_line))
 
     async def wait(self) -> int:
         return await self._process.wait()
@@ -123,6 +129,8 @@ class ContainerProcess:
         self.kill()
         await self._process.wait()
         await asyncio.to_thread(self._sweep)
+        # With the last of its processes its output ends; what has been printed until then is still read.
+        await asyncio.wait({self._output}, timeout=1)
         self._output.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._output
@@ -154,6 +162,16 @@ class ContainerProcess:
         mark = f"{_MARK}={self._name}".encode()
         pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
         return [pid for pid in pids if mark in _environ(pid)]
+
+
+async def _read_lines(descriptor: int, on_line: Callable[[str], None]) -> None:
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(descriptor, "rb"))
+    try:
+        await each_line(reader, on_line)
+    finally:
+        transport.close()
 
 
 def _environ(pid: int) -> list[bytes]:
