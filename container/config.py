@@ -38,13 +38,18 @@ class Config:
     memory_reserve_bytes: int | None
     max_workers: int
     state_dir: str | None
+    native: bool
+    queue_size: int
+    batch_size: int
+    batch_delay_ms: int
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Config":
         """Raises ConfigError, which names the variable, its value and what it may be."""
         read = _Reader(environ)
+        native = read("POLYHOST_FRONTEND", _one_of("mms", "native"), "mms") == "native"
         return cls(
-            port=read("SAGEMAKER_BIND_TO_PORT", _port, 8080),
+            port=read("SAGEMAKER_BIND_TO_PORT", _any_port if native else _port, 8080),
             safe_port_range=read("SAGEMAKER_SAFE_PORT_RANGE", _port_range, None),
             base_dir=read("SAGEMAKER_BASE_DIR", str, "/opt/ml"),
             # Presence of anything but "true" means single-model: the toolkit compares with "true" as well.
@@ -64,6 +69,10 @@ class Config:
             memory_reserve_bytes=read("POLYHOST_MEMORY_RESERVE_MB", _megabytes, None),
             max_workers=read("POLYHOST_MAX_WORKERS", _positive, len(os.sched_getaffinity(0))),
             state_dir=read("POLYHOST_STATE_DIR", str, "/var/lib/polyhost"),
+            native=native,
+            queue_size=read("POLYHOST_QUEUE_SIZE", _positive, 100),
+            batch_size=read("POLYHOST_BATCH_SIZE", _positive, 1),
+            batch_delay_ms=read("POLYHOST_BATCH_DELAY_MS", _milliseconds, 0),
         )
 
     @property
@@ -108,6 +117,18 @@ def _port(value: str) -> int:
     # Connector.java refuses ports from 32767 on.
     if not value.isdecimal() or not 0 < int(value) < 32767:
         raise ValueError("must be a port from 1 to 32766 (Multi Model Server takes none above)")
+    return int(value)
+
+
+def _any_port(value: str) -> int:
+    if not value.isdecimal() or not 0 < int(value) <= 65535:
+        raise ValueError("must be a port from 1 to 65535")
+    return int(value)
+
+
+def _milliseconds(value: str) -> int:
+    if not value.isdecimal():
+        raise ValueError("must be a whole number of milliseconds")
     return int(value)
 
 

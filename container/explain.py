@@ -9,11 +9,16 @@ from container.errors import INSUFFICIENT_STORAGE, WorkerDiedError
 
 
 def explain_death(
-    wait_status: int, *, doing: str, oom_killed: bool, timed_out_after_s: int | None = None, output: Sequence[str] = ()
+    wait_status: int,
+    *,
+    doing: str,
+    oom_killed: bool,
+    timed_out_after_s: float | None = None,
+    output: Sequence[str] = (),
 ) -> WorkerDiedError:
     """`wait_status` is waitpid's; `doing` completes "the worker died while ..."; `output` is its last native lines."""
     if timed_out_after_s is not None:
-        return WorkerDiedError(f"no answer within {timed_out_after_s} s while {doing}; the worker was ended", 504)
+        return WorkerDiedError(f"no answer within {timed_out_after_s:g} s while {doing}; the worker was ended", 504)
     code = os.waitstatus_to_exitcode(wait_status)
     how, status = _how(code, oom_killed)
     last = _last_words(output)

@@ -1,7 +1,7 @@
-"""The fork server: answers the launchers' requests with forks of the zygotes, and watches over what it has made.
+"""The fork server: answers a front end's requests with forks of the zygotes, and watches over what it has made.
 
-It imports no framework and is never on a request's path: MMS talks to the workers themselves. It keeps a copy of each
-connection and shares a status page with each worker, and steps in when one dies.
+It imports no framework and is never on a request's path: the front end talks to the workers itself. It keeps a copy of
+each connection and shares a status page with each worker, and steps in when one dies.
 """
 
 import contextlib
@@ -19,186 +19,206 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
-from http import HTTPStatus
 from pathlib import Path
+from typing import Protocol
 
 from container import log
 from container.admission import Verdict
 from container.config import HANDLER_REGISTRY, Config
-from container.errors import INSUFFICIENT_STORAGE, Failure, WorkerDiedError
+from container.errors import EXIT_MODEL_FAILED, INSUFFICIENT_STORAGE, Failure, WorkerDiedError
 from container.explain import explain_death
 from container.guard import MemoryGuard
 from container.hosted import HostedModel, WorkerRecord
-from container.launch import FIFO, Launcher, drop_record, recorded
 from container.lines import Lines
 from container.loop import Loop
 from container.memory import ControlGroup, MemoryGauge
 from container.messages import ForkRequest
-from container.mms_client import MmsClient
+from container.mms_front import MmsFront
+from container.native_front import NativeFront
 from container.pool import Events, ZygotePool
-from container.processes import children, group_leaders_in
+from container.processes import children
 from container.scaler import Load, Scaler
 from container.status import State, StatusPage
 from container.worker import EXIT_RESTED
 from container.zygote import BARE
 
-EXIT_MODEL_FAILED = 3  # the only model of a single-model container cannot be loaded
-
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
-_LEFTOVERS_S = 5.0
 _ZYGOTES_WAIT_S, _ZYGOTES_POLL_S = 10.0, 0.05
-_DESERTED_S = 5.0
 _ROUND_S = 0.5  # deadlines, load, and what models take
 _PATIENT_DEATHS = 2
 _MAX_REST_S = 60.0
 _NAMES_IN_LOG = 50
+_STREAM_S = 480.0  # SageMaker's limit for a streamed response (Model Hosting FAQs)
 
 logger = logging.getLogger("polyhost.forkserver")
 
 
+class Front(Protocol):
+    """A front end as the fork server sees it: it asks for workers of models, and is told what becomes of them."""
+
+    def start(self) -> None: ...
+
+    def is_up(self) -> bool: ...
+
+    def resize(self, model: HostedModel, workers: int) -> None:
+        """Asks it for so many connections. Raises OSError where it cannot be asked."""
+
+    def load_failed(self, worker: WorkerRecord, failure: Failure) -> None:
+        """The first load of a model: answers, so that nothing is left registered, and releases the worker."""
+
+    def gave_up(self, worker: WorkerRecord) -> None:
+        """A further worker of a model that serves could not be had, and is released."""
+
+    def started(self, worker: WorkerRecord, page: int) -> None: ...
+
+    def released(self, worker: WorkerRecord, reason: Failure | None) -> None:
+        """`reason`: why the fork server hung up, where it did so in the middle of a message."""
+
+    def took(self, model: HostedModel, size: int) -> None: ...
+
+    def closed(self, model: HostedModel) -> None:
+        """No process and no file is left of it."""
+
+    def end_all(self) -> None:
+        """The supervisor has been killed: ends what nobody else would."""
+
+
 class ForkServer:
-    def __init__(self, config: Config, run_dir: Path, log_descriptor: int) -> None:
-        self._config = config
+    def __init__(self, config: Config, run_dir: Path, log_descriptor: int, front_descriptor: int | None) -> None:
+        """`front_descriptor`: the native front end's channel; None where Multi Model Server is the front end."""
+        self.config = config
+        self.loop = Loop()
         self._run_dir = run_dir
         self._log_descriptor = log_descriptor
-        self._loop = Loop()
-        self._hang_ups = select.epoll()  # the connections that MMS may close, watched for nothing else
+        self._hang_ups = select.epoll()  # the connections that the front end may close, watched for nothing else
         self._connections: dict[int, WorkerRecord] = {}  # by descriptor
-        self._models: dict[int, HostedModel] = {}  # by the launcher's pid
+        self._models: dict[int, HostedModel] = {}  # by the front end's key
         self._workers: dict[int, WorkerRecord] = {}  # by sequence
         self._sequences = itertools.count(1)
         self._memory = MemoryGauge(ControlGroup.find())
         self._guard = MemoryGuard(self._memory, config)
-        self._mms = MmsClient(self._loop, config.port)
-        self._fifo_partial = b""
+        self._native = front_descriptor is not None
+        self._front: Front = (
+            MmsFront(self, config.port, run_dir) if front_descriptor is None else NativeFront(self, front_descriptor)
+        )
         self._framework_of: Callable[[str, str | None], str | None]
         self._pool: ZygotePool
 
     def run(self) -> int:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # the workers of a zygote that dies become ours
-        self._loop.on_signals(
-            {signal.SIGCHLD: self._reap_adopted, signal.SIGTERM: lambda: self._loop.stop(0)}, ignored=(signal.SIGINT,)
+        self.loop.on_signals(
+            {signal.SIGCHLD: self._reap_adopted, signal.SIGTERM: lambda: self.loop.stop(0)}, ignored=(signal.SIGINT,)
         )
         registry = importlib.import_module(HANDLER_REGISTRY)
         self._framework_of = registry.framework_of
         events = Events(self._on_started, self._on_exit, self._on_fork_failed)
-        self._pool = ZygotePool(self._loop, self._config, registry.PRELOAD, self._run_dir, self._log_descriptor, events)
+        self._pool = ZygotePool(self.loop, self.config, registry.PRELOAD, self._run_dir, self._log_descriptor, events)
         self._start_zygotes(time.monotonic() + _ZYGOTES_WAIT_S)
-        self._loop.watch(self._hang_ups, self._on_hang_ups)
-        self._loop.watch(sys.stdin, self._on_supervisor_end)
-        self._watch_fifo()
-        self._drop_leftovers()
-        for pid in recorded(self._run_dir):
-            self._launch(pid)
-            self._find_orphans(pid)
-        scaler = Scaler(self._config.max_workers, _ROUND_S, self._resize)
+        self.loop.watch(self._hang_ups, self._on_hang_ups)
+        self.loop.watch(sys.stdin, self._on_supervisor_end)
+        self._front.start()
+        scaler = Scaler(self.config.max_workers, _ROUND_S, self._resize_by_name)
         for duty in (
             self._check_deadlines,
             self._reap_strays,
-            self._end_deserted,
-            lambda: self._guard.measure(self._workers.values()),
+            self._measure,
             lambda: scaler.round(self._loads()),
         ):
-            self._loop.every(_ROUND_S, duty)
-        status = self._loop.run()
+            self.loop.every(_ROUND_S, duty)
+        status = self.loop.run()
         self._stop()
         return status
 
     def _start_zygotes(self, deadline: float) -> None:
-        """When MMS is up: until then it needs the cores, and the platform waits for its /ping."""
-        if self._mms.is_up() or time.monotonic() > deadline:
+        """When the front end is up: until then it needs the cores, and the platform waits for its /ping."""
+        if self._front.is_up() or time.monotonic() > deadline:
             self._pool.start()
         else:
-            self._loop.after(_ZYGOTES_POLL_S, partial(self._start_zygotes, deadline))
+            self.loop.after(_ZYGOTES_POLL_S, partial(self._start_zygotes, deadline))
 
     def _on_supervisor_end(self) -> None:
         """The supervisor holds the other end of stdin, and has been killed: end what it can no longer end."""
-        for model in self._models.values():
-            model.launcher.kill()
+        self._front.end_all()
         shutil.rmtree(self._run_dir, ignore_errors=True)
-        self._loop.stop(1)
+        self.loop.stop(1)
 
-    def _drop_leftovers(self) -> None:
-        """Files for MMS that a fork server before this one can no longer remove; MMS has opened them in a moment."""
-        left = [path for path in (self._run_dir / "tmp").iterdir() if path.name.endswith(("-stdout", "-stderr"))]
-        for path in left:
-            self._loop.after(_LEFTOVERS_S, partial(path.unlink, missing_ok=True))
+    # For the front end
 
-    def _find_orphans(self, launcher_pid: int) -> None:
-        """What a fork server before this one has forked for the model: it is to end with the model."""
-        if model := self._models.get(launcher_pid):
-            model.orphans = frozenset(group_leaders_in(model.directory.resolve()))
+    def framework_of(self, directory: str, handler: str) -> str:
+        return self._framework_of(directory, handler) or BARE
 
-    # Launchers
+    def make_temp_dir(self, key: int) -> Path:
+        folder = self._run_dir / "tmp" / f"model-{key}"
+        folder.mkdir(mode=0o700, exist_ok=True)  # it exists where another fork server has made it and died
+        return folder
 
-    def _watch_fifo(self) -> None:
-        fifo = os.open(self._run_dir / FIFO, os.O_RDWR | os.O_NONBLOCK)  # as a writer too: never at its end
-        self._loop.watch(fifo, lambda: self._on_fifo(fifo))
+    def host(self, model: HostedModel) -> None:
+        self._models[model.key] = model
 
-    def _on_fifo(self, fifo: int) -> None:
-        *lines, self._fifo_partial = (self._fifo_partial + os.read(fifo, 65536)).split(b"\n")
-        for line in lines:
-            self._loop.after(0.0, partial(self._launch, int(line)))
-
-    def _launch(self, pid: int) -> None:
-        if pid in self._models:
-            return
-        try:
-            launcher = Launcher(self._run_dir, pid)
-        except (ProcessLookupError, FileNotFoundError):  # MMS gave up on it meanwhile
-            drop_record(self._run_dir, pid)
-            return
-        try:
-            self._host(launcher)
-        except Exception as error:  # whatever it was, MMS must get an answer and the others must go on
-            logger.exception("no socket for the model", extra={"model": launcher.arguments.model_name})
-            launcher.complain(str(error))
-            launcher.kill()
-            launcher.forget()
-
-    def _host(self, launcher: Launcher) -> None:
-        arguments = launcher.arguments
-        Path(arguments.socket_path).unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(arguments.socket_path)
-        listener.listen()
-        temp_dir = self._run_dir / "tmp" / f"model-{launcher.pid}"
-        temp_dir.mkdir(mode=0o700, exist_ok=True)  # it exists where another fork server has made it and died
-        framework = self._framework_of(arguments.model_path, arguments.handler) or BARE
-        model = HostedModel(launcher, listener, framework, temp_dir)
-        self._models[launcher.pid] = model
-        self._loop.watch(listener, lambda: self._on_connection(model))
-        if launcher.pidfd is not None:
-            self._loop.watch(launcher.pidfd, lambda: self._on_launcher_end(model))
-        with contextlib.suppress(OSError):  # it has ended; its pidfd says so
-            launcher.say_started()
-
-    def _on_launcher_end(self, model: HostedModel) -> None:
-        """MMS ends a model so; or somebody else did, and then the workers serve on until MMS hangs up."""
-        if not model.launcher_gone:
-            model.launcher_gone = True
-            self._loop.unwatch(model.launcher.pidfd)
-            self._forget_if_finished(model)
-
-    def _forget_if_finished(self, model: HostedModel) -> None:
-        if model.finished and model.launcher.pid in self._models:
-            del self._models[model.launcher.pid]
-            self._loop.unwatch(model.listener)
-            model.close()
-
-    # Workers
-
-    def _on_connection(self, model: HostedModel) -> None:
-        connection, _ = model.listener.accept()
+    def connect(self, model: HostedModel, connection: socket.socket, link: int = 0) -> None:
+        """A worker for a connection on which the model's load command comes; takes the connection over."""
         verdict = self._guard.judge(model, self._workers.values())
-        worker = self._new_worker(model, connection)
+        worker = self._new_worker(model, connection, link)
         if verdict.fits:
             self._fork(worker, memory_bytes=verdict.free)
         else:
             self._refuse(worker, verdict)
 
+    def adopt(self, model: HostedModel, connection: socket.socket, link: int, page: int, pid: int) -> None:
+        """A worker of a fork server that died. Its native output goes nowhere, and nobody is told its exit status."""
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        os.close(writer)
+        self._watch(
+            WorkerRecord(
+                sequence=next(self._sequences),
+                model=model,
+                connection=connection,
+                status=StatusPage(page),
+                output=Lines(reader),
+                descriptors=(),
+                reload=False,
+                need=0,
+                oom_kills_before=self._memory.oom_kills(),
+                link=link,
+                pid=pid,
+            )
+        )
+
+    def let_go(self, model: HostedModel) -> None:
+        """The front end wants it no more: it is closed when its last worker has ended."""
+        model.let_go = True
+        self._forget_if_finished(model)
+
+    def keep_refused(self, worker: WorkerRecord) -> None:
+        """Its load is answered with 507 soon: it stays until the front end hangs up."""
+        worker.refused = True
+        self._watch_connection(worker)
+
+    def release(self, worker: WorkerRecord, reason: Failure | None = None, hang_up: bool = True) -> None:
+        """Lets the worker's connection go; `reason`: why, where the front end cannot have been told on it."""
+        self._unwatch_connection(worker)
+        self.loop.unwatch(worker.output)
+        self._front.released(worker, reason)
+        worker.close(hang_up)
+        self._forget_if_finished(worker.model)
+
+    def resize(self, model: HostedModel, workers: int) -> None:
+        logger.info("%d workers from now on", workers, extra={"model": model.name})
+        try:
+            self._front.resize(model, workers)
+        except OSError as error:
+            logger.warning("the number of workers could not be changed: %s", error, extra={"model": model.name})
+
+    def _forget_if_finished(self, model: HostedModel) -> None:
+        if model.finished and model.key in self._models:
+            del self._models[model.key]
+            model.close()
+            self._front.closed(model)
+
+    # Workers
+
     def _new_worker(
-        self, model: HostedModel, connection: socket.socket, after: WorkerRecord | None = None
+        self, model: HostedModel, connection: socket.socket, link: int, after: WorkerRecord | None = None
     ) -> WorkerRecord:
         """`after`: the worker that this one replaces."""
         page = StatusPage.create()
@@ -216,18 +236,19 @@ class ForkServer:
             reload=after is not None,
             need=model.need,
             oom_kills_before=self._memory.oom_kills(),
+            link=link,
         )
 
     def _fork(self, worker: WorkerRecord, memory_bytes: int | None, rest_s: float = 0.0, reason: str = "") -> None:
         self._watch(worker)
-        model, arguments = worker.model, worker.model.launcher.arguments
+        model = worker.model
         request = ForkRequest(
             sequence=worker.sequence,
             model=model.name,
-            directory=arguments.model_path,
-            handler=arguments.handler,
+            directory=str(model.directory),
+            handler=model.handler,
             temp_dir=str(model.temp_dir),
-            io_dir=arguments.temp_dir,
+            io_dir=model.io_dir,
             memory_bytes=memory_bytes,
             launched=model.launched,
             connected=time.monotonic(),
@@ -236,6 +257,7 @@ class ForkServer:
             batch_size=worker.status.batch_size,
             rest_s=rest_s,
             reason=reason,
+            native=self._native,
         )
         self._pool.fork(model.framework, request, worker.descriptors)
 
@@ -243,7 +265,7 @@ class ForkServer:
         self._workers[worker.sequence] = worker
         worker.model.workers[worker.sequence] = worker
         self._watch_connection(worker)
-        self._loop.watch(worker.output, lambda: self._on_output(worker))
+        self.loop.watch(worker.output, lambda: self._on_output(worker))
 
     def _watch_connection(self, worker: WorkerRecord) -> None:
         """Nothing happens where it is watched already."""
@@ -251,13 +273,6 @@ class ForkServer:
         if descriptor not in self._connections:
             self._connections[descriptor] = worker
             self._hang_ups.register(descriptor, select.EPOLLRDHUP)
-
-    def _release(self, worker: WorkerRecord, hang_up: bool = True) -> None:
-        self._unwatch_connection(worker)
-        self._loop.unwatch(worker.output)
-        worker.close(hang_up)
-        worker.model.deserted = None if worker.model.workers else time.monotonic()
-        self._forget_if_finished(worker.model)
 
     def _unwatch_connection(self, worker: WorkerRecord) -> None:
         if self._connections.pop(worker.connection.fileno(), None):
@@ -267,25 +282,26 @@ class ForkServer:
         worker = self._workers.get(sequence)
         if worker is not None:
             worker.pid = pid
+            self._front.started(worker, worker.descriptors[-1])
             if worker.hung_up:
                 worker.kill()
 
     def _on_output(self, worker: WorkerRecord) -> None:
         lines = worker.read_output()
         if lines is None:
-            self._loop.unwatch(worker.output)
+            self.loop.unwatch(worker.output)
         for line in lines or ():
             logger.info("%s", line, extra={"model": worker.model.name, "pid": worker.pid})
 
     def _on_hang_ups(self) -> None:
-        """MMS has closed connections. An idle worker sees that itself; a busy one must not delay the unload."""
+        """Closed by the front end. An idle worker sees that itself; a busy one must not delay the unload."""
         for descriptor, _ in self._hang_ups.poll(0):
             worker = self._connections.get(descriptor)
             if worker is None:
                 continue
             self._unwatch_connection(worker)
             if worker.refused:
-                self._release(worker)
+                self.release(worker)
             else:
                 worker.kill()
 
@@ -297,7 +313,7 @@ class ForkServer:
         self._on_output(worker)
         del worker.model.workers[sequence]
         if worker.hung_up:
-            self._release(worker)
+            self.release(worker)
         elif os.waitstatus_to_exitcode(wait_status) == EXIT_RESTED and worker.at_rest:
             self._replace(worker)
         elif failure := worker.failure():
@@ -319,8 +335,8 @@ class ForkServer:
         if state in (State.STARTING, State.LOADING):
             self._load_failed(worker, Failure.of(error, worker.model.name, "load"))
         elif state in (State.READING, State.ANSWERING) or (state == State.BUSY and not worker.answer_requests(error)):
-            # Half a message may be on the wire: hanging up is the only thing that MMS understands now.
-            self._release(worker)
+            # Half a message may be on the wire: hanging up is the only thing that can be understood now.
+            self.release(worker, Failure.of(error, worker.model.name, "predict"))
         else:
             self._replace_after_death(worker, str(error))
 
@@ -337,9 +353,9 @@ class ForkServer:
         self._replace(worker, rest_s, reason[:2000])
 
     def _replace(self, worker: WorkerRecord, rest_s: float = 0.0, reason: str = "") -> None:
-        replacement = self._new_worker(worker.model, worker.connection.dup(), worker)
+        replacement = self._new_worker(worker.model, worker.connection.dup(), worker.link, worker)
         self._fork(replacement, None, rest_s, reason)
-        self._release(worker, hang_up=False)
+        self.release(worker, hang_up=False)
 
     # Memory
 
@@ -357,60 +373,32 @@ class ForkServer:
 
     def _loads(self) -> Iterator[Load]:
         """Nothing where the number of workers is set: then it stays as it is."""
-        if self._config.workers is not None or not self._config.multi_model:
+        if self.config.workers is not None or not self.config.multi_model:
             return
         for model in self._models.values():
-            if model.workers and not model.launcher_gone and not any(item.loading for item in model.workers.values()):
+            if model.workers and not model.let_go and not any(item.loading for item in model.workers.values()):
                 busy_ns = sum(worker.status.counters[0] for worker in model.workers.values())
                 yield Load(model.name, len(model.workers), busy_ns)
 
-    def _resize(self, name: str, workers: int) -> None:
-        logger.info("%d workers from now on", workers, extra={"model": name})
-        try:
-            self._mms.resize(name, workers)
-        except OSError as error:
-            logger.warning("the number of workers could not be changed: %s", error, extra={"model": name})
+    def _resize_by_name(self, name: str, workers: int) -> None:
+        for model in self._models.values():
+            if model.name == name and not model.let_go:
+                self.resize(model, workers)
+                break
 
     # Failed loads
 
     def _load_failed(self, worker: WorkerRecord, failure: Failure) -> None:
-        """Lets MMS know, in the one of two ways that leaves no model registered.
-
-        Hanging up: MMS answers 500 and unregisters the model. An answer: MMS passes its status on, which 507 needs, but
-        then unregisters from the worker's own, interrupted thread. Should the launcher live then, the wait for its end
-        throws, the clean-up counts as failed and the model stays: the platform's retry would get 409 for ever
-        (WorkLoadManager.shutdownServerThread, ModelManager.unregisterModel). So the launcher is ended first.
-        """
         if worker.reload:
             self._replace_after_death(worker, failure.message)
         elif worker.model.serving:
-            self._give_up_worker(worker)
-        elif not self._config.multi_model:
+            self.release(worker)
+            self._front.gave_up(worker)
+        elif not self.config.multi_model:
             logger.error("the only model of this container cannot be loaded: %s", failure.message)
-            self._loop.stop(EXIT_MODEL_FAILED)
-        elif failure.code == INSUFFICIENT_STORAGE:
-            worker.refused = True
-            self._watch_connection(worker)
-            self._answer_when_noted(worker, failure, worker.model.launcher.kill_and_listen())
+            self.loop.stop(EXIT_MODEL_FAILED)
         else:
-            self._release(worker)
-
-    def _give_up_worker(self, worker: WorkerRecord) -> None:
-        """A further worker of a model that serves already: that goes on with those that it has."""
-        self._release(worker)
-        self._resize(worker.model.name, len(worker.model.workers))
-
-    def _answer_when_noted(self, worker: WorkerRecord, failure: Failure, noted: int | None) -> None:
-        if noted is None:
-            worker.answer_load(failure)
-            return
-
-        def answer() -> None:
-            self._loop.unwatch(noted)
-            os.close(noted)
-            worker.answer_load(failure)
-
-        self._loop.watch(noted, answer)
+            self._front.load_failed(worker, failure)
 
     def _on_fork_failed(self, sequence: int, reason: str) -> None:
         worker = self._workers.pop(sequence)
@@ -423,38 +411,27 @@ class ForkServer:
 
     def _check_deadlines(self) -> None:
         now = time.monotonic()
-        limits_s = {
-            State.BUSY: self._config.response_timeout_s,
-            State.LOADING: self._config.load_timeout_s,
-            State.STARTING: self._config.load_timeout_s,
-        }
         for worker in list(self._workers.values()):
-            limit_s = limits_s.get(worker.status.state)
+            limit_s = self._limit_s(worker)
             if limit_s is not None and worker.timed_out_after_s is None and now - worker.since > limit_s:
                 worker.timed_out_after_s = limit_s
                 worker.kill()
             if worker.vanished():
                 self._on_exit(worker.sequence, signal.SIGKILL)
-        for model in list(self._models.values()):
-            if model.launcher.pidfd is None and model.launcher.reaped:
-                self._on_launcher_end(model)
 
-    def _end_deserted(self) -> None:
-        """A launcher without workers that MMS knows no more.
+    def _limit_s(self, worker: WorkerRecord) -> float | None:
+        match worker.status.state:
+            case State.BUSY:
+                return worker.model.response_timeout_s
+            case State.LOADING | State.STARTING:
+                return self.config.load_timeout_s
+            case State.STREAMING:
+                return _STREAM_S
+        return None
 
-        An unload that meets the end of a request can fail in MMS (NullPointerException in BatchAggregator.sendError)
-        after the model is out of its list and before its launcher is ended.
-        """
-        for model in self._models.values():
-            if model.deserted and not model.workers and time.monotonic() - model.deserted > _DESERTED_S:
-                model.deserted = time.monotonic()
-                with contextlib.suppress(OSError):
-                    self._mms.describe(model.name, partial(self._on_described, model))
-
-    def _on_described(self, model: HostedModel, status: int | None) -> None:
-        if status == HTTPStatus.NOT_FOUND and not model.workers and not model.launcher_gone:
-            logger.warning("MMS has lost the model's launcher; ended", extra={"model": model.name})
-            model.launcher.kill()
+    def _measure(self) -> None:
+        for model, took in self._guard.measure(self._workers.values()):
+            self._front.took(model, took)
 
     def _reap_adopted(self) -> None:
         """Workers whose zygote died are our children now. A zygote's own end is its channel's to tell."""
@@ -482,7 +459,7 @@ class ForkServer:
 
 
 def main(arguments: Sequence[str]) -> int:
-    run_dir, log_descriptor, config_json = arguments
+    run_dir, log_descriptor, front_descriptor, config_json = arguments
     config = Config.from_json(config_json)
     # A number of its own for the log: a worker's 1 and 2 become a pipe for what native code prints.
     descriptor = os.dup(int(log_descriptor))
@@ -492,7 +469,8 @@ def main(arguments: Sequence[str]) -> int:
         descriptor=descriptor,
         lock_path=str(Path(run_dir) / "log.lock"),
     )
-    return ForkServer(config, Path(run_dir), descriptor).run()
+    front = int(front_descriptor) if front_descriptor else None
+    return ForkServer(config, Path(run_dir), descriptor, front).run()
 
 
 if __name__ == "__main__":

@@ -25,16 +25,19 @@ class MemoryGuard:
         reserve = self._reserve or default_reserve(state.limit)
         return judge(model.need, state, reserve, [worker.need for worker in workers if worker.loading])
 
-    def measure(self, workers: Collection[WorkerRecord]) -> None:
-        """Once after a load, and once after requests, which may add to it."""
+    def measure(self, workers: Collection[WorkerRecord]) -> list[tuple[HostedModel, int]]:
+        """Once after a load, and once after requests, which may add to it; the bytes that models were seen to take."""
+        measured = []
         due = [worker for worker in workers if worker.pid is not None and worker.due_for_measuring]
         for worker in due[:_MEASURED_A_ROUND]:
             worker.measured_answers = worker.status.counters[1]
             with contextlib.suppress(OSError):
                 took = private_bytes(worker.pid or 0)
                 self._estimates.learn(worker.model.framework, worker.model.directory, took)
+                measured.append((worker.model, took))
         if not due:
             self.save()
+        return measured
 
     def save(self) -> None:
         self._estimates.save()

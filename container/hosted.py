@@ -1,4 +1,4 @@
-"""A model and its workers as the fork server holds them, and what it can say to MMS in a dead worker's place."""
+"""A model and its workers as the fork server holds them, and what it can say in a dead worker's place."""
 
 import contextlib
 import os
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from container.errors import Failure, WorkerDiedError
-from container.launch import Launcher
 from container.lines import Lines
 from container.model import Response
 from container.processes import group_leaders_in
@@ -24,29 +23,24 @@ _REPLY_TIMEOUT_S = 5.0
 _KEPT_LINES = 50
 
 
-@dataclass
+@dataclass(kw_only=True)
 class HostedModel:
-    """One load of one model, from the launcher's request until MMS has let go of it."""
+    """One load of one model, from the front end's request until the front end has let go of it."""
 
-    launcher: Launcher
-    listener: socket.socket
-    framework: str
+    key: int  # the front end's own
+    name: str
+    directory: Path
+    handler: str
     temp_dir: Path
+    io_dir: str = ""  # where MMS looks for its workers' output files
+    response_timeout_s: float
+    framework: str
     launched: float = field(default_factory=time.monotonic)
     workers: "dict[int, WorkerRecord]" = field(default_factory=dict)
     need: int = 0  # bytes of memory, as estimated when it was let in
     deaths: int = 0  # in a row, without an answer in between
-    launcher_gone: bool = False
-    deserted: float | None = None  # since when its last worker is gone
+    let_go: bool = False  # by the front end
     orphans: frozenset[int] = frozenset()  # workers of a fork server that died; they serve on, watched by nobody
-
-    @property
-    def name(self) -> str:
-        return self.launcher.arguments.model_name
-
-    @property
-    def directory(self) -> Path:
-        return Path(self.launcher.arguments.model_path)
 
     @property
     def serving(self) -> bool:
@@ -55,16 +49,17 @@ class HostedModel:
 
     @property
     def finished(self) -> bool:
-        return self.launcher_gone and not self.workers
+        return self.let_go and not self.workers
+
+    def failure_text(self, failure: Failure) -> str:
+        """What the front end is told of a load that failed."""
+        return failure.to_json().decode()
 
     def close(self) -> None:
-        """Leaves nothing of the model behind: not its socket, its record, its temp folder, nor an orphan."""
+        """Leaves nothing of the model behind: neither its temp folder nor an orphan."""
         for pid in self.orphans & group_leaders_in(self.directory.resolve()) if self.orphans else ():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
-        self.listener.close()
-        Path(self.launcher.arguments.socket_path).unlink(missing_ok=True)
-        self.launcher.forget()
         shutil.rmtree(self.temp_dir, ignore_errors=True)
 
 
@@ -79,19 +74,20 @@ class WorkerRecord:
     output: Lines  # what native code prints
     descriptors: tuple[int, ...]  # the worker's own, which go with the request for a fork
     need: int  # bytes that the load may take
-    reload: bool  # took a dead one's place: MMS waits for no answer to its load
+    reload: bool  # took a dead one's place: nobody waits for an answer to its load
     oom_kills_before: int
+    link: int = 0  # the native front end's number for the connection, which worker after worker may serve
     refused: bool = False  # its load was answered with 507
     created: float = field(default_factory=time.monotonic)
     missed: int = 0  # rounds in a row in which its process was not there
     pid: int | None = None
     measured_answers: int | None = None  # how many it had given when its memory was measured
-    timed_out_after_s: int | None = None
+    timed_out_after_s: float | None = None
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
 
     @property
     def hung_up(self) -> bool:
-        """Whether MMS has closed its end: the model is unloaded, or scaled down."""
+        """Whether the front end has closed its end: the model is unloaded, or scaled down."""
         poller = select.poll()
         poller.register(self.connection, 0)  # POLLHUP is told unasked
         return bool(poller.poll(0))
@@ -101,7 +97,7 @@ class WorkerRecord:
         match self.status.state:
             case State.STARTING | State.LOADING | State.FAILED:
                 return "loading the model"
-            case State.READING | State.BUSY | State.ANSWERING:
+            case State.READING | State.BUSY | State.ANSWERING | State.STREAMING:
                 return "answering a request"
         return "idle"
 
@@ -151,7 +147,7 @@ class WorkerRecord:
         self.connection.settimeout(None)
 
     def answer_load(self, failure: Failure) -> None:
-        self._send(load_reply(failure.code, failure.message))
+        self._send(load_reply(failure.code, self.model.failure_text(failure)))
 
     def answer_requests(self, error: WorkerDiedError) -> bool:
         """Answers what the dead worker had read and not answered. False where the ids are not known."""
@@ -187,7 +183,7 @@ class WorkerRecord:
     def _remove_io_files(self) -> None:
         if io_name := self.status.io_name:
             for stream in ("stdout", "stderr"):
-                (Path(self.model.launcher.arguments.temp_dir) / f"{io_name}-{stream}").unlink(missing_ok=True)
+                (Path(self.model.io_dir) / f"{io_name}-{stream}").unlink(missing_ok=True)
 
 
 def _exists(pid: int) -> bool:

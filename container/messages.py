@@ -1,4 +1,7 @@
-"""What the fork server and a zygote say to each other: one datagram a message, JSON, descriptors beside it."""
+"""What the fork server says to a zygote and to the native front end, and they to it.
+
+One datagram a message, JSON, descriptors beside it.
+"""
 
 import json
 import os
@@ -35,6 +38,8 @@ class ForkRequest:
     # After repeated deaths: answer with `reason` for so many seconds before trying the model again.
     rest_s: float = 0.0
     reason: str = ""
+    # Whether the native front end is on the other side, which takes answers in pieces and a load's times in its answer.
+    native: bool = False
 
 
 # From a zygote, and from the workers that it forks, to the fork server
@@ -71,14 +76,123 @@ class ForkFailed:
     reason: str
 
 
-Message = ForkRequest | Ready | Started | Exited | ForkFailed
+# From the native front end to the fork server
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    key: int
+    name: str
+    directory: str
+    handler: str
+    response_timeout_s: float
+
+
+@dataclass(frozen=True)
+class AddWorker:
+    """Have a worker load the model. With it goes the worker's end of a connection; `link` is its number."""
+
+    key: int
+    link: int
+
+
+@dataclass(frozen=True)
+class AdoptWorker:
+    """A worker that outlived the fork server which forked it. With it go the connection and the status page."""
+
+    key: int
+    link: int
+    pid: int
+
+
+@dataclass(frozen=True)
+class CloseModel:
+    """End what is left of the model's workers."""
+
+    key: int
+
+
+@dataclass(frozen=True)
+class Beat:
+    """Comes back as it is."""
+
+    number: int
+
+
+# From the fork server to the native front end
+
+
+@dataclass(frozen=True)
+class WorkerStarted:
+    """A process serves the connection: the first, or one in the place of one that died. With it: its status page."""
+
+    link: int
+    pid: int
+
+
+@dataclass(frozen=True)
+class LinkLost:
+    """The worker died in the middle of a message, so that nobody can go on from there; the rest is a Failure's."""
+
+    link: int
+    code: int
+    type: str
+    message: str
+    model: str
+    phase: str
+
+
+@dataclass(frozen=True)
+class Resize:
+    """The model should have so many workers."""
+
+    key: int
+    workers: int
+
+
+@dataclass(frozen=True)
+class Took:
+    """What one worker of the model takes, in bytes."""
+
+    key: int
+    size: int
+
+
+@dataclass(frozen=True)
+class ModelClosed:
+    """No process and no file is left of it."""
+
+    key: int
+
+
+_FROM_FRONT_END = (OpenModel, AddWorker, AdoptWorker, CloseModel, Beat)
+_TO_FRONT_END = (WorkerStarted, LinkLost, Resize, Took, ModelClosed)
+
+Message = (
+    ForkRequest
+    | Ready
+    | Started
+    | Exited
+    | ForkFailed
+    | OpenModel
+    | AddWorker
+    | AdoptWorker
+    | CloseModel
+    | Beat
+    | WorkerStarted
+    | LinkLost
+    | Resize
+    | Took
+    | ModelClosed
+)
 
 
 class Channel:
     """A pair of sockets that keeps messages whole."""
 
     _KINDS: ClassVar[dict[str, type]] = {
-        kind.__name__: kind for kind in (ForkRequest, Ready, Started, Exited, ForkFailed)
+        kind.__name__: kind
+        for kind in (ForkRequest, Ready, Started, Exited, ForkFailed, *_FROM_FRONT_END, *_TO_FRONT_END)
     }
 
     def __init__(self, sock: socket.socket) -> None:

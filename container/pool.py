@@ -84,8 +84,8 @@ class ZygotePool:
                 zygote.early_ends = 0
                 _report(zygote.name, message)
             case Started():
+                self._events.started(message.sequence, message.pid)  # the descriptors are still open
                 zygote.begun(message.sequence)
-                self._events.started(message.sequence, message.pid)
             case Exited():
                 zygote.begun(message.sequence)
                 self._events.exited(message.sequence, message.status)

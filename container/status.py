@@ -33,6 +33,7 @@ class State(IntEnum):
     ANSWERING = 4  # part of the answer may be on the wire: nobody else may write now
     FAILED = 5  # the load failed and nothing was answered; payload: the failure
     RESTING = 6  # answers with an error until it is time to try the model again
+    STREAMING = 8  # pieces of an answer are on the wire, and more are to come
     READING = 7  # a command is arriving: a part of it may have been read, so nobody can take over from here
 
 

@@ -1,5 +1,6 @@
 """Process 1 of the container: starts the fork server and the front end, watches both, and leaves nothing behind."""
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -15,16 +16,16 @@ from pathlib import Path
 
 from container import log
 from container.config import Config
-from container.errors import ConfigError
-from container.forkserver import EXIT_MODEL_FAILED
-from container.frontend import prepare_environment
+from container.errors import EXIT_MODEL_FAILED, ConfigError
 from container.launch import FIFO, LAUNCHES
 from container.lines import Lines
 from container.loop import Loop
 from container.processes import children
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
-_STOP_S = 6.0  # SageMaker and `docker stop` wait longer: 30 and 10 s
+# SageMaker waits for 30 s in all, `docker stop` for 10.
+_FINISH_S = 4.0
+_STOP_S = 4.0
 _RESTARTS, _RESTARTS_WITHIN_S = 5, 60.0
 _RESTART_S = 0.2
 # The path of a socket has 107 bytes at most (unix(7)): PARENT/polyhost-XXXXXXXX/tmp/.mms.sock.PORT
@@ -41,6 +42,7 @@ class Supervisor:
         self._run_dir: Path
         self._fork_server: subprocess.Popen[bytes] | None = None  # None while it is being restarted
         self._front_end: subprocess.Popen[bytes]
+        self._to_front_end: socket.socket | None = None  # the native one's; it gets channels to fork servers on it
         self._deaths: list[float] = []
 
     def run(self) -> int:
@@ -54,10 +56,15 @@ class Supervisor:
             self._loop.on_signals(
                 {signal.SIGTERM: self._on_stop, signal.SIGINT: self._on_stop, signal.SIGCHLD: self._on_children}
             )
-            self._start_fork_server()
-            self._start_front_end()
+            if self._config.native:
+                self._start_native_front_end()
+                self._start_fork_server()
+            else:
+                self._start_fork_server()
+                self._start_mms()
             return self._loop.run()
         finally:
+            self._let_finish()
             self._end_everything()
             shutil.rmtree(self._run_dir, ignore_errors=True)
 
@@ -99,11 +106,45 @@ class Supervisor:
         log.configure(as_json=config.log_json, level=config.log_level, lock_path=str(self._run_dir / "log.lock"))
 
     def _start_fork_server(self) -> None:
-        command = [sys.executable, "-m", "container.forkserver", str(self._run_dir), "1", self._config.to_json()]
-        # Its stdin ends when this process does, however that happens.
-        self._fork_server = subprocess.Popen(command, env=self._environment(), stdin=subprocess.PIPE)
+        """The native front end has a channel to each fork server, which models' code cannot reach: it has no path."""
+        channel = self._channel_for_fork_server() if self._config.native else None
+        front = str(channel.fileno()) if channel else ""
+        command = [sys.executable, "-m", "container.forkserver", str(self._run_dir), "1", front, self._config.to_json()]
+        try:
+            # Its stdin ends when this process does, however that happens.
+            self._fork_server = subprocess.Popen(
+                command,
+                env=self._environment(),
+                stdin=subprocess.PIPE,
+                pass_fds=[channel.fileno()] if channel else [],
+            )
+        finally:
+            if channel:
+                channel.close()
 
-    def _start_front_end(self) -> None:
+    def _channel_for_fork_server(self) -> socket.socket:
+        """Its end; the other goes to the front end."""
+        theirs, front_ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        assert self._to_front_end is not None
+        with front_ends, contextlib.suppress(OSError):  # the front end has ended, and the container ends with it
+            socket.send_fds(self._to_front_end, [b"."], [front_ends.fileno()])
+        return theirs
+
+    def _start_native_front_end(self) -> None:
+        self._to_front_end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            command = [sys.executable, "-m", "container.native", str(theirs.fileno()), self._config.to_json()]
+            self._front_end = subprocess.Popen(
+                command,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                cwd=self._run_dir,
+                pass_fds=[theirs.fileno()],
+            )
+
+    def _start_mms(self) -> None:
+        from container.frontend import prepare_environment  # only here: the native front end is up before it is read
+
         environ = self._environment()
         prepare_environment(self._config, self._run_dir, environ)
         command = [sys.executable, "-m", "container.frontend", str(self._run_dir), self._config.to_json()]
@@ -143,7 +184,8 @@ class Supervisor:
     def _on_children(self) -> None:
         self._reap_orphans()
         if self._front_end.poll() is not None:
-            logger.error("Multi Model Server has ended; the container ends with it")
+            name = "the native front end" if self._config.native else "Multi Model Server"
+            logger.error("%s has ended; the container ends with it", name)
             self._loop.stop(1)
         elif self._fork_server is not None and (status := self._fork_server.poll()) is not None:
             self._fork_server = None
@@ -170,6 +212,14 @@ class Supervisor:
         else:
             logger.error("the fork server ended (%s); another is started, loaded models serve on", status)
             self._loop.after(_RESTART_S, self._start_fork_server)
+
+    def _let_finish(self) -> None:
+        """The native front end answers what is running before it ends; the workers must live until then."""
+        front_end = getattr(self, "_front_end", None)
+        if self._config.native and front_end is not None and front_end.poll() is None:
+            front_end.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                front_end.wait(_FINISH_S)
 
     def _end_everything(self) -> None:
         """SIGTERM to all, SIGKILL to those that do not heed it, until no child is left, adopted ones included."""
