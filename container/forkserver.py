@@ -48,6 +48,7 @@ _ROUND_S = 0.5  # deadlines, load, and what models take
 _PATIENT_DEATHS = 2
 _MAX_REST_S = 60.0
 _NAMES_IN_LOG = 50
+_MID_MESSAGE = (State.READING, State.ANSWERING, State.STREAMING)
 _STREAM_S = 480.0  # SageMaker's limit for a streamed response (Model Hosting FAQs)
 
 logger = logging.getLogger("polyhost.forkserver")
@@ -334,7 +335,9 @@ class ForkServer:
         state = worker.status.state
         if state in (State.STARTING, State.LOADING):
             self._load_failed(worker, Failure.of(error, worker.model.name, "load"))
-        elif state in (State.READING, State.ANSWERING) or (state == State.BUSY and not worker.answer_requests(error)):
+        elif state in (State.READING, State.ANSWERING, State.STREAMING) or (
+            state == State.BUSY and not worker.answer_requests(error)
+        ):
             # Half a message may be on the wire: hanging up is the only thing that can be understood now.
             self.release(worker, Failure.of(error, worker.model.name, "predict"))
         else:

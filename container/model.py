@@ -9,8 +9,8 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -81,6 +81,7 @@ class Response:
     headers: dict[str, str]
     body: bytes
     phrase: str = ""  # the status line's text, where the handler sets one
+    pieces: Iterator[bytes] | None = None  # what comes after the body, where the handler yields
 
 
 Entry = Callable[[Any, Any], Any]
@@ -121,6 +122,21 @@ class Model:
                 return [self._failed(request, error) for request in requests]
             return [self._respond(index, request, answers[index]) for index, request in enumerate(requests)]
 
+    def whole(self, request: Request, response: Response) -> Response:
+        """The response in one piece, for who cannot pass pieces on."""
+        if response.pieces is None:
+            return response
+        try:
+            with log.bound(request_id=request.id, target_model=request.target_model):
+                body = response.body + b"".join(response.pieces)
+        except Exception as error:
+            return self._failed(request, error)
+        return self._within_limit(request, replace(response, body=body, pieces=None))
+
+    def broken(self, request: Request, error: Exception) -> Response:
+        """For the log and the caller: a handler that failed after its first pieces were sent."""
+        return self._failed(request, error)
+
     def _call(self, requests: Sequence[Request]) -> list[Any]:
         context = self.context
         context.request_ids = {index: request.id for index, request in enumerate(requests)}
@@ -129,6 +145,8 @@ class Model:
         answers = self.entry([dict(request.parameters) for request in requests], context)
         if context.metrics.store:
             logger.info("metrics", extra={"details": {"metrics": [str(metric) for metric in context.metrics.store]}})
+        if isinstance(answers, Iterator) and len(requests) == 1:
+            return [answers]
         if not isinstance(answers, list):
             raise BadAnswerError(f"handle() returned {_kind(answers)}; it must return a list, one item per request")
         if len(answers) != len(requests):
@@ -138,17 +156,29 @@ class Model:
     def _respond(self, index: int, request: Request, answer: Any) -> Response:
         if isinstance(answer, Exception):
             return self._failed(request, answer)
+        pieces = None
+        try:
+            if isinstance(answer, Iterator):
+                # The first one before the head: until it is there, the handler can still fail with a status.
+                answer, pieces = next(answer, b""), answer
+        except Exception as error:
+            return self._failed(request, error)
         try:
             status, phrase = _checked_status(*self.context.get_response_status(index))
             headers = _checked_headers(self.context.get_response_headers(index))
-            body = _encode(answer, headers)
+            body = _encode(answer, headers) if pieces is None else _encode_piece(answer, headers)
         except BadAnswerError as error:
             return self._failed(request, error)
         except Exception as error:
             return self._failed(request, BadAnswerError(f"handle() returned {_kind(answer)}: {error}"))
-        if self.max_response_bytes is not None and len(body) > self.max_response_bytes:
-            return self._failed(request, _too_large(len(body), self.max_response_bytes))
-        return Response(request.id, status, headers, body, phrase)
+        encoded = None if pieces is None else _encoded(pieces, headers)
+        return self._within_limit(request, Response(request.id, status, headers, body, phrase, encoded))
+
+    def _within_limit(self, request: Request, response: Response) -> Response:
+        size = len(response.body)
+        if self.max_response_bytes is not None and size > self.max_response_bytes:
+            return self._failed(request, _too_large(size, self.max_response_bytes))
+        return response
 
     def _failed(self, request: Request, error: Exception) -> Response:
         failure = Failure.of(error, self.spec.name, "predict")
@@ -212,6 +242,23 @@ def _encode(answer: Any, headers: dict[str, str]) -> bytes:
     body = json.dumps(answer, indent=2).encode()
     headers.setdefault("content-type", "application/json")
     return body
+
+
+def _encode_piece(piece: Any, headers: dict[str, str]) -> bytes:
+    """Objects become JSON lines: whoever reads them as they come has to see where one ends."""
+    if isinstance(piece, bytes | bytearray | memoryview | str):
+        return _encode(piece, headers)
+    headers.setdefault("content-type", "application/jsonlines")
+    return json.dumps(piece).encode() + b"\n"
+
+
+def _encoded(pieces: Iterator[Any], headers: dict[str, str]) -> Iterator[bytes]:
+    try:
+        for piece in pieces:
+            yield _encode_piece(piece, headers)
+    finally:
+        if isinstance(pieces, Generator):
+            pieces.close()
 
 
 def _read_manifest(directory: Path) -> dict[str, Any] | None:

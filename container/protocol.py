@@ -2,8 +2,13 @@
 
 The format is MMS's: mms/protocol/otf_message_handler.py, ModelRequestEncoder.java, ModelResponseDecoder.java.
 Every number is a big-endian int32, every text is its length and its bytes, and -1 ends a list.
+
+The native front end speaks it too, with two additions. A reply of code 206 has one response, whose body is its first
+piece; further pieces follow, each its length and its bytes, until a length of 0, or of -1 and a failure's JSON. And a
+byte "X" from the front end ends such an answer early; it may come too late and is then no command.
 """
 
+import select
 import socket
 import struct
 from collections.abc import Sequence
@@ -13,6 +18,8 @@ from container.model import Request, Response
 
 _LOAD = b"L"
 _PREDICT = b"I"
+CANCEL = b"X"
+IN_PIECES = 206
 _CHUNK = 1 << 16
 _INT = struct.Struct("!i")
 _END = _INT.pack(-1)
@@ -55,9 +62,11 @@ class Connection:
 
     def receive(self) -> LoadCommand | PredictCommand | None:
         """The next command, or None where MMS has closed the connection between two commands."""
-        if not self.wait():
-            return None
-        command = self._bytes(1)
+        command: bytes | bytearray = CANCEL
+        while command == CANCEL:
+            if not self.wait():
+                return None
+            command = self._bytes(1)
         if command == _LOAD:
             return self._load_command()
         if command == _PREDICT:
@@ -66,6 +75,12 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
+
+    def wants_no_more(self) -> bool:
+        """Whether the front end has cancelled the answer under way, or hung up."""
+        if not select.select([self.socket], [], [], 0)[0]:
+            return False
+        return self.socket.recv(1, socket.MSG_PEEK) in (b"", CANCEL)
 
     def _load_command(self) -> LoadCommand:
         name, path = self._text(), self._text()
@@ -164,7 +179,23 @@ def predict_reply(responses: Sequence[Response]) -> bytes:
 
     With any other status MMS writes an error body of its own, without our reason.
     """
-    parts = [_INT.pack(200), _field(b"")]
+    return _reply(200, responses)
+
+
+def first_piece(response: Response) -> bytes:
+    return _reply(IN_PIECES, [response])
+
+
+def further_piece(data: bytes) -> bytes:
+    return _field(data)
+
+
+def last_piece(failure: bytes | None = None) -> bytes:
+    return _INT.pack(0) if failure is None else _END + _field(failure)
+
+
+def _reply(code: int, responses: Sequence[Response]) -> bytes:
+    parts = [_INT.pack(code), _field(b"")]
     for response in responses:
         parts += [_field(response.id.encode()), _field(response.headers.get("content-type", "").encode())]
         parts += [

@@ -1,8 +1,9 @@
-"""The process that serves one model on one of MMS's connections: forked from a zygote, ended when MMS hangs up."""
+"""The process that serves one model on one connection of the front end's: forked from a zygote, ended with it."""
 
 import contextlib
 import faulthandler
 import gc
+import json
 import logging
 import os
 import random
@@ -12,15 +13,25 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from container import log
 from container.config import Config
 from container.errors import Failure, HandlerNotFoundError, LoadError, WorkerDiedError
 from container.messages import ForkRequest
-from container.model import Model, ModelSpec, Response
-from container.protocol import Connection, LoadCommand, PredictCommand, loaded_reply, predict_reply
+from container.model import Model, ModelSpec, Request, Response
+from container.protocol import (
+    Connection,
+    LoadCommand,
+    PredictCommand,
+    first_piece,
+    further_piece,
+    last_piece,
+    load_reply,
+    loaded_reply,
+    predict_reply,
+)
 from container.status import State, StatusPage
 
 EXIT_LOAD_FAILED = 70  # the failure stands in the status page
@@ -85,6 +96,7 @@ class Worker:
         self._config = config
         self._model: Model | None = None
         self._forked = time.monotonic()
+        self._timeline: dict[str, float] = {}
 
     def run(self) -> int:
         if self._request.rest_s:
@@ -111,7 +123,9 @@ class Worker:
         if not self._load(command.gpu_id, command.batch_size):
             return False
         self._status.enter(State.ANSWERING)
-        self._connection.send(loaded_reply(os.getpid()))
+        self._connection.send(
+            load_reply(200, json.dumps(self._timeline)) if self._request.native else loaded_reply(os.getpid())
+        )
         self._status.enter(State.IDLE)
         return True
 
@@ -137,11 +151,11 @@ class Worker:
         request, now = self._request, time.monotonic()
         times = {"connect": request.launched, "fork": request.connected, "command": self._forked, "handler": commanded}
         ends = [request.connected, self._forked, commanded, now]
-        timeline = {
+        self._timeline = {
             name: round((end - start) * 1000, 1) for (name, start), end in zip(times.items(), ends, strict=True)
         }
         total = round((now - request.launched) * 1000, 1)
-        logger.info("loaded", extra={"phase": "load", "duration_ms": total, "details": {"timeline_ms": timeline}})
+        logger.info("loaded", extra={"phase": "load", "duration_ms": total, "details": {"timeline_ms": self._timeline}})
 
     def _enter_folder(self, spec: ModelSpec) -> None:
         """Multi-model archives lie below BASE/models; what lies elsewhere is not SageMaker's to ask for."""
@@ -155,7 +169,37 @@ class Worker:
     def _predict(self, command: PredictCommand) -> None:
         assert self._model is not None, "MMS sends no request before its load command was answered"
         self._status.busy([request.id for request in command.requests])
-        self._answer(self._model.predict(command.requests))
+        responses = self._model.predict(command.requests)
+        if self._request.native and len(responses) == 1 and responses[0].pieces is not None:
+            self._stream(command.requests[0], responses[0], responses[0].pieces)
+        else:
+            self._answer(list(map(self._model.whole, command.requests, responses)))
+
+    def _stream(self, request: Request, response: Response, pieces: Iterator[bytes]) -> None:
+        """Each piece goes out when it is there. What fails now can no longer have a status."""
+        assert self._model is not None
+        since = self._status.since
+        self._status.enter(State.STREAMING)
+        self._connection.send(first_piece(response))
+        with log.bound(request_id=request.id, target_model=request.target_model):
+            failure = self._send_pieces(self._model, request, pieces)
+        self._connection.send(last_piece(failure))
+        self._status.answered(since)
+
+    def _send_pieces(self, model: Model, request: Request, pieces: Iterator[bytes]) -> bytes | None:
+        """The failure that ended them early."""
+        while not self._connection.wants_no_more():
+            try:
+                piece = next(pieces, None)
+            except Exception as error:
+                return model.broken(request, error).body
+            if piece is None:
+                return None
+            if piece:  # one of no bytes would be the end
+                self._connection.send(further_piece(piece))
+        if isinstance(pieces, Generator):
+            pieces.close()  # the handler's `finally` runs now, not some day
+        return None
 
     def _answer(self, responses: list[Response]) -> None:
         reply = predict_reply(responses)
@@ -169,7 +213,7 @@ class Worker:
 
         The output goes another way here; on /dev/null the threads meet the end at once and are gone.
         """
-        for stream in ("stdout", "stderr"):
+        for stream in ("stdout", "stderr") if io_name else ():
             with contextlib.suppress(FileExistsError):
                 (Path(self._request.io_dir) / f"{io_name}-{stream}").symlink_to(os.devnull)
 

@@ -253,10 +253,12 @@ def _answer(returned: Any, accept: str, function: str) -> Answer:
             pass
         case body:
             content_type = accept
+    if isinstance(body, Iterator):
+        return Answer(body, content_type)
     if not isinstance(body, str | bytes | bytearray):
         raise WrongAnswerError(
-            f"{function} returned a {type(body).__name__}; it must return the body as str or bytes, "
-            "or a pair of the body and its content type."
+            f"{function} returned a {type(body).__name__}; it must return the body as str or bytes, in one or yielded "
+            "in pieces, or a pair of the body and its content type."
         )
     return Answer(body if isinstance(body, str) else bytes(body), content_type)
 

@@ -1,0 +1,23 @@
+"""python -m container.native SUPERVISOR_DESCRIPTOR CONFIG_JSON: started by the supervisor."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+
+from container import log
+from container.config import Config
+from container.native.server import Server
+
+
+def main(arguments: Sequence[str]) -> int:
+    supervisor, config_json = arguments
+    config = Config.from_json(config_json)
+    log.configure(as_json=config.log_json, level=config.log_level, lock_path=str(Path.cwd() / "log.lock"))
+    uvloop.run(Server(config, int(supervisor)).run())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,330 @@
+"""One client's connection: HTTP/1.1, parsed by httptools, answered in the order in which requests came."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Protocol, cast
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+import httptools
+
+from container.native.call import Call
+from container.native.errors import Refusal, bad_request
+from container.native.replies import Answer, Piece
+
+Header = tuple[bytes, bytes]
+
+_MAX_HEAD_BYTES = 64 * 1024
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_JSON = (b"content-type", b"application/json")
+_HIGH_WATER = 1 << 20
+
+logger = logging.getLogger("polyhost.native")
+
+
+@dataclass(slots=True)
+class Request:
+    """`path` is decoded but for %2F, which may be part of a model's name."""
+
+    method: bytes
+    path: bytes
+    query: bytes
+    headers: list[Header]
+    body: bytes
+    keep_alive: bool
+    chunks: bool  # whether the client takes an answer in chunks (HTTP/1.0 has none)
+    arrived: float = field(default_factory=time.monotonic)
+
+    def parameters(self) -> list[tuple[str, str]]:
+        return parse_qsl(self.query.decode("latin-1"), keep_blank_values=True) if self.query else []
+
+
+class Routes(Protocol):
+    max_body_bytes: int
+
+    def handle(self, request: Request, reply: "ClientConnection") -> None:
+        """Answers now or later. Raises Refusal."""
+
+    def on_client_gone(self, reply: "ClientConnection") -> None: ...
+
+    def on_slow_client(self, reply: "ClientConnection", slow: bool) -> None:
+        """It does not take (or takes again) what is sent."""
+
+
+class ClientConnection(asyncio.Protocol):
+    def __init__(self, routes: Routes, connections: "set[ClientConnection]") -> None:
+        self.call: Call | None = None  # of the current request, where it invokes a model
+        self.encoded_headers: tuple[list[Header], bytes] = ([], b"")  # a client's next request mostly has the same
+        self._routes = routes
+        self._connections = connections
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport
+        self._waiting: deque[Request | Refusal] = deque()
+        self._pumping = False
+        self._paused = False
+        self._current: Request | None = None
+        self._head_sent = False
+        self._closing = False  # no further request is read
+        self._reading_since: float | None = None
+        self._begin()
+
+    @property
+    def busy(self) -> bool:
+        return self._current is not None or bool(self._waiting)
+
+    # asyncio's half
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not one by inheritance
+        self._transport.set_write_buffer_limits(high=_HIGH_WATER)
+        self._connections.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._connections.discard(self)
+        self._closing = True
+        self._waiting.clear()
+        if self._current is not None:
+            self._current = None
+            self._routes.on_client_gone(self)
+
+    def pause_writing(self) -> None:
+        self._routes.on_slow_client(self, True)
+
+    def resume_writing(self) -> None:
+        self._routes.on_slow_client(self, False)
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        if self._reading_since is None:
+            self._reading_since = time.monotonic()
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refuse_rest(bad_request("this server speaks HTTP/1.1 only"))
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            if not isinstance(cause, Refusal):
+                logger.exception("a request could not be read")
+            self._refuse_rest(cause if isinstance(cause, Refusal) else bad_request("the request could not be read"))
+        except httptools.HttpParserError as error:
+            self._refuse_rest(bad_request(f"malformed HTTP: {error}"))
+
+    # httptools' half
+
+    def _begin(self) -> None:
+        self._url = b""
+        self._headers: list[Header] = []
+        self._head_bytes = 0
+        self._body: bytes | bytearray = b""
+
+    def on_message_begin(self) -> None:
+        self._begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name, value))
+        self._count_head(len(name) + len(value))
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > _MAX_HEAD_BYTES:
+            message = f"the request's head has more than {_MAX_HEAD_BYTES} bytes"
+            raise Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "HeadTooLargeError", message)
+
+    def on_headers_complete(self) -> None:
+        for name, value in self._headers:
+            lower = name.lower()
+            if lower == b"content-length" and int(value) > self._routes.max_body_bytes:
+                raise self._too_large(int(value))
+            if lower == b"expect" and value.lower() == b"100-continue" and not self.busy:
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        if not self._body:
+            self._body = body
+        else:
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += body
+        if len(self._body) > self._routes.max_body_bytes:
+            raise self._too_large(len(self._body))
+
+    def _too_large(self, size: int) -> Refusal:
+        limit = self._routes.max_body_bytes
+        message = (
+            f"the request has {size} bytes or more, the limit is {limit}; raise SAGEMAKER_MAX_REQUEST_SIZE (MB, for"
+            " requests and responses)"
+        )
+        return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "RequestTooLargeError", message)
+
+    def on_message_complete(self) -> None:
+        self._reading_since = None
+        url = httptools.parse_url(self._url)
+        request = Request(
+            self._parser.get_method(),
+            _decoded(url.path or b"/"),
+            url.query or b"",
+            self._headers,
+            bytes(self._body),
+            self._parser.should_keep_alive(),
+            self._parser.get_http_version() != "1.0",
+        )
+        if self._current is None:
+            self._handle(request)
+        else:
+            self._waiting.append(request)
+            if not self._paused:
+                self._paused = True
+                self._transport.pause_reading()
+
+    def _handle(self, request: Request) -> None:
+        self._current = request
+        self._head_sent = False
+        try:
+            self._routes.handle(request, self)
+        except Refusal as refusal:
+            self.refuse(refusal)
+        except Exception:
+            logger.exception("a request could not be handled")
+            self.refuse(Refusal(500, "InternalError", "the front end has failed; the log says how"))
+
+    def _refuse_rest(self, refusal: Refusal) -> None:
+        """What came cannot be read, nor what comes after it; requests before it are answered first."""
+        self._closing = True
+        if self._current is None:
+            self._answer_last(refusal)
+        else:
+            self._waiting.append(refusal)
+
+    def _answer_last(self, refusal: Refusal) -> None:
+        self._current = Request(b"", b"", b"", [], b"", keep_alive=False, chunks=False)
+        self._head_sent = False
+        self.refuse(refusal)
+
+    # The routes' half
+
+    def respond(self, status: int, headers: list[Header], body: bytes, phrase: bytes = b"") -> None:
+        request = self._current
+        if request is None:  # the client has gone
+            return
+        parts = [_status_line(status, phrase)]
+        for name, value in headers:
+            parts += (name, b": ", value, b"\r\n")
+        if not request.keep_alive or self._closing:
+            parts.append(b"connection: close\r\n")
+        parts.append(b"content-length: %d\r\n\r\n" % len(body))
+        if request.method != b"HEAD":
+            parts.append(body)
+        self._transport.write(b"".join(parts))
+        self._finish(request)
+
+    def refuse(self, refusal: Refusal) -> None:
+        if self._head_sent:
+            self.break_off()
+            return
+        extra = [(name.encode(), value.encode()) for name, value in refusal.headers.items()]
+        self.respond(refusal.failure.code, [_JSON, *extra], refusal.failure.to_json())
+
+    # The model's half: Caller
+
+    def answer(self, call: Call, answer: Answer) -> None:
+        headers = [(b"x-request-id", call.id), *answer.headers]
+        if answer.more:
+            self._begin_pieces(answer, headers)
+        else:
+            self.respond(answer.status, headers, answer.body, answer.phrase)
+
+    def refuse_call(self, call: Call, refusal: Refusal) -> None:
+        self.refuse(refusal)
+
+    def piece(self, call: Call, piece: Piece) -> None:
+        """An answer that fails on its way is cut off, so that the client does not take it for whole."""
+        if piece.data is not None:
+            self._send_piece(piece.data)
+        elif piece.failure is not None:
+            self.break_off()
+        elif self._current is not None:
+            if self._current.chunks:
+                self._transport.write(b"0\r\n\r\n")
+            self._finish(self._current)
+
+    def _begin_pieces(self, answer: Answer, headers: list[Header]) -> None:
+        request = self._current
+        if request is None:
+            return
+        self._head_sent = True
+        request.keep_alive = request.keep_alive and request.chunks
+        framing = (b"transfer-encoding", b"chunked") if request.chunks else (b"connection", b"close")
+        lines = [b"%b: %b\r\n" % header for header in (*headers, framing)]
+        self._transport.write(b"".join((_status_line(answer.status, answer.phrase), *lines, b"\r\n")))
+        self._send_piece(answer.body)
+
+    def _send_piece(self, data: bytes) -> None:
+        if self._current is not None and data:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._current.chunks else data)
+
+    def break_off(self) -> None:
+        self._current = None
+        self._closing = True
+        self._transport.close()
+
+    def close_when_idle(self) -> None:
+        """The container ends: what has come is answered, and nothing else is read."""
+        if self.busy:
+            self._closing = True
+        else:
+            self._transport.close()
+
+    def close_if_stalled(self, before: float) -> None:
+        """A request that began to arrive before that time and is still not whole."""
+        if self._reading_since is not None and self._reading_since < before and not self.busy:
+            message = "the request did not arrive in time"
+            self._refuse_rest(Refusal(HTTPStatus.REQUEST_TIMEOUT, "SlowRequestError", message))
+
+    def _finish(self, request: Request) -> None:
+        self._current = None
+        self.call = None
+        if not request.keep_alive:
+            self._closing = True
+            self._waiting.clear()
+        if not self._pumping:
+            self._pump()
+
+    def _pump(self) -> None:
+        """In a loop, for thousands of requests may have come at once."""
+        self._pumping = True
+        while self._waiting and self._current is None:
+            waiting = self._waiting.popleft()
+            if isinstance(waiting, Refusal):
+                self._answer_last(waiting)
+            else:
+                self._handle(waiting)
+        self._pumping = False
+        if self._current is None and self._closing:
+            self._transport.close()
+        elif self._paused and not self._waiting:
+            self._paused = False
+            self._transport.resume_reading()
+
+
+def _decoded(path: bytes) -> bytes:
+    return path if b"%" not in path else b"/".join(map(_part, path.split(b"/")))
+
+
+def _part(part: bytes) -> bytes:
+    """A slash inside a name stays %2F, so that it does not divide the path."""
+    return unquote_to_bytes(part).replace(b"/", b"%2F")
+
+
+def _status_line(status: int, phrase: bytes) -> bytes:
+    known = _STATUS_LINES.get(status)
+    if known is not None and (not phrase or known.endswith(b" " + phrase + b"\r\n")):
+        return known
+    return b"HTTP/1.1 %d %b\r\n" % (status, phrase)

@@ -1,0 +1,371 @@
+"""One model as the front end serves it: its workers' connections, and the calls that wait for them."""
+
+import asyncio
+import itertools
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from container.config import Config
+from container.errors import Failure
+from container.messages import AddWorker, AdoptWorker, CloseModel, OpenModel
+from container.native import errors
+from container.native.call import Call
+from container.native.errors import Refusal
+from container.native.forks import Forks
+from container.native.link import Link, LinkOwner
+from container.native.replies import Answer, Piece
+from container.native.settings import ServingSettings
+from container.native.stats import ModelStats
+from container.protocol import LoadCommand
+
+_DRAIN_S = 330.0  # SageMaker waits 360 s for an unload (Triton's SageMaker server keeps to 350)
+_CLOSE_S = 20.0
+_GRACE_S = 2.0  # for the fork server to answer first, which knows why
+_MAX_REST_S = 60.0
+
+logger = logging.getLogger("polyhost.native")
+
+
+class State(Enum):
+    LOADING = "loading"
+    READY = "ready"
+    UNLOADING = "unloading"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What the platform asks for. `name` is an opaque key; the archive is unpacked in `directory`."""
+
+    name: str
+    url: str
+    directory: Path
+    handler: str
+    settings: ServingSettings
+
+
+class LinkBook:
+    """All connections by number, as the fork server calls them."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._links: dict[int, Link] = {}
+
+    def new(self, owner: LinkOwner) -> Link:
+        link = Link(next(self._numbers), owner)
+        self._links[link.number] = link
+        return link
+
+    def get(self, number: int) -> Link | None:
+        return self._links.get(number)
+
+    def forget(self, link: Link) -> None:
+        self._links.pop(link.number, None)
+
+
+class ServedModel:
+    """One load of one model. `links` counts connections; each has one worker at a time."""
+
+    def __init__(
+        self, key: int, spec: ModelSpec, config: Config, forks: Forks, stats: ModelStats, book: LinkBook
+    ) -> None:
+        self.key = key
+        self.spec = spec
+        self.state = State.LOADING
+        self.stats = stats
+        self.links: dict[int, Link] = {}
+        self.queue: deque[Call] = deque()
+        self.closed = asyncio.Event()
+        self._config = config
+        self._forks = forks
+        self._book = book
+        self._idle: list[Link] = []
+        self._wanted = config.workers or (1 if config.multi_model else config.max_workers)
+        self._loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._drained = asyncio.Event()
+        self._close_sent = False
+        self._batch_timer: asyncio.TimerHandle | None = None
+        self._failed_links = 0  # in a row, of a model that was loaded
+        self._rests_because: Failure | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def url(self) -> str:
+        """As it was asked for."""
+        return self.spec.url
+
+    @property
+    def running(self) -> int:
+        return sum(len(link.calls) for link in self.links.values())
+
+    # Its life
+
+    async def load(self) -> None:
+        """Raises Refusal. While no fork server is there, the load waits for the next one."""
+        start = time.monotonic()
+        self._announce()
+        await self._add_link()
+        try:
+            await self._loaded
+        except BaseException:
+            self.stats.load_failures += 1
+            raise
+        if self.state is State.LOADING:  # an unload may have come in between
+            self.state = State.READY
+        self.stats.loads += 1
+        self.stats.add_load_seconds("total", time.monotonic() - start)
+        self._grow()
+        self._serve_queue()
+
+    async def unload(self) -> None:
+        """Returns when no process is left of it. Running calls are answered first; those that wait are refused."""
+        if self.state is State.LOADING and not self._loaded.done():
+            message = f"the model {self.name!r} was unloaded while it was loading"
+            self._loaded.set_exception(Refusal(500, "ModelUnloadedError", message, self.name, "load"))
+        self.state = State.UNLOADING
+        self._refuse_queue(lambda: errors.unloading(self.name))
+        if self.running:
+            try:
+                await asyncio.wait_for(self._drained.wait(), _DRAIN_S)
+            except TimeoutError:
+                logger.warning("calls still run after %g s; they are cut off", _DRAIN_S, extra={"model": self.name})
+        self.stats.unloads += 1
+        await self.close()
+
+    async def close(self) -> None:
+        """Raises Refusal where its processes do not end."""
+        self.state = State.UNLOADING
+        for link in list(self.links.values()):
+            self._drop(link)
+        self._refuse_queue(lambda: errors.not_loaded(self.name))
+        self._close_sent = True
+        self._forks.send(CloseModel(self.key))
+        try:
+            await asyncio.wait_for(self.closed.wait(), _CLOSE_S)
+        except TimeoutError:
+            message = f"the processes of {self.name!r} have not ended within {_CLOSE_S:g} s"
+            raise Refusal(500, "UnloadError", message, self.name, "unload") from None
+
+    # Calls
+
+    def submit(self, call: Call) -> None:
+        """Raises Refusal."""
+        if self.state is State.UNLOADING:
+            raise errors.not_loaded(self.name)
+        if self._rests_because is not None:
+            raise Refusal.of(self._rests_because)
+        if self._idle and not self.queue and self.spec.settings.batch_size == 1:
+            self.stats.batch_sizes.add(1)
+            self._idle.pop().send([call])
+            return
+        if len(self.queue) >= self.spec.settings.queue_size:
+            raise errors.queue_full(self.name, len(self.queue))
+        self.queue.append(call)
+        self._serve_queue()
+
+    def withdraw(self, call: Call) -> None:
+        """Nobody waits for it any more. One that a worker has runs to its end."""
+        call.given_up = True
+        if not call.sent:
+            try:
+                self.queue.remove(call)
+            except ValueError:
+                pass
+
+    def end_what_is_late(self, now: float) -> None:
+        limit_s = self.spec.settings.response_timeout_s
+        while self.queue and now - self.queue[0].arrived > limit_s:
+            call = self.queue.popleft()
+            self._refuse(call, errors.too_late(self.name, limit_s, "queue"))
+        for link in list(self.links.values()):
+            for call in link.calls:
+                if call.sent and not call.in_pieces and now - call.sent > limit_s + _GRACE_S and not call.given_up:
+                    self._refuse(call, errors.too_late(self.name, limit_s, "predict"))
+                    call.given_up = True
+            if link.calls and now - link.calls[0].sent > self._patience_s(link.calls[0]):
+                link.give_up(errors.too_late(self.name, limit_s, "predict").failure)
+
+    def _patience_s(self, call: Call) -> float:
+        """A worker that took a dead one's place loads the model before it answers."""
+        limit_s = self.spec.settings.response_timeout_s + self._config.load_timeout_s + 4 * _GRACE_S
+        return 600.0 if call.in_pieces else limit_s
+
+    def _serve_queue(self) -> None:
+        settings = self.spec.settings
+        while self.queue and self._idle and self.state is not State.UNLOADING:
+            if len(self.queue) < settings.batch_size and settings.batch_delay_ms:
+                due = self.queue[0].arrived + settings.batch_delay_ms / 1000
+                if due > (now := time.monotonic()):
+                    self._serve_queue_after(due - now)
+                    return
+            batch = [self.queue.popleft() for _ in range(min(settings.batch_size, len(self.queue)))]
+            self.stats.batch_sizes.add(len(batch))
+            self._idle.pop().send(batch)
+
+    def _serve_queue_after(self, seconds: float) -> None:
+        def serve() -> None:
+            self._batch_timer = None
+            self._serve_queue()
+
+        if self._batch_timer is None:
+            self._batch_timer = asyncio.get_running_loop().call_later(seconds, serve)
+
+    def _refuse_queue(self, refusal: Callable[[], Refusal]) -> None:
+        while self.queue:
+            self._refuse(self.queue.popleft(), refusal())
+
+    def _refuse(self, call: Call, refusal: Refusal) -> None:
+        self.stats.errors[refusal.failure.type] += 1
+        self.stats.answers[refusal.failure.code] += 1
+        if not call.given_up:
+            call.caller.refuse_call(call, refusal)
+
+    # Links: LinkOwner
+
+    def on_loaded(self, link: Link, times: dict[str, float]) -> None:
+        self._failed_links = 0
+        self._rests_because = None
+        for phase, milliseconds in times.items():
+            self.stats.add_load_seconds(phase, milliseconds / 1000)
+        if not self._loaded.done():
+            self._loaded.set_result(None)
+        self.on_idle(link)
+
+    def on_load_failed(self, link: Link, failure: Failure) -> None:
+        self._drop(link)
+        self._could_not_load(failure)
+
+    def on_answer(self, call: Call, answer: Answer) -> None:
+        now = time.monotonic()
+        self.stats.answers[answer.status] += 1
+        self.stats.queue_seconds.add(call.sent - call.arrived)
+        self.stats.predict_seconds.add(now - call.sent)
+        if answer.more:
+            call.in_pieces = True
+        if not call.given_up:
+            call.caller.answer(call, answer)
+
+    def on_piece(self, call: Call, piece: Piece) -> None:
+        if not call.given_up:
+            call.caller.piece(call, piece)
+
+    def on_idle(self, link: Link) -> None:
+        if self.state is State.UNLOADING:
+            if not self.running:
+                self._drained.set()
+        elif len(self.links) > self._wanted and link.loaded:
+            self._drop(link)
+        else:
+            self._idle.append(link)
+            if self.queue:
+                self._serve_queue()
+
+    def on_lost(self, link: Link) -> None:
+        self._forks.drain()
+        failure = link.lost_because or Failure(
+            500, "WorkerDiedError", "the worker's connection ended", self.name, "predict" if link.loaded else "load"
+        )
+        self._remove(link)
+        for call in link.calls:
+            self._refuse(call, Refusal.of(failure))
+        link.calls = []
+        if self.state is State.UNLOADING:
+            self.on_idle(link)
+        elif not link.loaded:
+            self._could_not_load(failure)
+        else:
+            self._grow()
+
+    def on_replaced(self, link: Link) -> None:
+        self.stats.worker_restarts += 1
+
+    def _could_not_load(self, failure: Failure) -> None:
+        if not self._loaded.done():
+            self._loaded.set_exception(Refusal.of(failure))
+        elif self.links:
+            self._wanted = len(self.links)
+        elif self.state is State.READY:
+            self._rest(failure)
+
+    def _rest(self, failure: Failure) -> None:
+        """No worker can be had now: whoever calls is told why, until the next try."""
+        rest_s = min(_MAX_REST_S, 2.0**self._failed_links)
+        self._failed_links += 1
+        message = f"the model has no worker, and is tried again within {rest_s:g} s; at last: {failure.message}"
+        self._rests_because = Failure(503, failure.type, message, self.name, "load")
+        self._refuse_queue(lambda: Refusal.of(failure))
+        self._wanted = 1
+        asyncio.get_running_loop().call_later(rest_s, self._grow)
+
+    # How many
+
+    def resize(self, workers: int) -> None:
+        if self.state is not State.READY or self._config.workers:
+            return
+        self._wanted = workers
+        while len(self.links) > workers and self._idle:
+            self._drop(self._idle.pop(0))
+        self._grow()
+
+    def _grow(self) -> None:
+        if self.state is State.READY:
+            for _ in range(self._wanted - len(self.links)):
+                task = asyncio.get_running_loop().create_task(self._add_link())
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _add_link(self) -> None:
+        link = self._book.new(self)
+        self.links[link.number] = link
+        await link.open()
+        self._forks.send(AddWorker(self.key, link.number), link.workers_end.fileno())
+        link.load(
+            LoadCommand(self.name, str(self.spec.directory), self.spec.settings.batch_size, self.spec.handler, None, "")
+        )
+
+    def _drop(self, link: Link) -> None:
+        self._remove(link)
+        link.close()
+
+    def _remove(self, link: Link) -> None:
+        self.links.pop(link.number, None)
+        self._book.forget(link)
+        if link in self._idle:
+            self._idle.remove(link)
+
+    # The fork server
+
+    def on_fork_server_lost(self) -> None:
+        """Workers that have loaded serve on. Of the others nobody knows what becomes."""
+        for link in [link for link in self.links.values() if not link.loaded]:
+            self._drop(link)
+
+    async def introduce(self) -> None:
+        """Tells a fork server that knows nothing yet."""
+        self._announce()
+        for link in list(self.links.values()):
+            if link.pid is not None and link.page is not None:
+                message = AdoptWorker(self.key, link.number, link.pid)
+                self._forks.send(message, link.workers_end.fileno(), link.page)
+            else:
+                link.give_up(Failure(503, "WorkerDiedError", "the fork server ended", self.name, "predict"))
+        if self._close_sent:
+            self._forks.send(CloseModel(self.key))
+        elif self.state is State.LOADING:
+            await self._add_link()
+        else:
+            self._grow()
+
+    def _announce(self) -> None:
+        settings = self.spec.settings
+        self._forks.send(
+            OpenModel(self.key, self.name, str(self.spec.directory), self.spec.handler, settings.response_timeout_s)
+        )

@@ -1,0 +1,79 @@
+"""The native front end: one process, one event loop, one port."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import time
+
+from container.config import Config
+from container.native.connection import ClientConnection
+from container.native.errors import Refusal
+from container.native.forks import Forks
+from container.native.models import SINGLE, Models
+from container.native.routes import Routes
+
+_BACKLOG = 2048
+_STALLED_S = 60.0  # for one request to arrive whole: what SageMaker gives the whole exchange
+_STALLED_ROUND_S = 5.0
+_FINISH_S = 3.0  # the supervisor waits a little longer
+
+logger = logging.getLogger("polyhost.native")
+
+
+class Server:
+    def __init__(self, config: Config, supervisor: int) -> None:
+        self._config = config
+        self._forks = Forks(supervisor)
+        self._models = Models(config, self._forks)
+        self._routes = Routes(config, self._models, self._forks)
+        self._connections: set[ClientConnection] = set()
+
+    async def run(self) -> None:
+        """Until SIGTERM, or until the supervisor has ended."""
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        loop.add_signal_handler(
+            signal.SIGINT, lambda: None
+        )  # Ctrl-C reaches the whole group; the supervisor acts on it
+        server = await loop.create_server(
+            lambda: ClientConnection(self._routes, self._connections),
+            "0.0.0.0",
+            self._config.port,
+            backlog=_BACKLOG,
+        )
+        self._forks.start(self._models)
+        self._models.start()
+        loop.call_later(_STALLED_ROUND_S, self._close_stalled)
+        single = None if self._config.multi_model else loop.create_task(self._load_single())
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+        ends = [loop.create_task(event.wait()) for event in (stop, self._forks.supervisor_gone)]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        server.close()
+        await self._finish()
+        for task in (*ends, single):
+            if task is not None:
+                task.cancel()
+
+    async def _load_single(self) -> None:
+        """Where it fails, the fork server has said why, and ends the container."""
+        with contextlib.suppress(Refusal):
+            await self._models.load(SINGLE, str(self._config.models_dir))
+
+    def _close_stalled(self) -> None:
+        asyncio.get_running_loop().call_later(_STALLED_ROUND_S, self._close_stalled)
+        before = time.monotonic() - _STALLED_S
+        for connection in list(self._connections):
+            connection.close_if_stalled(before)
+
+    async def _finish(self) -> None:
+        """What has come is answered."""
+        deadline = time.monotonic() + _FINISH_S
+        for connection in list(self._connections):
+            connection.close_when_idle()
+        while self._connections and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
