@@ -11,10 +11,16 @@ from tests.container_process import ContainerProcess, running
 MODELS = Path(__file__).parent / "models"
 
 
+@pytest.fixture(scope="session", params=["mms", "native"])
+def front(request: pytest.FixtureRequest) -> str:
+    """The front end: what is true of both is tested with both."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
-def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerProcess]:
+def container(front: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerProcess]:
     """Shared by the whole session: tests take model names of their own (`new_model`) and unload what they load."""
-    with running(tmp_path_factory.mktemp("shared-container")) as started:
+    with running(tmp_path_factory.mktemp("shared-container"), front) as started:
         yield started
 
 

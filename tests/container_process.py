@@ -44,9 +44,10 @@ def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 30.0) -
 
 
 class ContainerProcess:
-    """`base_dir` is /opt/ml; its models folder is filled by the test."""
+    """`base_dir` is /opt/ml; its models folder is filled by the test. `front`: the front end, "mms" or "native"."""
 
-    def __init__(self, base_dir: Path, log_file: Path, **environ: str) -> None:
+    def __init__(self, base_dir: Path, log_file: Path, front: str = "mms", **environ: str) -> None:
+        self.native = front == "native"
         self.port = free_port()
         self.base_dir = base_dir
         self.models_dir = base_dir / "models"
@@ -57,6 +58,7 @@ class ContainerProcess:
             "SAGEMAKER_MULTI_MODEL": "true",
             "SAGEMAKER_BASE_DIR": str(base_dir),
             "SAGEMAKER_BIND_TO_PORT": str(self.port),
+            "POLYHOST_FRONTEND": front,
             **environ,
         }
         inherited = {name: os.environ[name] for name in ("PATH", "HOME", "JAVA_HOME", "LANG") if name in os.environ}
@@ -152,9 +154,9 @@ def _has(process: psutil.Process, words: tuple[str, ...]) -> bool:
 
 
 @contextmanager
-def running(folder: Path, **environ: str) -> Iterator[ContainerProcess]:
+def running(folder: Path, front: str = "mms", **environ: str) -> Iterator[ContainerProcess]:
     """A container of the test's own; ended, and looked after, at the end of the block."""
-    container = ContainerProcess(folder / "ml", folder / "container.log", **environ)
+    container = ContainerProcess(folder / "ml", folder / "container.log", front, **environ)
     try:
         yield container.wait_until_up()
     finally:

@@ -21,6 +21,7 @@ _MAX_HEAD_BYTES = 64 * 1024
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _JSON = (b"content-type", b"application/json")
 _HIGH_WATER = 1 << 20
+_LINGER_S = 2.0
 
 logger = logging.getLogger("polyhost.native")
 
@@ -203,6 +204,16 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._waiting.append(refusal)
 
+    def _close(self) -> None:
+        """While a client is still sending, a close would reset the answer away: what comes is read and dropped."""
+        if self._reading_since is None or self._transport.is_closing():
+            self._transport.close()
+            return
+        if self._paused:
+            self._transport.resume_reading()
+        self._transport.write_eof()
+        asyncio.get_running_loop().call_later(_LINGER_S, self._transport.close)
+
     def _answer_last(self, refusal: Refusal) -> None:
         self._current = Request(b"", b"", b"", [], b"", keep_alive=False, chunks=False)
         self._head_sent = False
@@ -308,7 +319,7 @@ class ClientConnection(asyncio.Protocol):
                 self._handle(waiting)
         self._pumping = False
         if self._current is None and self._closing:
-            self._transport.close()
+            self._close()
         elif self._paused and not self._waiting:
             self._paused = False
             self._transport.resume_reading()

@@ -352,7 +352,9 @@ class ServedModel:
         """Tells a fork server that knows nothing yet."""
         self._announce()
         for link in list(self.links.values()):
-            if link.pid is not None and link.page is not None:
+            if not link.loaded:  # begun while there was no fork server
+                self._drop(link)
+            elif link.pid is not None and link.page is not None:
                 message = AdoptWorker(self.key, link.number, link.pid)
                 self._forks.send(message, link.workers_end.fileno(), link.page)
             else:

@@ -47,12 +47,10 @@ class Routes:
             self._allow(request, b"POST")
             self._invocations(request, reply)
         elif path == b"/models":
-            self._multi_model(path)
-            self._allow(request, b"GET", b"POST")
+            self._allow(request, b"GET", *self._only_multi_model(b"POST"))
             self._list(request, reply) if request.method == b"GET" else self._load(request, reply)
         elif path.startswith(_MODELS) and b"/" not in path[len(_MODELS) :] and len(path) > len(_MODELS):
-            self._multi_model(path)
-            self._allow(request, b"GET", b"DELETE")
+            self._allow(request, b"GET", *self._only_multi_model(b"DELETE"))
             name = _name(path[len(_MODELS) :])
             self._describe(name, reply) if request.method == b"GET" else self._unload(name, reply)
         elif path == b"/metrics":
@@ -83,9 +81,8 @@ class Routes:
             message = f"{request.method.decode()} is not allowed here; use {allowed}"
             raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowedError", message, allow=allowed)
 
-    def _multi_model(self, path: bytes) -> None:
-        if not self._config.multi_model:
-            raise _no_route(path)
+    def _only_multi_model(self, method: bytes) -> tuple[bytes, ...]:
+        return (method,) if self._config.multi_model else ()
 
     # Health
 

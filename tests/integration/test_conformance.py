@@ -1,6 +1,7 @@
 """The multi-model contract, case by case, against the real container; docs/conformance.md tells the same as a table.
 
-Where Multi Model Server itself stands in the way, the test pins down what it does, so that a change is noticed.
+Each with both front ends. Where Multi Model Server itself stands in the way, the test pins down what it does, so that a
+change is noticed; the native front end has no such excuse.
 """
 
 import shutil
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import psutil
@@ -17,13 +19,14 @@ from container.explain import explain_death
 from tests.container_process import ContainerProcess, running, wait_for
 from tests.models import place
 
+T = TypeVar("T")
 NewModel = Callable[[str], str]
 OPAQUE = "application/octet-stream"
 MB = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerProcess]:
+def strict(front: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerProcess]:
     """A container of small limits, and without models when a test begins."""
     limits = {
         "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS": "2",
@@ -31,8 +34,9 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerProces
         "POLYHOST_LOAD_TIMEOUT_SECONDS": "2",
         "POLYHOST_ZYGOTES": "bare",
         "MMS_JOB_QUEUE_SIZE": "2",
+        "POLYHOST_QUEUE_SIZE": "2",
     }
-    with running(tmp_path_factory.mktemp("strict-container"), **limits) as started:
+    with running(tmp_path_factory.mktemp("strict-container"), front, **limits) as started:
         yield started
 
 
@@ -88,6 +92,14 @@ def assert_not_registered(container: ContainerProcess, name: str) -> None:
     assert not processes_of(container, name)
 
 
+def by_front(container: ContainerProcess, mms: T, native: T) -> T:
+    return native if container.native else mms
+
+
+def not_found(container: ContainerProcess) -> str:
+    return by_front(container, "ModelNotFoundException", "ModelNotFoundError")
+
+
 def error(response: httpx.Response) -> tuple[int, str]:
     """The status, and the type that the body tells."""
     body = response.json()
@@ -119,21 +131,20 @@ def test_row_02_ping_with_a_model_whose_worker_died(container: ContainerProcess,
 def test_row_03_load(container: ContainerProcess, new_model: NewModel) -> None:
     answer = container.load(new_model("echo"))
 
-    assert (answer.status_code, answer.json()) == (200, {"status": "Workers scaled"})
+    assert (answer.status_code, answer.json()["status"]) == (200, by_front(container, "Workers scaled", "loaded"))
 
 
 def test_row_04_load_needs_no_settings(container: ContainerProcess, new_model: NewModel) -> None:
     name = container.loaded(new_model("echo"))
 
-    workers = container.http.get(f"/models/{name}").json()["workers"]
-
-    assert [worker["status"] for worker in workers] == ["READY"]
+    assert len([process for process in processes_of(container, name) if process.name() != "sleep"]) == 1
+    assert container.invoke(name, "1").text == "1"
 
 
 def test_row_05_load_twice(container: ContainerProcess, new_model: NewModel) -> None:
     name = container.loaded(new_model("echo"))
 
-    assert error(container.load(name)) == (409, "ConflictStatusException")
+    assert error(container.load(name)) == (409, by_front(container, "ConflictStatusException", "ModelLoadedError"))
     assert container.invoke(name, "1").text == "1"
 
 
@@ -191,14 +202,27 @@ def test_row_09_worker_killed_by_the_kernel_in_load() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "status"), [("raises_in_load", 500), ("raises_on_import", 500), ("exits_in_load", 500), ("empty", 500)]
+    ("kind", "status", "type_", "words"),
+    [
+        ("raises_in_load", 500, "ValueError", "these weights are damaged"),
+        ("raises_on_import", 500, "ValueError", "this script never works"),
+        ("exits_in_load", 500, "WorkerDiedError", "exited with status 3"),
+        ("empty", 400, "BadModelError", "README.txt"),
+    ],
 )
-def test_row_10_load_fails(container: ContainerProcess, new_model: NewModel, kind: str, status: int) -> None:
+def test_row_10_load_fails(
+    container: ContainerProcess, new_model: NewModel, kind: str, status: int, type_: str, words: str
+) -> None:
     name = new_model(kind)
 
     answer = container.load(name)
 
-    assert (answer.status_code, answer.json()["message"]) == (status, "Failed to start workers")
+    if container.native:
+        assert error(answer) == (status, type_)
+        assert words in answer.json()["message"]
+        assert (answer.json()["model"], answer.json()["phase"]) == (name, "load")
+    else:
+        assert (answer.status_code, answer.json()["message"]) == (500, "Failed to start workers")
     assert_not_registered(container, name)
     replace_by("echo", container, name)
     assert container.load(name).status_code == 200
@@ -216,15 +240,19 @@ def test_row_11_load_with_preload_model(container: ContainerProcess, new_model: 
 def test_row_12_url_does_not_exist(container: ContainerProcess) -> None:
     answer = container.load("absent", str(container.models_dir / "absent" / "model"))
 
-    assert error(answer) == (404, "ModelNotFoundException")
+    assert error(answer) == by_front(container, (404, "ModelNotFoundException"), (400, "BadRequestError"))
     assert_not_registered(container, "absent")
 
 
 def test_row_13_url_with_dots(container: ContainerProcess, new_model: NewModel) -> None:
     name = new_model("echo")
 
-    assert container.load(name, f"{container.models_dir}/../models/{name}/model").status_code == 404
+    assert container.load(name, f"{container.models_dir}/../../{name}/model").status_code == by_front(
+        container, 404, 400
+    )
     assert_not_registered(container, name)
+    inside = container.load(name, f"{container.models_dir}/../models/{name}/model")
+    assert inside.status_code == by_front(container, 404, 200)
 
 
 def test_row_13_url_outside_the_models_folder(container: ContainerProcess, new_model: NewModel, tmp_path: Path) -> None:
@@ -232,8 +260,13 @@ def test_row_13_url_outside_the_models_folder(container: ContainerProcess, new_m
     elsewhere = tmp_path / "model"
     shutil.copytree(folder_of(container, name), elsewhere)
 
-    assert container.load(name, str(elsewhere)).status_code == 500
-    assert str(container.models_dir) in container.wait_for_event("is not below", model=name)["message"]
+    answer = container.load(name, str(elsewhere))
+
+    assert answer.status_code == by_front(container, 500, 400)
+    if container.native:
+        assert str(container.models_dir) in answer.json()["message"]
+    else:
+        assert str(container.models_dir) in container.wait_for_event("is not below", model=name)["message"]
     assert_not_registered(container, name)
 
 
@@ -243,8 +276,8 @@ def test_row_14_url_or_name_is_missing(container: ContainerProcess, new_model: N
     without_url = container.http.post("/models", json={"model_name": "m"})
     without_name = container.http.post("/models", json={"url": url})
 
-    assert error(without_url) == (400, "BadRequestException")
-    assert error(without_name) == (400, "InvalidModelException")
+    assert error(without_url) == (400, by_front(container, "BadRequestException", "BadRequestError"))
+    assert error(without_name) == (400, by_front(container, "InvalidModelException", "BadRequestError"))
 
 
 @pytest.mark.parametrize(
@@ -253,7 +286,7 @@ def test_row_14_url_or_name_is_missing(container: ContainerProcess, new_model: N
 def test_row_15_malformed_body(container: ContainerProcess, body: str, kind: str) -> None:
     answer = container.http.post("/models", content=body, headers={"content-type": "application/json"})
 
-    assert error(answer) == (500, kind)
+    assert error(answer) == by_front(container, (500, kind), (400, "BadRequestError"))
 
 
 def test_row_15_query_in_place_of_a_body(container: ContainerProcess, new_model: NewModel) -> None:
@@ -261,7 +294,7 @@ def test_row_15_query_in_place_of_a_body(container: ContainerProcess, new_model:
 
     answer = container.http.post("/models", params={"model_name": name, "url": str(folder_of(container, name))})
 
-    assert answer.status_code == 200
+    assert answer.status_code == by_front(container, 200, 400)
 
 
 # List and describe
@@ -287,14 +320,17 @@ def test_row_16_list_in_pages(strict: ContainerProcess, many: list[str]) -> None
     assert len(first["models"]) == 100
     assert set(first["models"][0]) == {"modelName", "modelUrl"}
     assert "nextPageToken" not in second
-    _page_that_ends_with_the_list_is_followed_by_an_empty_one(strict, many)
+    _a_page_that_ends_with_the_list(strict, many)
 
 
-def _page_that_ends_with_the_list_is_followed_by_an_empty_one(strict: ContainerProcess, many: list[str]) -> None:
-    """MMS's own: `last > keys.size()` where `>=` is meant (ManagementRequestHandler.handleListModels)."""
+def _a_page_that_ends_with_the_list(strict: ContainerProcess, many: list[str]) -> None:
+    """MMS's has an empty one behind it: `last > keys.size()` (ManagementRequestHandler.handleListModels)."""
     strict.unload(many[-1])
 
     full = strict.http.get("/models").json()
+    if strict.native:
+        assert (len(full["models"]), "nextPageToken" in full) == (100, False)
+        return
     after = strict.http.get("/models", params={"next_page_token": full["nextPageToken"]}).json()
 
     assert (len(full["models"]), after) == (100, {"models": []})
@@ -311,10 +347,11 @@ def test_row_16_list_shows_what_is_loading(
     load = pool.submit(container.load, name)
     wait_for_mark(container, name, "waits-for-load")
 
-    assert name in container.names()
+    assert (name in container.names()) == by_front(container, True, False)
 
     mark(container, name, "load")
     assert load.result().status_code == 200
+    assert name in container.names()
 
 
 @pytest.mark.parametrize(("token", "count"), [("nonsense", 1), ("-1", 1), ("1000", 0)])
@@ -323,7 +360,10 @@ def test_row_17_bad_page_token(strict: ContainerProcess, token: str, count: int)
 
     answer = strict.http.get("/models", params={"next_page_token": token})
 
-    assert (answer.status_code, len(answer.json()["models"])) == (200, count)
+    if strict.native:
+        assert error(answer) == (400, "BadRequestError")
+    else:
+        assert (answer.status_code, len(answer.json()["models"])) == (200, count)
     strict.unload(name)
 
 
@@ -338,7 +378,7 @@ def test_row_18_describe(container: ContainerProcess, new_model: NewModel) -> No
 
 
 def test_row_19_describe_unknown(container: ContainerProcess) -> None:
-    assert error(container.http.get("/models/unknown")) == (404, "ModelNotFoundException")
+    assert error(container.http.get("/models/unknown")) == (404, not_found(container))
 
 
 # Unload
@@ -350,20 +390,25 @@ def test_row_20_unload_frees(container: ContainerProcess, new_model: NewModel) -
 
     answer = container.unload(name)
 
-    assert (answer.status_code, answer.json()) == (200, {"status": f'Model "{name}" unregistered'})
-    wait_for(lambda: not processes_of(container, name), "the end of the model's processes", 1)
+    assert answer.status_code == 200
+    if not container.native:  # MMS answers a moment too early
+        wait_for(lambda: not processes_of(container, name), "the end of the model's processes", 1)
+    assert not processes_of(container, name)
     assert_not_registered(container, name)
     assert container.load(name).status_code == 200
 
 
 def test_row_21_unload_unknown(container: ContainerProcess) -> None:
-    assert error(container.unload("unknown")) == (404, "ModelNotFoundException")
+    assert error(container.unload("unknown")) == (404, not_found(container))
 
 
 def test_row_22_unload_while_requests_run(
     container: ContainerProcess, new_model: NewModel, pool: ThreadPoolExecutor
 ) -> None:
-    """MMS answers the running request with 500 or, by a race of its threads, like the waiting ones never."""
+    """MMS answers the running request with 500 or, by a race of its threads, like the waiting ones never.
+
+    The native front end lets it finish, and refuses the waiting ones.
+    """
     name, other = container.loaded(new_model("echo")), new_model("waits_for_a_file")
     mark(container, other, "load")
     container.loaded(other)
@@ -372,10 +417,16 @@ def test_row_22_unload_while_requests_run(
     waiting_one = pool.submit(_status_within, 2, container, other, "1")
     _wait_until_sent()
 
-    assert container.unload(other).status_code == 200
+    unload = pool.submit(container.unload, other)
 
-    assert running_one.result() in (500, None)
-    assert waiting_one.result() is None
+    if container.native:
+        assert waiting_one.result() == 503
+        mark(container, other, "answer")
+        assert running_one.result() == 200
+    else:
+        assert running_one.result() in (500, None)
+        assert waiting_one.result() is None
+    assert unload.result().status_code == 200
     wait_for(lambda: not processes_of(container, other), "the end of the model's processes", 1)
     assert container.invoke(name, "1").status_code == 200
     assert container.load(other).status_code == 200
@@ -416,15 +467,15 @@ def test_row_24_invoke(container: ContainerProcess, new_model: NewModel) -> None
     answer = container.invoke(name, b"\x00\xff", content_type=OPAQUE)
 
     assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"\x00\xff", OPAQUE)
-    assert container.http.get(f"/models/{name}/invoke").status_code == 200
+    assert container.http.get(f"/models/{name}/invoke").status_code == by_front(container, 200, 405)
 
 
 def test_row_25_invoke_what_is_not_loaded(container: ContainerProcess, new_model: NewModel) -> None:
     name = container.loaded(new_model("echo"))
     container.unload(name)
 
-    assert error(container.invoke(name)) == (404, "ModelNotFoundException")
-    assert error(container.invoke("never-seen")) == (404, "ModelNotFoundException")
+    assert error(container.invoke(name)) == (404, not_found(container))
+    assert error(container.invoke("never-seen")) == (404, not_found(container))
 
 
 def test_row_26_invoke_while_loading_waits(
@@ -453,8 +504,9 @@ def test_row_27_invoke_with_the_queue_full(strict: ContainerProcess, pool: Threa
     refused = strict.invoke(name, "1")
 
     mark(strict, name, "answer")
-    assert error(refused) == (503, "ServiceUnavailableException")
-    assert "job queue size" in refused.json()["message"]
+    assert error(refused) == (503, by_front(strict, "ServiceUnavailableException", "QueueFullError"))
+    assert by_front(strict, "job queue size", "2 calls of the model") in refused.json()["message"]
+    assert ("retry-after" in refused.headers) == strict.native
     assert [answer.result().status_code for answer in (first, *others)] == [200, 200, 200]
     strict.unload(name)
 
@@ -512,6 +564,8 @@ def test_row_30_worker_dies_in_invoke(container: ContainerProcess, new_model: Ne
 
 def test_row_31_launcher_of_a_model_dies(container: ContainerProcess, new_model: NewModel) -> None:
     """The process that MMS takes for the model's server only sleeps: the model serves on without it."""
+    if container.native:
+        pytest.skip("there are no launchers behind the native front end")
     name = container.loaded(new_model("echo"))
     (launcher,) = launchers_of(container, name)
 
@@ -544,7 +598,7 @@ def test_row_32_load_timeout(strict: ContainerProcess) -> None:
     name = place("never_loads", strict.models_dir)
     start = time.monotonic()
 
-    assert strict.load(name).status_code == 500
+    assert strict.load(name).status_code == by_front(strict, 500, 504)
 
     assert 2 <= time.monotonic() - start < 5
     assert_not_registered(strict, name)
@@ -572,9 +626,13 @@ def test_row_34_response_above_the_limit(strict: ContainerProcess) -> None:
 
 
 def test_row_35_wrong_method(container: ContainerProcess) -> None:
-    assert error(container.http.put("/models")) == (405, "MethodNotAllowedException")
-    assert error(container.http.post("/models/m")) == (405, "MethodNotAllowedException")
-    assert error(container.http.get("/nothing")) == (404, "ResourceNotFoundException")
+    not_allowed = by_front(container, "MethodNotAllowedException", "MethodNotAllowedError")
+    assert error(container.http.put("/models")) == (405, not_allowed)
+    assert error(container.http.post("/models/m")) == (405, not_allowed)
+    assert error(container.http.get("/nothing")) == (
+        404,
+        by_front(container, "ResourceNotFoundException", "NoRouteError"),
+    )
 
 
 def test_row_36_invocations(container: ContainerProcess, new_model: NewModel) -> None:
@@ -582,21 +640,23 @@ def test_row_36_invocations(container: ContainerProcess, new_model: NewModel) ->
 
     without_name = container.http.post("/invocations", content="1")
 
-    assert error(without_name) == (400, "BadRequestException")
+    assert error(without_name) == (400, by_front(container, "BadRequestException", "BadRequestError"))
     assert container.http.post("/invocations", params={"model_name": name}, content="1").text == "1"
 
 
 def test_row_37_connection_after_an_error(container: ContainerProcess, new_model: NewModel) -> None:
     name = container.loaded(new_model("raises_in_predict"))
 
-    assert container.invoke(name).headers["connection"] == "close"
-    assert container.http.get("/ping").headers["connection"] == "keep-alive"
+    after_error = container.invoke(name).headers.get("connection", "keep-alive")
+
+    assert after_error == by_front(container, "close", "keep-alive")
+    assert container.http.get("/ping").headers.get("connection", "keep-alive") == "keep-alive"
 
 
 def test_row_38_asynchronous_load(container: ContainerProcess, new_model: NewModel) -> None:
     name = new_model("echo")
 
-    assert container.load(name, synchronous=False).status_code == 202
+    assert container.load(name, synchronous=False).status_code == by_front(container, 202, 200)
 
     assert wait_for(lambda: container.invoke(name, "1").status_code == 200, "the model")
 
@@ -628,7 +688,9 @@ def test_row_39_headers_come_back(container: ContainerProcess, new_model: NewMod
 
 
 def test_row_40_execution_parameters(container: ContainerProcess) -> None:
-    assert error(container.http.get("/execution-parameters")) == (404, "ResourceNotFoundException")
+    answer = container.http.get("/execution-parameters")
+
+    assert error(answer) == (404, by_front(container, "ResourceNotFoundException", "NoRouteError"))
 
 
 # The minimum (contract 2.5), as far as no row above has it
@@ -642,9 +704,14 @@ def test_minimum_1_and_2_ping_and_list_during_loads_and_unloads(
 
     answered = 0
     while not all(call.done() for call in calls):
-        for path in ("/ping", "/models"):
-            assert container.http.get(path, timeout=2).status_code == 200
-        answered += 1
+        assert container.http.get("/ping", timeout=2).status_code == 200
+        listed = container.http.get("/models", timeout=2)
+        if container.native or listed.status_code == 200:
+            assert listed.status_code == 200
+            answered += 1
+        else:
+            # A model that goes while MMS writes the list (ManagementRequestHandler.handleListModels gets each by name).
+            assert error(listed) == (500, "NullPointerException")
 
     assert answered > 1
     assert [call.result() for call in calls] == [(200, 200)] * 4

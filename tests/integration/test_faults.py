@@ -87,21 +87,22 @@ def _asked(question: Callable[[], T]) -> T | None:
 
 ZYGOTE = ("container.zygote", "bare")
 FORK_SERVER = ("container.forkserver",)
-FRONT_END = ("container.frontend",)
+TOOLKIT = ("container.frontend",)
+NATIVE = ("container.native",)
 JAVA = ("com.amazonaws.ml.mms.ModelServer",)
 
 
 @contextmanager
-def serving(folder: Path, **environ: str) -> Iterator[Service]:
+def serving(folder: Path, front: str, **environ: str) -> Iterator[Service]:
     parent = folder / "run"
-    with running(folder, POLYHOST_ZYGOTES="bare", POLYHOST_RUN_DIR=str(parent), **environ) as container:
+    with running(folder, front, POLYHOST_ZYGOTES="bare", POLYHOST_RUN_DIR=str(parent), **environ) as container:
         yield Service(container, parent)
     assert not list(parent.iterdir())
 
 
 @pytest.fixture(scope="module")
-def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with serving(tmp_path_factory.mktemp("faults")) as service:
+def shared_service(front: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with serving(tmp_path_factory.mktemp("faults"), front) as service:
         yield service
 
 
@@ -254,7 +255,10 @@ def test_fork_server(service: Service) -> None:
 
 
 def test_worker_that_outlived_its_fork_server(service: Service) -> None:
-    """The new fork server has no copy of the worker's connection: MMS notices itself, and connects anew."""
+    """Behind MMS the new fork server has no copy of its connection: MMS notices itself, and connects anew.
+
+    The native front end gives the new one a copy.
+    """
     name = service.load("echo")
     kill(service.part(*FORK_SERVER))
     service.load("echo")
@@ -273,7 +277,7 @@ def test_busy_worker_that_outlived_its_fork_server_ends_with_its_model(service: 
     wait_for(lambda: service.parts(*FORK_SERVER) and service.part(*FORK_SERVER) != fork_server, "another fork server")
     service.load("echo")
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(service.container.http.post, f"/models/{name}/invoke", content="loop", timeout=5)
+        pool.submit(_invoke_briefly, service, name, "loop")
         wait_for(lambda: worker.cpu_times().user > 0.5, "the loop")
 
         assert service.container.unload(name).status_code == 200
@@ -301,8 +305,14 @@ def _status(service: Service, name: str) -> int | None:
         return None
 
 
+def _skip_without_launchers(service: Service) -> None:
+    if service.container.native:
+        pytest.skip("there are no launchers behind the native front end")
+
+
 def test_launcher_that_mms_has_forgotten(service: Service) -> None:
     """As MMS leaves one where an unload fails in it half-way: asked for, connected to, hung up on, never ended."""
+    _skip_without_launchers(service)
     name = place("echo", service.container.models_dir)
     path = service.run_dir / "tmp" / ".mms.sock.forgotten"
     options = {
@@ -326,6 +336,7 @@ def test_launcher_that_mms_has_forgotten(service: Service) -> None:
 
 
 def test_launcher(service: Service) -> None:
+    _skip_without_launchers(service)
     name = service.load("echo")
 
     with invoking(service, name) as client:
@@ -337,6 +348,7 @@ def test_launcher(service: Service) -> None:
 
 
 def test_launcher_while_its_model_loads(service: Service) -> None:
+    _skip_without_launchers(service)
     container = service.container
     name = place("waits_for_a_file", container.models_dir)
     with ThreadPoolExecutor(1) as pool:
@@ -401,21 +413,30 @@ def test_unload_ends_what_the_model_has_started(service: Service) -> None:
 # The end of the container
 
 
-@pytest.mark.parametrize("part", [JAVA, FRONT_END], ids=["java", "toolkit"])
-def test_front_end_ends_and_the_container_with_it(tmp_path: Path, part: tuple[str, ...]) -> None:
-    with serving(tmp_path) as service:
+@pytest.mark.parametrize(
+    ("front_end", "part", "name"),
+    [
+        ("mms", JAVA, "Multi Model Server"),
+        ("mms", TOOLKIT, "Multi Model Server"),
+        ("native", NATIVE, "the native front end"),
+    ],
+)
+def test_front_end_ends_and_the_container_with_it(
+    tmp_path: Path, front_end: str, part: tuple[str, ...], name: str
+) -> None:
+    with serving(tmp_path, front_end) as service:
         service.load("echo")
         left = alive(service.container)
 
         kill(service.part(*part))
 
         assert service.container.process.wait(10) == 1
-        assert service.container.wait_for_event("Multi Model Server has ended")["level"] == "ERROR"
+        assert service.container.wait_for_event(f"{name} has ended")["level"] == "ERROR"
         assert not [process for process in left if process.is_running()]
 
 
-def test_sigterm_with_models_and_a_busy_request(tmp_path: Path) -> None:
-    with serving(tmp_path) as service, ThreadPoolExecutor(1) as pool:
+def test_sigterm_with_models_and_a_busy_request(tmp_path: Path, front: str) -> None:
+    with serving(tmp_path, front) as service, ThreadPoolExecutor(1) as pool:
         service.load("echo")
         name = service.load("loops_for_ever")
         pool.submit(_invoke_until_cut_off, service, name)
@@ -438,10 +459,10 @@ def _invoke_until_cut_off(service: Service, name: str) -> None:
             pass
 
 
-def test_sigkill_of_the_entry_point(tmp_path: Path) -> None:
+def test_sigkill_of_the_entry_point(tmp_path: Path, front: str) -> None:
     parent = tmp_path / "run"
     container = ContainerProcess(
-        tmp_path / "ml", tmp_path / "container.log", POLYHOST_ZYGOTES="bare", POLYHOST_RUN_DIR=str(parent)
+        tmp_path / "ml", tmp_path / "container.log", front, POLYHOST_ZYGOTES="bare", POLYHOST_RUN_DIR=str(parent)
     )
     service = Service(container.wait_until_up(), parent)
     service.load("echo")
@@ -457,12 +478,14 @@ def test_sigkill_of_the_entry_point(tmp_path: Path) -> None:
     assert not list(parent.iterdir())
 
 
-def test_model_that_does_not_fit(tmp_path: Path) -> None:
+def test_model_that_does_not_fit(tmp_path: Path, front: str) -> None:
     """Refused before it is loaded, again and again; nothing of it is left in the run folder."""
-    with serving(tmp_path, POLYHOST_MEMORY_RESERVE_MB="100000000") as service:
+    with serving(tmp_path, front, POLYHOST_MEMORY_RESERVE_MB="100000000") as service:
         name = place("echo", service.container.models_dir)
         for _ in range(3):
-            assert service.container.load(name).status_code == 507
+            answer = service.container.load(name)
+            assert answer.status_code == 507
+            assert ("MB are free" in answer.text) == service.container.native
             wait_for(lambda: not service.container.names(), "the model unregistered", 1)
 
         wait_for(lambda: not service.files(), "the removal of its files", 2)

@@ -16,9 +16,9 @@ SINGLE = {"SAGEMAKER_MULTI_MODEL": "", "POLYHOST_ZYGOTES": "bare"}
 
 
 @contextmanager
-def serving(folder: Path, kind: str, **environ: str) -> Iterator[ContainerProcess]:
+def serving(folder: Path, front: str, kind: str, **environ: str) -> Iterator[ContainerProcess]:
     _unpack(folder, kind)
-    with running(folder, **{**SINGLE, **environ}) as container:
+    with running(folder, front, **{**SINGLE, **environ}) as container:
         yield container
 
 
@@ -42,8 +42,8 @@ def answers(container: ContainerProcess) -> bool:
     return container.http.post("/invocations", content="1").status_code == 200
 
 
-def test_invocations(tmp_path: Path) -> None:
-    with serving(tmp_path, "tells_about_itself", SAGEMAKER_MODEL_SERVER_WORKERS="2") as container:
+def test_invocations(tmp_path: Path, front: str) -> None:
+    with serving(tmp_path, front, "tells_about_itself", SAGEMAKER_MODEL_SERVER_WORKERS="2") as container:
         sent = {"content-type": "text/csv", "accept": "text/plain", "X-Amzn-SageMaker-Custom-Attributes": "a=1"}
         wait_for(lambda: answers(container), "an answer")
 
@@ -56,21 +56,21 @@ def test_invocations(tmp_path: Path) -> None:
         wait_for(lambda: len(workers(container)) == 2, "two workers")
 
 
-def test_one_worker_a_core_by_default(tmp_path: Path) -> None:
-    with serving(tmp_path, "class_handler") as container:
+def test_one_worker_a_core_by_default(tmp_path: Path, front: str) -> None:
+    with serving(tmp_path, front, "class_handler") as container:
         wait_for(lambda: len(workers(container)) == os.cpu_count(), f"{os.cpu_count()} workers")
         assert container.http.post("/invocations", content="1").text == "1!"
 
 
-def test_a_handler_of_the_containers_own(tmp_path: Path) -> None:
+def test_a_handler_of_the_containers_own(tmp_path: Path, front: str) -> None:
     """SAGEMAKER_HANDLER names a file, for archives that bring no handler."""
     handler = FOLDER / "seed_style_handler" / "model_handler.py"
-    with serving(tmp_path, "empty", SAGEMAKER_HANDLER=f"{handler}:handle") as container:
+    with serving(tmp_path, front, "empty", SAGEMAKER_HANDLER=f"{handler}:handle") as container:
         assert container.http.post("/invocations", content="abc").text == "ABC"
 
 
-def test_worker_dies_in_a_request(tmp_path: Path) -> None:
-    with serving(tmp_path, "exits_in_predict", SAGEMAKER_MODEL_SERVER_WORKERS="1") as container:
+def test_worker_dies_in_a_request(tmp_path: Path, front: str) -> None:
+    with serving(tmp_path, front, "exits_in_predict", SAGEMAKER_MODEL_SERVER_WORKERS="1") as container:
         wait_for(lambda: answers(container), "an answer")
 
         answer = container.http.post("/invocations", content="die", headers={"content-type": "text/csv"})
@@ -86,9 +86,9 @@ def test_worker_dies_in_a_request(tmp_path: Path) -> None:
         ("exits_in_load", "exited with status 3 while loading the model"),
     ],
 )
-def test_a_model_that_cannot_be_loaded_ends_the_container(tmp_path: Path, kind: str, words: str) -> None:
+def test_a_model_that_cannot_be_loaded_ends_the_container(tmp_path: Path, front: str, kind: str, words: str) -> None:
     _unpack(tmp_path, kind)
-    container = ContainerProcess(tmp_path / "ml", tmp_path / "container.log", **SINGLE)
+    container = ContainerProcess(tmp_path / "ml", tmp_path / "container.log", front, **SINGLE)
 
     assert container.process.wait(60) == 1
 
@@ -98,8 +98,8 @@ def test_a_model_that_cannot_be_loaded_ends_the_container(tmp_path: Path, kind: 
     assert any("the only model of this container cannot be loaded" in event["message"] for event in errors)
 
 
-def test_no_model(tmp_path: Path) -> None:
-    container = ContainerProcess(tmp_path / "ml", tmp_path / "container.log", **SINGLE)
+def test_no_model(tmp_path: Path, front: str) -> None:
+    container = ContainerProcess(tmp_path / "ml", tmp_path / "container.log", front, **SINGLE)
 
     assert container.process.wait(30) == 2
 
