@@ -106,6 +106,11 @@ class ServedModel:
     def running(self) -> int:
         return sum(len(link.calls) for link in self.links.values())
 
+    @property
+    def _awaited(self) -> bool:
+        """Whether a worker has a call that somebody waits for."""
+        return any(not call.given_up for link in self.links.values() for call in link.calls)
+
     # Its life
 
     async def load(self) -> None:
@@ -132,7 +137,7 @@ class ServedModel:
             self._loaded.set_exception(Refusal(500, "ModelUnloadedError", message, self.name, "load"))
         self.state = State.UNLOADING
         self._refuse_queue(lambda: errors.unloading(self.name))
-        if self.running:
+        if self._awaited:
             try:
                 await asyncio.wait_for(self._drained.wait(), _DRAIN_S)
             except TimeoutError:
@@ -179,6 +184,11 @@ class ServedModel:
                 self.queue.remove(call)
             except ValueError:
                 pass
+        self._check_drained()
+
+    def _check_drained(self) -> None:
+        if self.state is State.UNLOADING and not self._awaited:
+            self._drained.set()
 
     def end_what_is_late(self, now: float) -> None:
         limit_s = self.spec.settings.response_timeout_s
@@ -190,6 +200,7 @@ class ServedModel:
                 if call.sent and not call.in_pieces and now - call.sent > limit_s + _GRACE_S and not call.given_up:
                     self._refuse(call, errors.too_late(self.name, limit_s, "predict"))
                     call.given_up = True
+                    self._check_drained()
             if link.calls and now - link.calls[0].sent > self._patience_s(link.calls[0]):
                 link.give_up(errors.too_late(self.name, limit_s, "predict").failure)
 
@@ -259,8 +270,7 @@ class ServedModel:
 
     def on_idle(self, link: Link) -> None:
         if self.state is State.UNLOADING:
-            if not self.running:
-                self._drained.set()
+            self._check_drained()
         elif len(self.links) > self._wanted and link.loaded:
             self._drop(link)
         else:

@@ -1,0 +1,418 @@
+"""What the native front end can do beyond the contract: batches, pieces, queues with deadlines, drains, metrics."""
+
+import json
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.container_process import ContainerProcess, running, wait_for
+from tests.models import place
+
+
+@pytest.fixture(scope="module")
+def native(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerProcess]:
+    limits = {"SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS": "3", "POLYHOST_ZYGOTES": "bare"}
+    with running(tmp_path_factory.mktemp("native-container"), "native", **limits) as started:
+        yield started
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(16) as executor:
+        yield executor
+
+
+def folder_of(container: ContainerProcess, name: str) -> Path:
+    return container.models_dir / name / "model"
+
+
+def workers_of(container: ContainerProcess, name: str) -> list[psutil.Process]:
+    return [process for process in container.processes() if _folder(process) == str(folder_of(container, name))]
+
+
+def _folder(process: psutil.Process) -> str | None:
+    try:
+        return str(process.cwd())
+    except psutil.Error:
+        return None
+
+
+def loaded(container: ContainerProcess, kind: str) -> str:
+    return container.loaded(place(kind, container.models_dir))
+
+
+def waiting_model(container: ContainerProcess) -> str:
+    """Loaded; answers "wait" once a file `answer` is there."""
+    name = place("waits_for_a_file", container.models_dir)
+    (folder_of(container, name) / "load").touch()
+    return container.loaded(name)
+
+
+def wait_until_it_waits(container: ContainerProcess, name: str) -> None:
+    wait_for((folder_of(container, name) / "waits-for-answer").exists, "a call under way")
+
+
+def metric(container: ContainerProcess, metric_name: str, **labels: str) -> float | None:
+    for family in text_string_to_metric_families(container.http.get("/metrics").text):
+        for sample in family.samples:
+            if sample.name == metric_name and labels.items() <= sample.labels.items():
+                return float(sample.value)
+    return None
+
+
+# Batches
+
+
+def test_calls_go_together(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
+    name = loaded(native, "batches")
+
+    answers = list(pool.map(lambda body: native.invoke(name, body), ["1", "2", "bad", "3"]))
+
+    assert [answer.status_code for answer in answers] == [200, 200, 500, 200]
+    assert [answer.text for answer in answers if answer.status_code == 200] == ["4"] * 3
+    assert answers[2].json()["message"] == "a bad one"
+    assert metric(native, "polyhost_batch_size_count", model=name) == 1
+
+
+def test_one_call_does_not_wait_for_ever_for_others(native: ContainerProcess) -> None:
+    assert native.invoke(loaded(native, "batches"), "1").text == "1"
+
+
+def test_a_variable_sets_the_batch_size_of_all(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    settings = {"POLYHOST_BATCH_SIZE": "8", "POLYHOST_BATCH_DELAY_MS": "400", "POLYHOST_ZYGOTES": "bare"}
+    with running(tmp_path, "native", **settings) as container:
+        name = place("batches", container.models_dir)
+        (folder_of(container, name) / "polyhost.json").unlink()
+        container.loaded(name)
+
+        answers = list(pool.map(lambda body: container.invoke(name, body), "12345678"))
+
+        assert [answer.text for answer in answers] == ["8"] * 8
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "polyhost.json is not JSON"),
+        ("[]", "it must hold an object"),
+        ('{"batch": 2}', "'batch' is unknown; it may have batch_size"),
+        ('{"batch_size": 0}', "batch_size is 0; it must be a whole number from 1"),
+        ('{"queue_size": true}', "queue_size is True"),
+        ('{"batch_delay_ms": -1}', "milliseconds from 0 to 60000"),
+    ],
+)
+def test_settings_that_cannot_be_used(native: ContainerProcess, text: str, words: str) -> None:
+    name = place("batches", native.models_dir)
+    (folder_of(native, name) / "polyhost.json").write_text(text)
+
+    answer = native.load(name)
+
+    assert (answer.status_code, answer.json()["type"]) == (400, "BadRequestError")
+    assert words in answer.json()["message"]
+    assert name not in native.names()
+
+
+# Pieces
+
+
+def test_pieces_come_as_they_are_yielded(native: ContainerProcess) -> None:
+    name = loaded(native, "yields")
+    body = {"pieces": 2, "step_by_step": True}
+
+    with native.http.stream("POST", f"/models/{name}/invoke", json=body) as answer:
+        pieces = answer.iter_text()
+        assert next(pieces) == "piece 0;"
+        (folder_of(native, name) / "after-0").touch()
+        assert next(pieces) == "piece 1;"
+        (folder_of(native, name) / "after-1").touch()
+        assert list(pieces) == []
+
+    assert answer.headers["transfer-encoding"] == "chunked"
+    assert answer.headers["content-type"] == "text/plain"
+    assert native.invoke(name, json.dumps({"pieces": 1})).text == "piece 0;"
+
+
+def test_a_failure_before_the_first_piece_has_its_status(native: ContainerProcess) -> None:
+    answer = native.invoke(loaded(native, "yields"), json.dumps({"pieces": 1, "first": "raise"}))
+
+    assert (answer.status_code, answer.json()["type"]) == (500, "ValueError")
+
+
+@pytest.mark.parametrize("then", ["raise", "die"])
+def test_an_answer_that_fails_on_its_way_is_cut_off(native: ContainerProcess, then: str) -> None:
+    name = loaded(native, "yields")
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        native.invoke(name, json.dumps({"pieces": 3, "then": then}))
+
+    wait_for(lambda: native.invoke(name, json.dumps({"pieces": 1})).status_code == 200, "an answer", 5)
+    words = "some was sent already" if then == "raise" else "exited with status 7"
+    assert native.wait_for_event(words, model=name)["level"] == "ERROR"
+
+
+def test_a_client_that_goes_away_ends_the_answer(native: ContainerProcess) -> None:
+    name = loaded(native, "yields")
+    body = {"pieces": 1, "then": "go_on"}
+
+    with native.http.stream("POST", f"/models/{name}/invoke", json=body) as answer:
+        next(answer.iter_raw())
+
+    wait_for((folder_of(native, name) / "ended").exists, "the handler's end", 5)
+    assert native.invoke(name, json.dumps({"pieces": 1})).text == "piece 0;"
+    assert metric(native, "polyhost_worker_restarts_total", model=name) == 0
+
+
+def test_a_client_of_http_1_0_gets_the_pieces_without_chunks(native: ContainerProcess) -> None:
+    name = loaded(native, "yields")
+    body = json.dumps({"pieces": 3}).encode()
+    head = f"POST /models/{name}/invoke HTTP/1.0\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+
+    with socket.create_connection(("127.0.0.1", native.port), timeout=10) as client:
+        client.sendall(head + body)
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+
+    assert answer.endswith(b"\r\n\r\npiece 0;piece 1;piece 2;")
+    assert b"chunked" not in answer
+
+
+def test_behind_mms_pieces_become_one_body(tmp_path: Path) -> None:
+    with running(tmp_path, "mms", POLYHOST_ZYGOTES="bare") as container:
+        name = loaded(container, "yields")
+
+        assert container.invoke(name, json.dumps({"pieces": 3})).text == "piece 0;piece 1;piece 2;"
+        assert container.invoke(name, json.dumps({"pieces": 1, "then": "raise"})).status_code == 500
+
+
+# Queues
+
+
+def test_a_call_whose_turn_does_not_come(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
+    name = waiting_model(native)
+    running_one = pool.submit(native.invoke, name, "wait")
+    wait_until_it_waits(native, name)
+
+    waiting_one = pool.submit(native.invoke, name, "wait").result()
+
+    assert waiting_one.status_code == 504
+    assert running_one.result().status_code == 504
+    (folder_of(native, name) / "answer").touch()
+    assert native.invoke(name, "1").text == "1"
+
+
+def test_a_client_that_goes_away_frees_its_place(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
+    name = place("waits_for_a_file", native.models_dir)
+    (folder_of(native, name) / "load").touch()
+    (folder_of(native, name) / "polyhost.json").write_text('{"queue_size": 1}')
+    native.loaded(name)
+    pool.submit(native.invoke, name, "wait")
+    wait_until_it_waits(native, name)
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"http://127.0.0.1:{native.port}/models/{name}/invoke", content="1", timeout=0.2)
+
+    taken = pool.submit(native.invoke, name, "1")
+    wait_for(lambda: metric(native, "polyhost_waiting", model=name) == 1, "a call that waits")
+    refused = native.invoke(name, "1")
+
+    (folder_of(native, name) / "answer").touch()
+    assert taken.result().status_code == 200
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+
+
+def test_a_model_has_a_deadline_of_its_own(native: ContainerProcess) -> None:
+    name = place("never_answers", native.models_dir)
+    (folder_of(native, name) / "polyhost.json").write_text('{"response_timeout_s": 0.5}')
+    native.loaded(name)
+
+    answer = native.invoke(name, "wait")
+
+    assert answer.status_code == 504
+    assert "0.5 s" in answer.json()["message"]
+
+
+# Loads and unloads
+
+
+def test_a_load_waits_for_the_unload_of_its_name(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
+    name = waiting_model(native)
+    running_one = pool.submit(native.invoke, name, "wait")
+    wait_until_it_waits(native, name)
+    unload = pool.submit(native.unload, name)
+    wait_for(lambda: native.invoke(name, "1").status_code == 404, "the unload under way")
+
+    load = pool.submit(native.load, name)
+    (folder_of(native, name) / "answer").touch()
+
+    assert running_one.result().text == "wait"
+    assert (unload.result().status_code, load.result().status_code) == (200, 200)
+    assert native.invoke(name, "1").text == "1"
+
+
+def test_an_unload_does_not_wait_for_a_call_that_nobody_waits_for(
+    native: ContainerProcess, pool: ThreadPoolExecutor
+) -> None:
+    name = waiting_model(native)
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"http://127.0.0.1:{native.port}/models/{name}/invoke", content="wait", timeout=0.5)
+
+    assert pool.submit(native.unload, name).result(2).status_code == 200
+    assert not workers_of(native, name)
+
+
+def test_a_name_may_have_any_characters(native: ContainerProcess) -> None:
+    url = str(folder_of(native, place("echo", native.models_dir)))
+    path = "/models/team%2Fcats%20%26%20d%C3%B6gs"
+
+    assert native.load("team/cats & dögs", url).status_code == 200
+    assert "team/cats & dögs" in native.names()
+    assert native.http.post(f"{path}/invoke", content="1").text == "1"
+    assert native.http.get(path).json() == {"modelName": "team/cats & dögs", "modelUrl": url}
+    assert native.http.delete(path).status_code == 200
+
+
+def test_sigterm_lets_calls_finish(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    with running(tmp_path, "native", POLYHOST_ZYGOTES="bare") as container:
+        name = waiting_model(container)
+        running_one = pool.submit(container.invoke, name, "wait")
+        wait_until_it_waits(container, name)
+
+        container.process.terminate()
+        wait_for(lambda: _refuses_connections(container), "no new connections")
+        (folder_of(container, name) / "answer").touch()
+
+        assert running_one.result().text == "wait"
+        assert container.process.wait(10) == 0
+
+
+def _refuses_connections(container: ContainerProcess) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", container.port), timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+# Workers
+
+
+def test_a_busy_model_gets_a_second_worker_and_gives_it_back(
+    native: ContainerProcess, pool: ThreadPoolExecutor
+) -> None:
+    name = loaded(native, "loops_for_a_while")
+    started = time.monotonic()
+    calls = []
+    while len(workers_of(native, name)) < 2:
+        calls = [call for call in calls if not call.done()]
+        calls += [pool.submit(native.invoke, name, "0.1") for _ in range(4 - len(calls))]
+        assert time.monotonic() - started < 20, "a second worker within 20 s"
+        time.sleep(0.02)
+
+    assert {call.result().status_code for call in calls} == {200}
+    wait_for(lambda: len(workers_of(native, name)) == 1, "one worker again", 40)
+    assert native.invoke(name, "0").status_code == 200
+
+
+def test_a_fixed_number_of_workers(tmp_path: Path) -> None:
+    with running(tmp_path, "native", POLYHOST_ZYGOTES="bare", SAGEMAKER_MODEL_SERVER_WORKERS="3") as container:
+        name = loaded(container, "echo")
+
+        wait_for(lambda: len(workers_of(container, name)) == 3, "three workers")
+        assert container.unload(name).status_code == 200
+        assert not workers_of(container, name)
+
+
+# The rest
+
+
+def test_metrics(native: ContainerProcess) -> None:
+    name = loaded(native, "exits_in_predict")
+    native.invoke(name, "die")
+    native.invoke(name, "1")
+
+    wait_for(lambda: metric(native, "polyhost_worker_memory_bytes", model=name), "the worker's memory")
+
+    assert metric(native, "polyhost_invocations_total", model=name, status="200") == 1
+    assert metric(native, "polyhost_invocations_total", model=name, status="500") == 1
+    assert metric(native, "polyhost_worker_restarts_total", model=name) == 1
+    assert metric(native, "polyhost_loads_total", model=name) == 1
+    assert metric(native, "polyhost_predict_seconds_count", model=name) == 2
+    assert metric(native, "polyhost_load_seconds_total", model=name, phase="handler") is not None
+    native.unload(name)
+    assert metric(native, "polyhost_unloads_total", model=name) == 1
+    assert metric(native, "polyhost_loaded", model=name) == 0
+
+
+def test_requests_that_come_together_are_answered_in_order(native: ContainerProcess) -> None:
+    name = loaded(native, "echo")
+    one = b"POST /models/%b/invoke HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n" % name.encode()
+    ping = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    with socket.create_connection(("127.0.0.1", native.port), timeout=20) as client:
+        requests = b"".join(one + b"%04d" % number + ping for number in range(2000))
+        client.sendall(requests.removesuffix(b"\r\n") + b"Connection: close\r\n\r\n")
+        answers = b"".join(iter(lambda: client.recv(65536), b""))
+
+    bodies = [part.partition(b"\r\n\r\n")[2] for part in answers.split(b"HTTP/1.1 200 OK\r\n")[1:]]
+    assert bodies[::2] == [b"%04d" % number for number in range(2000)]
+    assert bodies[1::2] == [b'{"status": "Healthy"}'] * 2000
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET /ping HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", 431),
+        (b"POST /models HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", 413),
+        (b"POST /models HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n12345", 400),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+    ],
+    ids=["nonsense", "large head", "large body", "two lengths", "HTTP/2"],
+)
+def test_requests_that_are_none(native: ContainerProcess, sent: bytes, status: int) -> None:
+    with socket.create_connection(("127.0.0.1", native.port), timeout=10) as client:
+        client.sendall(sent)
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == status
+    assert native.http.get("/ping").status_code == 200
+
+
+def test_a_client_that_waits_to_be_told_to_go_on(native: ContainerProcess) -> None:
+    name = loaded(native, "echo")
+    head = f"POST /models/{name}/invoke HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"
+
+    with socket.create_connection(("127.0.0.1", native.port), timeout=10) as client:
+        client.sendall(head.encode())
+        assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(b"7")
+        assert client.recv(1000).endswith(b"\r\n\r\n7")
+
+
+def test_ping_says_so_when_nothing_can_be_forked(tmp_path: Path) -> None:
+    """A fork server that hangs; one that dies is replaced at once."""
+    with running(tmp_path, "native", POLYHOST_ZYGOTES="bare") as container:
+        name = loaded(container, "echo")
+        fork_server = container.process_of("-m", "container.forkserver")
+        fork_server.suspend()
+
+        wait_for(lambda: container.http.get("/ping").status_code == 503, "an unhealthy container", 20)
+
+        assert container.invoke(name, "1").text == "1"
+        fork_server.resume()
+        wait_for(lambda: container.http.get("/ping").status_code == 200, "a healthy container", 10)
+
+
+def test_a_folder_that_goes_while_it_is_served(native: ContainerProcess) -> None:
+    name = loaded(native, "echo")
+    shutil.rmtree(folder_of(native, name))
+
+    assert native.invoke(name, "1").text == "1"
+    assert native.unload(name).status_code == 200
