@@ -16,7 +16,7 @@ from container.errors import Failure, WorkerDiedError
 from container.lines import Lines
 from container.model import Response
 from container.processes import group_leaders_in
-from container.protocol import Connection, LoadCommand, ProtocolError, load_reply, predict_reply
+from container.protocol import IN_PLACE, Connection, LoadCommand, ProtocolError, load_reply, predict_reply
 from container.status import State, StatusPage
 
 _REPLY_TIMEOUT_S = 5.0
@@ -50,6 +50,11 @@ class HostedModel:
     @property
     def finished(self) -> bool:
         return self.let_go and not self.workers
+
+    @property
+    def code_in_place(self) -> int:
+        """Of an answer in a dead worker's place."""
+        return IN_PLACE
 
     def failure_text(self, failure: Failure) -> str:
         """What the front end is told of a load that failed."""
@@ -156,7 +161,8 @@ class WorkerRecord:
             return False
         failure = Failure.of(error, self.model.name, "predict")
         headers = {"content-type": "application/json"}
-        self._send(predict_reply([Response(item, failure.code, headers, failure.to_json()) for item in ids]))
+        responses = [Response(item, failure.code, headers, failure.to_json()) for item in ids]
+        self._send(predict_reply(responses, self.model.code_in_place))
         return True
 
     def read_output(self) -> list[str] | None:

@@ -16,6 +16,7 @@ from container.hosted import HostedModel, WorkerRecord
 from container.launch import FIFO, Launcher, drop_record, recorded
 from container.mms_client import MmsClient
 from container.processes import group_leaders_in
+from container.protocol import ANSWERED
 
 if TYPE_CHECKING:
     from container.forkserver import ForkServer
@@ -34,6 +35,10 @@ class LaunchedModel(HostedModel):
     launcher: Launcher
     listener: socket.socket
     deserted: float | None = None  # since when its last worker is gone
+
+    @property
+    def code_in_place(self) -> int:
+        return ANSWERED
 
     def failure_text(self, failure: Failure) -> str:
         return failure.message

@@ -3,9 +3,12 @@
 The format is MMS's: mms/protocol/otf_message_handler.py, ModelRequestEncoder.java, ModelResponseDecoder.java.
 Every number is a big-endian int32, every text is its length and its bytes, and -1 ends a list.
 
-The native front end speaks it too, with two additions. A reply of code 206 has one response, whose body is its first
-piece; further pieces follow, each its length and its bytes, until a length of 0, or of -1 and a failure's JSON. And a
-byte "X" from the front end ends such an answer early; it may come too late and is then no command.
+The native front end speaks it too, with these additions:
+- A command "J" is an "I" whose requests go to the handler one by one, each with a reply of its own, in order.
+- A reply of code 206 has one response, whose body is its first piece; further pieces follow, each its length and its
+  bytes, until a length of 0, or of -1 and a failure's JSON.
+- A byte "X" from the front end ends such an answer early; it may come too late and is then no command.
+- A reply of code 207 is the fork server's, in the place of a worker that died: what else that was sent is lost.
 """
 
 import select
@@ -17,9 +20,9 @@ from dataclasses import dataclass
 from container.model import Request, Response
 
 _LOAD = b"L"
-_PREDICT = b"I"
+PREDICT, PREDICT_EACH = b"I", b"J"
 CANCEL = b"X"
-IN_PIECES = 206
+ANSWERED, IN_PIECES, IN_PLACE = 200, 206, 207
 _CHUNK = 1 << 16
 _INT = struct.Struct("!i")
 _END = _INT.pack(-1)
@@ -43,7 +46,10 @@ class LoadCommand:
 
 @dataclass(frozen=True)
 class PredictCommand:
+    """`each`: the requests go to the handler one by one."""
+
     requests: list[Request]
+    each: bool = False
 
 
 class Connection:
@@ -69,8 +75,8 @@ class Connection:
             command = self._bytes(1)
         if command == _LOAD:
             return self._load_command()
-        if command == _PREDICT:
-            return self._predict_command()
+        if command in (PREDICT, PREDICT_EACH):
+            return self._predict_command(each=command == PREDICT_EACH)
         raise ProtocolError(f"unknown command {bytes(command)!r}")
 
     def send(self, data: bytes) -> None:
@@ -89,12 +95,12 @@ class Connection:
         gpu_id = self._int()
         return LoadCommand(name, path, batch_size, handler, gpu_id if gpu_id >= 0 else None, self._text())
 
-    def _predict_command(self) -> PredictCommand:
+    def _predict_command(self, each: bool) -> PredictCommand:
         requests: list[Request] = []
         while (length := self._int()) != -1:
             request_id = self._bytes(length).decode()
             requests.append(Request(request_id, self._headers(), self._parameters()))
-        return PredictCommand(requests)
+        return PredictCommand(requests, each)
 
     def _headers(self) -> dict[str, str]:
         headers: dict[str, str] = {}
@@ -151,7 +157,7 @@ def encode_load(command: LoadCommand) -> bytes:
 
 
 def encode_predict(command: PredictCommand) -> bytes:
-    parts = [_PREDICT]
+    parts = [PREDICT_EACH if command.each else PREDICT]
     for request in command.requests:
         parts.append(_field(request.id.encode()))
         for name, value in request.headers.items():
@@ -174,12 +180,12 @@ def loaded_reply(pid: int) -> bytes:
     return load_reply(200, f"loaded [PID]:{pid}")
 
 
-def predict_reply(responses: Sequence[Response]) -> bytes:
+def predict_reply(responses: Sequence[Response], code: int = ANSWERED) -> bytes:
     """One reply for the batch. Its own status is 200 even when items failed, for MMS then passes each item's on.
 
     With any other status MMS writes an error body of its own, without our reason.
     """
-    return _reply(200, responses)
+    return _reply(code, responses)
 
 
 def first_piece(response: Response) -> bytes:

@@ -10,6 +10,7 @@ import struct
 import time
 from collections.abc import Sequence
 from enum import IntEnum
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 SIZE = 4096
@@ -19,6 +20,7 @@ _GPU_AND_BATCH = struct.Struct("<iI")
 _SINCE = struct.Struct("<d")
 _COUNTERS = struct.Struct("<QQ")
 _LENGTH = struct.Struct("<I")
+_LENGTH_AND_SINCE = struct.Struct("<Id")
 _IO_NAME = _HEAD.size
 _PAYLOAD = 256
 
@@ -34,7 +36,7 @@ class State(IntEnum):
     FAILED = 5  # the load failed and nothing was answered; payload: the failure
     RESTING = 6  # answers with an error until it is time to try the model again
     STREAMING = 8  # pieces of an answer are on the wire, and more are to come
-    READING = 7  # a command is arriving: a part of it may have been read, so nobody can take over from here
+    READING = 7  # a command is arriving or half done: nobody can take over from here
 
 
 class StatusPage:
@@ -58,19 +60,18 @@ class StatusPage:
     def enter(self, state: State, payload: bytes = b"") -> None:
         if payload:
             self._map[_PAYLOAD : _PAYLOAD + len(payload)] = payload
-        _LENGTH.pack_into(self._map, _AT_LENGTH, len(payload))
-        _SINCE.pack_into(self._map, _AT_SINCE, time.monotonic())
+        _LENGTH_AND_SINCE.pack_into(self._map, _AT_LENGTH, len(payload), time.monotonic())
         _STATE.pack_into(self._map, 0, state)  # last: a reader that sees the state sees what belongs to it
 
     def busy(self, request_ids: Sequence[str]) -> None:
-        payload = json.dumps(list(request_ids)).encode()
+        payload = f"[{','.join(map(encode_basestring_ascii, request_ids))}]".encode()
         self.enter(State.BUSY, payload if len(payload) <= SIZE - _PAYLOAD else b"[]")
 
-    def answered(self, since: float) -> None:
-        """`since`: when the request was read."""
+    def answered(self, since: float, afterwards: State = State.IDLE) -> None:
+        """`since`: when the request was read. `afterwards`: READING where the same command has more requests."""
         busy_ns, answered = self.counters
         _COUNTERS.pack_into(self._map, _AT_COUNTERS, busy_ns + int((time.monotonic() - since) * 1e9), answered + 1)
-        self.enter(State.IDLE)
+        self.enter(afterwards)
 
     def remember_load(self, gpu_id: int | None, batch_size: int, io_name: str) -> None:
         _GPU_AND_BATCH.pack_into(self._map, _AT_GPU, -1 if gpu_id is None else gpu_id, batch_size)

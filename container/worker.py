@@ -167,15 +167,25 @@ class Worker:
         os.chdir(spec.directory)
 
     def _predict(self, command: PredictCommand) -> None:
-        assert self._model is not None, "MMS sends no request before its load command was answered"
-        self._status.busy([request.id for request in command.requests])
-        responses = self._model.predict(command.requests)
-        if self._request.native and len(responses) == 1 and responses[0].pieces is not None:
-            self._stream(command.requests[0], responses[0], responses[0].pieces)
-        else:
-            self._answer(list(map(self._model.whole, command.requests, responses)))
+        if not command.each:
+            self._predict_together(command.requests, State.IDLE)
+            return
+        last = command.requests[-1]
+        for request in command.requests:
+            self._predict_together([request], State.IDLE if request is last else State.READING)
 
-    def _stream(self, request: Request, response: Response, pieces: Iterator[bytes]) -> None:
+    def _predict_together(self, requests: list[Request], afterwards: State) -> None:
+        model = self._model
+        assert model is not None, "no front end sends a request before its load command was answered"
+        self._status.busy([request.id for request in requests])
+        responses = model.predict(requests)
+        pieces = responses[0].pieces
+        if pieces is not None and self._request.native and len(responses) == 1:
+            self._stream(requests[0], responses[0], pieces, afterwards)
+        else:
+            self._answer([model.whole(*pair) for pair in zip(requests, responses, strict=True)], afterwards)
+
+    def _stream(self, request: Request, response: Response, pieces: Iterator[bytes], afterwards: State) -> None:
         """Each piece goes out when it is there. What fails now can no longer have a status."""
         assert self._model is not None
         since = self._status.since
@@ -184,7 +194,7 @@ class Worker:
         with log.bound(request_id=request.id, target_model=request.target_model):
             failure = self._send_pieces(self._model, request, pieces)
         self._connection.send(last_piece(failure))
-        self._status.answered(since)
+        self._status.answered(since, afterwards)
 
     def _send_pieces(self, model: Model, request: Request, pieces: Iterator[bytes]) -> bytes | None:
         """The failure that ended them early."""
@@ -201,12 +211,12 @@ class Worker:
             pieces.close()  # the handler's `finally` runs now, not some day
         return None
 
-    def _answer(self, responses: list[Response]) -> None:
+    def _answer(self, responses: list[Response], afterwards: State = State.IDLE) -> None:
         reply = predict_reply(responses)
         since = self._status.since
         self._status.enter(State.ANSWERING)
         self._connection.send(reply)
-        self._status.answered(since)
+        self._status.answered(since, afterwards)
 
     def _make_io_files(self, io_name: str) -> None:
         """MMS opens two files for the worker's output and keeps a thread on each until its end.

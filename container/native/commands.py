@@ -3,6 +3,8 @@
 import struct
 from collections.abc import Iterable, Sequence
 
+from container.protocol import PREDICT, PREDICT_EACH
+
 Header = tuple[bytes, bytes]
 
 _int = struct.Struct("!i").pack
@@ -37,8 +39,9 @@ def encode_call(request_id: bytes, headers: bytes, parameters: bytes, body: byte
     )  # fmt: skip
 
 
-def encode_command(calls: Sequence[bytes]) -> bytes:
-    return b"".join((b"I", *calls, _END))
+def encode_command(calls: Sequence[bytes], each: bool = False) -> bytes:
+    """`each`: the handler gets them one by one."""
+    return b"".join((PREDICT_EACH if each else PREDICT, *calls, _END))
 
 
 def _field(data: bytes) -> bytes:

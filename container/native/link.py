@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Sequence
 from typing import Protocol, cast
 
 from container.errors import Failure
@@ -23,6 +24,9 @@ class LinkOwner(Protocol):
 
     def on_piece(self, call: Call, piece: Piece) -> None: ...
 
+    def on_unbegun(self, calls: Sequence[Call]) -> None:
+        """A worker has died before it came to these."""
+
     def on_idle(self, link: "Link") -> None:
         """It has answered all that it was sent."""
 
@@ -40,7 +44,8 @@ class Link(asyncio.Protocol):
         self.page: int | None = None  # the descriptor of the worker's status page
         self.loaded = False
         self.closing = False
-        self.calls: list[Call] = []
+        self.calls: list[Call] = []  # not answered yet, in the order in which the worker takes them
+        self.turn = 0.0  # when the worker could begin with the first of them
         self.lost_because: Failure | None = None
         self._owner = owner
         self._replies = ReplyReader()
@@ -57,13 +62,14 @@ class Link(asyncio.Protocol):
     def load(self, command: LoadCommand) -> None:
         self._transport.write(encode_load(command))
 
-    def send(self, calls: list[Call]) -> None:
+    def send(self, calls: list[Call], each: bool = False) -> None:
+        """`each`: the handler gets them one by one, and each is answered when it is done."""
         self.calls = calls
-        now = time.monotonic()
+        self.turn = now = time.monotonic()
         for call in calls:
             call.sent = now
             call.link = self
-        self._transport.write(encode_command([call.command for call in calls]))
+        self._transport.write(encode_command([call.command for call in calls], each))
 
     def cancel(self) -> None:
         """Ends an answer that comes in pieces, of which nobody wants more."""
@@ -131,13 +137,15 @@ class Link(asyncio.Protocol):
     def _on_answer(self, answer: Answer) -> None:
         call = self._call_of(answer.id)
         self._owner.on_answer(call, answer)
-        if not answer.more:
+        if answer.in_place:
+            self._begin_again(call)
+        elif not answer.more:
             self._done(call)
         elif call.given_up:
             self.cancel()
 
     def _on_piece(self, piece: Piece) -> None:
-        (call,) = self.calls
+        call = self.calls[0]
         self._owner.on_piece(call, piece)
         if piece.data is None:
             self._done(call)
@@ -149,6 +157,13 @@ class Link(asyncio.Protocol):
             if call.id == request_id:
                 return call
         raise GarbledError(f"no call has the id {request_id!r}")
+
+    def _begin_again(self, answered: Call) -> None:
+        """The worker died with this one; what it had not begun goes to its successor."""
+        lost = [call for call in self.calls if call is not answered]
+        self.calls = []
+        self._owner.on_unbegun(lost)
+        self._owner.on_idle(self)
 
     def _done(self, call: Call) -> None:
         self.calls.remove(call)

@@ -5,7 +5,7 @@ import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -27,6 +27,8 @@ _DRAIN_S = 330.0  # SageMaker waits 360 s for an unload (Triton's SageMaker serv
 _CLOSE_S = 20.0
 _GRACE_S = 2.0  # for the fork server to answer first, which knows why
 _MAX_REST_S = 60.0
+_BURST_S, _LONGEST_BURST = 0.002, 16
+_MEMORY = 0.9  # how much of the usual time an answer is made of those before it
 
 logger = logging.getLogger("polyhost.native")
 
@@ -89,6 +91,7 @@ class ServedModel:
         self._drained = asyncio.Event()
         self._close_sent = False
         self._batch_timer: asyncio.TimerHandle | None = None
+        self._usual_s = _BURST_S  # what an answer takes a worker
         self._failed_links = 0  # in a row, of a model that was loaded
         self._rests_because: Failure | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -197,11 +200,11 @@ class ServedModel:
             self._refuse(call, errors.too_late(self.name, limit_s, "queue"))
         for link in list(self.links.values()):
             for call in link.calls:
-                if call.sent and not call.in_pieces and now - call.sent > limit_s + _GRACE_S and not call.given_up:
+                if not call.in_pieces and now - call.arrived > limit_s + _GRACE_S and not call.given_up:
                     self._refuse(call, errors.too_late(self.name, limit_s, "predict"))
                     call.given_up = True
                     self._check_drained()
-            if link.calls and now - link.calls[0].sent > self._patience_s(link.calls[0]):
+            if link.calls and now - link.turn > self._patience_s(link.calls[0]):
                 link.give_up(errors.too_late(self.name, limit_s, "predict").failure)
 
     def _patience_s(self, call: Call) -> float:
@@ -217,9 +220,19 @@ class ServedModel:
                 if due > (now := time.monotonic()):
                     self._serve_queue_after(due - now)
                     return
-            batch = [self.queue.popleft() for _ in range(min(settings.batch_size, len(self.queue)))]
-            self.stats.batch_sizes.add(len(batch))
-            self._idle.pop().send(batch)
+            each = settings.batch_size == 1
+            count = min(self._burst() if each else settings.batch_size, len(self.queue))
+            calls = [self.queue.popleft() for _ in range(count)]
+            self.stats.batch_sizes.add(1 if each else count)
+            self._idle.pop().send(calls, each and count > 1)
+
+    def _burst(self) -> int:
+        """How many calls go to a worker at once, to be answered one by one: so many as it has done in a moment.
+
+        Each hand-over costs both sides a system call and often a change of process, more than a small model's answer.
+        """
+        share = -(-len(self.queue) // max(1, len(self._idle)))
+        return max(1, min(share, int(_BURST_S / max(self._usual_s, 1e-6)), _LONGEST_BURST))
 
     def _serve_queue_after(self, seconds: float) -> None:
         def serve() -> None:
@@ -256,9 +269,13 @@ class ServedModel:
 
     def on_answer(self, call: Call, answer: Answer) -> None:
         now = time.monotonic()
+        link = call.link
+        assert link is not None
+        begun, link.turn = link.turn, now
+        self._usual_s = _MEMORY * self._usual_s + (1 - _MEMORY) * (now - begun)
         self.stats.answers[answer.status] += 1
-        self.stats.queue_seconds.add(call.sent - call.arrived)
-        self.stats.predict_seconds.add(now - call.sent)
+        self.stats.queue_seconds.add(begun - call.arrived)
+        self.stats.predict_seconds.add(now - begun)
         if answer.more:
             call.in_pieces = True
         if not call.given_up:
@@ -267,6 +284,14 @@ class ServedModel:
     def on_piece(self, call: Call, piece: Piece) -> None:
         if not call.given_up:
             call.caller.piece(call, piece)
+
+    def on_unbegun(self, calls: Sequence[Call]) -> None:
+        for call in reversed(calls):
+            call.sent, call.link = 0.0, None
+            if not call.given_up:
+                self.queue.appendleft(call)
+        if self.state is State.UNLOADING:
+            self._refuse_queue(lambda: errors.unloading(self.name))
 
     def on_idle(self, link: Link) -> None:
         if self.state is State.UNLOADING:
@@ -284,8 +309,9 @@ class ServedModel:
             500, "WorkerDiedError", "the worker's connection ended", self.name, "predict" if link.loaded else "load"
         )
         self._remove(link)
-        for call in link.calls:
+        for call in link.calls[: self.spec.settings.batch_size]:
             self._refuse(call, Refusal.of(failure))
+        self.on_unbegun(link.calls[self.spec.settings.batch_size :])
         link.calls = []
         if self.state is State.UNLOADING:
             self.on_idle(link)

@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass
 
-from container.protocol import IN_PIECES
+from container.protocol import ANSWERED, IN_PIECES, IN_PLACE
 
 _int_at = struct.Struct("!i").unpack_from
 
@@ -18,6 +18,7 @@ class Answer:
     headers: list[tuple[bytes, bytes]]
     body: bytes
     more: bool = False
+    in_place: bool = False  # the fork server's, for a worker that died
 
 
 @dataclass(slots=True)
@@ -84,13 +85,13 @@ class ReplyReader:
             self.expects_load = code != 200
             found.append(Loaded(code, text.decode()))
             return position
-        _check(code in (200, IN_PIECES))
+        _check(code in (ANSWERED, IN_PIECES, IN_PLACE))
         answers: list[Answer | Loaded | Piece] = []
         while True:
             length, position = _int(data, position)
             if length == -1:
                 break
-            answer, position = _answer(data, position, length, code == IN_PIECES)
+            answer, position = _answer(data, position, length, code)
             answers.append(answer)
         self._in_pieces = code == IN_PIECES
         found += answers
@@ -111,7 +112,7 @@ class ReplyReader:
         return after
 
 
-def _answer(data: bytes, position: int, id_length: int, more: bool) -> tuple[Answer, int]:
+def _answer(data: bytes, position: int, id_length: int, code: int) -> tuple[Answer, int]:
     _check(id_length >= 0)
     _require(data, position + id_length)
     request_id = data[position : position + id_length]
@@ -125,7 +126,7 @@ def _answer(data: bytes, position: int, id_length: int, more: bool) -> tuple[Ans
         value, position = _field(data, position)
         headers.append((name, value))
     body, position = _field(data, position)
-    return Answer(request_id, status, phrase, headers, body, more), position
+    return Answer(request_id, status, phrase, headers, body, code == IN_PIECES, code == IN_PLACE), position
 
 
 def _int(data: bytes, position: int) -> tuple[int, int]:
