@@ -25,6 +25,7 @@ CANCEL = b"X"
 ANSWERED, IN_PIECES, IN_PLACE = 200, 206, 207
 _CHUNK = 1 << 16
 _INT = struct.Struct("!i")
+_int_at = _INT.unpack_from
 _END = _INT.pack(-1)
 
 
@@ -59,6 +60,7 @@ class Connection:
         self.socket = sock
         self._buffer = bytearray()
         self._position = 0
+        self._known_headers: tuple[bytes, dict[str, str]] = (b"", {})
 
     def wait(self) -> bool:
         """Until the next command begins to arrive; False where MMS has closed the connection instead."""
@@ -103,11 +105,22 @@ class Connection:
         return PredictCommand(requests, each)
 
     def _headers(self) -> dict[str, str]:
-        headers: dict[str, str] = {}
-        while (length := self._int()) != -1:
-            name = self._bytes(length).decode()
-            headers[name] = self._text()
-        return headers
+        """A client's headers mostly are those of its last request, but for the last of them, the request's id."""
+        block, known = self._known_headers
+        begin = last = self._position
+        if not (block and self._buffer.startswith(block, begin)):
+            block, known = b"", {}
+        self._position += len(block)
+        further: list[tuple[str, str]] = []
+        while True:
+            here = self._position
+            if (length := self._int()) == -1:
+                break
+            last = here
+            further.append((self._bytes(length).decode(), self._text()))
+        if len(further) > 1:
+            self._known_headers = bytes(self._buffer[begin:last]), {**known, **dict(further[:-1])}
+        return {**known, **dict(further)}
 
     def _parameters(self) -> dict[str, bytearray]:
         parameters: dict[str, bytearray] = {}
@@ -121,17 +134,23 @@ class Connection:
         return self._bytes(self._int()).decode()
 
     def _int(self) -> int:
-        return int(_INT.unpack(self._bytes(4))[0])
+        start = self._advance(4)
+        return _int_at(self._buffer, start)[0]  # type: ignore[no-any-return]
 
     def _bytes(self, length: int) -> bytearray:
         if length < 0:
             raise ProtocolError(f"a length of {length}")
-        missing = length - (len(self._buffer) - self._position)
+        start = self._advance(length)
+        return self._buffer[start : self._position]
+
+    def _advance(self, length: int) -> int:
+        """Past so many bytes, which are there then; gives where they start."""
+        start = self._position
+        missing = start + length - len(self._buffer)
         if missing > 0 and not self._fill(missing):
             raise ProtocolError("the connection closed inside a message")
-        start = self._position
-        self._position += length
-        return self._buffer[start : self._position]
+        self._position = start + length
+        return start
 
     def _fill(self, missing: int) -> bool:
         """Reads until `missing` bytes more are there; False where the other side closed before that.

@@ -56,6 +56,34 @@ def test_a_batch_arrives_whole_in_any_pieces(batch: list[Sent], cuts: set[int]) 
     assert commands == [PredictCommand([as_request(sent) for sent in batch])]
 
 
+def test_headers_that_come_again() -> None:
+    """Not read anew, but for the last one: a request that has more, fewer or others is read right all the same."""
+    same, other = {"a": "1", "b": "2"}, {"a": "1"}
+    all_headers = [
+        {**same, "id": "1"},
+        {**same, "id": "2"},
+        {**same, "c": "3", "id": "3"},
+        {**other, "id": "4"},
+        {},
+        same,
+    ]
+
+    (command,) = received(predict_command(*(Sent("x", headers, []) for headers in all_headers)))
+
+    assert isinstance(command, PredictCommand)
+    assert [request.headers for request in command.requests] == all_headers
+
+
+def test_a_header_that_comes_twice_has_its_last_value() -> None:
+    twice = b"".join(len(text).to_bytes(4, "big") + text for text in (b"a", b"1", b"a", b"2"))
+    request = (1).to_bytes(4, "big") + b"x" + twice + b"\xff" * 4 + b"\xff" * 4
+
+    (command,) = received(b"I" + request * 3 + b"\xff" * 4)
+
+    assert isinstance(command, PredictCommand)
+    assert [request.headers for request in command.requests] == [{"a": "2"}] * 3
+
+
 @quick
 @given(some.tuples(NAME, NAME, some.integers(1, 999), NAME, some.integers(-1, 9), NAME), CUTS)
 def test_a_load_arrives_whole_in_any_pieces(values: tuple[str, str, int, str, int, str], cuts: set[int]) -> None:
