@@ -9,7 +9,7 @@ import typer
 
 from cli.choice import own_handler
 
-MAX_PORT = 32766  # Multi Model Server (Connector.java) refuses those above
+MAX_PORT = 65535
 
 
 class LogFormat(StrEnum):
@@ -17,6 +17,13 @@ class LogFormat(StrEnum):
 
     JSON = "json"
     TEXT = "text"
+
+
+class FrontEnd(StrEnum):
+    """Who speaks HTTP: Multi Model Server, or polyhost itself."""
+
+    MMS = "mms"
+    NATIVE = "native"
 
 
 def serve(
@@ -34,6 +41,10 @@ def serve(
     single_model: Annotated[bool, typer.Option("--single-model", help="Serve DIR/model at /invocations.")] = False,
     handler: Annotated[str | None, typer.Option(help="Handler of your own: MODULE:FUNCTION, or a file.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes per model.")] = None,
+    frontend: Annotated[
+        FrontEnd | None,
+        typer.Option(help="The front end: Multi Model Server (default), or polyhost's own, without Java."),
+    ] = None,
     log_format: Annotated[LogFormat, typer.Option(help="How events are logged.")] = LogFormat.TEXT,
 ) -> None:
     """Run the container here, without Docker, until SIGTERM or Ctrl-C; many models behind one port by default."""
@@ -43,6 +54,7 @@ def serve(
         "SAGEMAKER_MULTI_MODEL": "false" if single_model else "true",
         "SAGEMAKER_HANDLER": own_handler(handler),
         "SAGEMAKER_MODEL_SERVER_WORKERS": None if workers is None else str(workers),
+        "POLYHOST_FRONTEND": None if frontend is None else frontend.value,
         "POLYHOST_LOG_FORMAT": log_format.value,
     }
     os.environ.update({name: value for name, value in settings.items() if value is not None})

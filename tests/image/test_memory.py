@@ -136,8 +136,13 @@ def store(tmp_path_factory: pytest.TempPathFactory, kinds: dict[str, tuple[Path,
 
 
 @pytest.fixture(scope="module")
-def start(image: str, store: tuple[Path, dict[str, str]]) -> Iterator[Callable[[], Container]]:
-    options = ["--env=SAGEMAKER_MULTI_MODEL=true", f"--volume={store[0]}:/opt/ml/models:ro", f"--memory={LIMIT}"]
+def start(front: str, image: str, store: tuple[Path, dict[str, str]]) -> Iterator[Callable[[], Container]]:
+    options = [
+        "--env=SAGEMAKER_MULTI_MODEL=true",
+        f"--env=POLYHOST_FRONTEND={front}",
+        f"--volume={store[0]}:/opt/ml/models:ro",
+        f"--memory={LIMIT}",
+    ]
     with serving(image, *options, f"--memory-swap={LIMIT}") as started:
         yield lambda: started
 

@@ -16,9 +16,14 @@ STOP_SECONDS = 10
 
 
 @pytest.fixture(scope="module")
-def container(image: str, models: Path) -> Iterator[Container]:
+def container(front: str, image: str, models: Path) -> Iterator[Container]:
     """In multi-model mode, with read-only models and the memory of a small instance."""
-    options = ["--env=SAGEMAKER_MULTI_MODEL=true", f"--volume={models}:/opt/ml/models:ro", "--memory=2g"]
+    options = [
+        "--env=SAGEMAKER_MULTI_MODEL=true",
+        f"--env=POLYHOST_FRONTEND={front}",
+        f"--volume={models}:/opt/ml/models:ro",
+        "--memory=2g",
+    ]
     with serving(image, *options) as started:
         yield started
 
@@ -62,8 +67,12 @@ def test_one_model_alone(sklearn_image: str, models: Path) -> None:
         assert (answer.status_code, answer.json()) == (200, [0, 1])
 
 
-def test_sigterm_ends_it_in_time(image: str, models: Path) -> None:
-    options = ["--env=SAGEMAKER_MULTI_MODEL=true", f"--volume={models}:/opt/ml/models:ro"]
+def test_sigterm_ends_it_in_time(front: str, image: str, models: Path) -> None:
+    options = [
+        "--env=SAGEMAKER_MULTI_MODEL=true",
+        f"--env=POLYHOST_FRONTEND={front}",
+        f"--volume={models}:/opt/ml/models:ro",
+    ]
     with serving(image, *options) as started:
         assert started.load(MODEL_NAME).status_code == 200
         began = time.monotonic()
