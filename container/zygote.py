@@ -3,8 +3,6 @@
 The parent half lives in the fork server, the child half is a Python of its own: `python -m container.zygote`.
 """
 
-import ctypes
-import gc
 import importlib
 import logging
 import os
@@ -18,7 +16,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from container import log
+from container import heap, log
 from container.config import Config
 from container.lines import Lines
 from container.messages import Channel, Exited, ForkFailed, ForkRequest, Message, Ready, Started
@@ -26,8 +24,6 @@ from container.rehearsal import rehearse
 from container.worker import become_worker
 
 _SPARE_AFTER_S = 0.05
-_MADV_COLLAPSE = 25  # madvise(2), Linux 6.1
-_HUGE_PAGE = 2 << 20
 
 BARE = "bare"  # no framework: for handlers that need none that we know
 
@@ -124,7 +120,7 @@ class ZygoteProcess:
 
     def _announce(self, seconds: float, failures: dict[str, str]) -> None:
         rehearse(self._config)
-        _settle()
+        heap.settle()
         threads = len(list(Path("/proc/self/task").iterdir()))
         if threads > 1:
             logger.warning("zygote %s has %d threads after its imports: forks may hang", self._name, threads)
@@ -257,32 +253,6 @@ def _prepare(steps: Sequence[str]) -> tuple[float, dict[str, str]]:
         except (Exception, SystemExit) as error:
             failures[step] = f"{type(error).__name__}: {error}"
     return time.monotonic() - start, failures
-
-
-def _settle() -> None:
-    """Makes the memory that forks share as small and as still as it can be."""
-    gc.collect()
-    gc.freeze()  # a collection in a fork would write to, and so copy, every page that holds objects
-    gc.disable()  # none here either; each worker enables it for itself
-    ctypes.CDLL(None).malloc_trim(0)
-    _collapse()
-
-
-def _collapse() -> None:
-    """Asks for huge pages, of which a fork copies one entry in place of 512: PyTorch's forks in half the time.
-
-    Where the kernel does not know the advice, or has no huge page, all stays as it is. A page written to after the
-    fork is still copied alone.
-    """
-    madvise = ctypes.CDLL(None).madvise
-    madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        addresses, access, _, _, _, *name = line.split(None, 5)
-        if access == "rw-p" and name in ([], ["[heap]"]):
-            start, end = (int(address, 16) for address in addresses.split("-"))
-            start, end = -(-start // _HUGE_PAGE) * _HUGE_PAGE, end // _HUGE_PAGE * _HUGE_PAGE
-            if start < end:
-                madvise(start, end - start, _MADV_COLLAPSE)
 
 
 def main(arguments: Sequence[str]) -> int:
