@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy
 
-from handlers import labels, registry, shapes, tensors
+from handlers import labels, mxnet_params, registry, shapes, tensors
 from handlers.base import Handler, Request, Source
 from handlers.errors import BadModelError, phase
 from handlers.inputs import Inputs, Picture
@@ -127,6 +127,8 @@ def _read_symbol(path: Path) -> Any:
 
 
 def _read_params(path: Path) -> dict[str, Any]:
+    if arrays := mxnet_params.mapped(path):
+        return {name: mxnet.nd.from_numpy(array) for name, array in arrays.items()}
     try:
         params = mxnet.nd.load(str(path))
     except mxnet.MXNetError as error:
