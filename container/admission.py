@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ _DEFAULT_FACTOR = 2.0
 _MIN_RESERVE_BYTES = 96 * _MB
 _RESERVE_SHARE = 0.05
 _KEPT_ESTIMATES = 20_000
+_ENOUGH_COPIES = 8  # measured since the start
 
 logger = logging.getLogger("polyhost.memory")
 
@@ -64,6 +66,7 @@ class Estimates:
         self._path = path
         self._known: dict[str, int] = _read(path)
         self._changed = False
+        self._measured: Counter[str] = Counter()
 
     def need(self, framework: str, directory: Path) -> int:
         key, size = _fingerprint(framework, directory)
@@ -76,11 +79,17 @@ class Estimates:
     def learn(self, framework: str, directory: Path, took: int) -> None:
         """Keeps the most that the model was seen to take."""
         key, _ = _fingerprint(framework, directory)
+        self._measured[key] += 1
         if took > self._known.get(key, 0):
             self._known[key] = took
             self._changed = True
         while len(self._known) > _KEPT_ESTIMATES:
-            del self._known[next(iter(self._known))]
+            oldest = next(iter(self._known))
+            del self._known[oldest], self._measured[oldest]
+
+    def settled(self, framework: str, directory: Path) -> bool:
+        """Whether copies of the model have been measured so often that another one would teach nothing."""
+        return self._measured[_fingerprint(framework, directory)[0]] >= _ENOUGH_COPIES
 
     def save(self) -> None:
         """Whole or not at all; where the place cannot be written, the next container learns anew."""

@@ -1,6 +1,7 @@
 """The fork server's memory guard: asks whether a model fits, and learns what those that were let in really take."""
 
 import contextlib
+import time
 from collections.abc import Collection
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from container.config import Config
 from container.hosted import HostedModel, WorkerRecord
 from container.memory import MemoryGauge
 
-_MEASURED_A_ROUND = 5  # reading a large process's page tables takes milliseconds, in which nobody is forked
+_MEASURING_S = 0.005  # a round: reading one process's page tables takes milliseconds, in which nobody is forked
 
 
 class MemoryGuard:
@@ -29,12 +30,16 @@ class MemoryGuard:
         """Once after a load, and once after requests, which may add to it; the bytes that models were seen to take."""
         measured = []
         due = [worker for worker in workers if worker.pid is not None and worker.due_for_measuring]
-        for worker in due[:_MEASURED_A_ROUND]:
+        end = time.monotonic() + _MEASURING_S
+        for worker in due:
             worker.measured_answers = worker.status.counters[1]
+            framework, directory = worker.model.framework, worker.model.directory
             with contextlib.suppress(OSError):
-                took = private_bytes(worker.pid or 0)
-                self._estimates.learn(worker.model.framework, worker.model.directory, took)
-                measured.append((worker.model, took))
+                if not self._estimates.settled(framework, directory):
+                    self._estimates.learn(framework, directory, private_bytes(worker.pid or 0))
+                measured.append((worker.model, self._estimates.need(framework, directory)))
+            if time.monotonic() > end:
+                break
         if not due:
             self.save()
         return measured

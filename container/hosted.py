@@ -84,6 +84,7 @@ class WorkerRecord:
     link: int = 0  # the native front end's number for the connection, which worker after worker may serve
     refused: bool = False  # its load was answered with 507
     created: float = field(default_factory=time.monotonic)
+    loaded: bool = False  # once so, always so
     missed: int = 0  # rounds in a row in which its process was not there
     pid: int | None = None
     measured_answers: int | None = None  # how many it had given when its memory was measured
@@ -113,7 +114,9 @@ class WorkerRecord:
 
     @property
     def loading(self) -> bool:
-        return self.status.state in (State.STARTING, State.LOADING)
+        """Asked of all workers at every load."""
+        self.loaded = self.loaded or self.status.state not in (State.STARTING, State.LOADING)
+        return not self.loaded
 
     @property
     def due_for_measuring(self) -> bool:

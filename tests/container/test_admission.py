@@ -79,6 +79,18 @@ def test_the_most_that_a_model_took_is_kept(model: Path, kept: Path) -> None:
     assert estimates.need("torch", model) == 50 * MB
 
 
+def test_enough_copies_of_a_model_teach_what_the_next_would(model: Path, kept: Path, tmp_path: Path) -> None:
+    estimates = Estimates(kept)
+    estimates.learn("torch", model, 77 * MB)
+    assert not estimates.settled("torch", model)
+    for _ in range(7):
+        estimates.learn("torch", model, 77 * MB)
+
+    assert estimates.settled("torch", make_model(tmp_path / "copy", 10 * MB))
+    assert not estimates.settled("torch", make_model(tmp_path / "other", 11 * MB))
+    assert not Estimates(kept).settled("torch", model)
+
+
 def test_knowledge_survives_a_restart(model: Path, kept: Path) -> None:
     estimates = Estimates(kept)
     estimates.learn("torch", model, 77 * MB)
