@@ -23,7 +23,7 @@ from container.messages import Channel, Exited, ForkFailed, ForkRequest, Message
 from container.rehearsal import rehearse
 from container.worker import become_worker
 
-_SPARE_AFTER_S = 0.05
+_SPARE_AFTER_S = 0.01  # when the load that took the last one is mostly done
 
 BARE = "bare"  # no framework: for handlers that need none that we know
 
