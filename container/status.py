@@ -35,8 +35,8 @@ class State(IntEnum):
     ANSWERING = 4  # part of the answer may be on the wire: nobody else may write now
     FAILED = 5  # the load failed and nothing was answered; payload: the failure
     RESTING = 6  # answers with an error until it is time to try the model again
-    STREAMING = 8  # pieces of an answer are on the wire, and more are to come
     READING = 7  # a command is arriving or half done: nobody can take over from here
+    STREAMING = 8  # pieces of an answer are on the wire, and more are to come
 
 
 _STATES = tuple(State)  # to call State costs ten times as much, and a round asks a thousand pages
