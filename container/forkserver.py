@@ -47,7 +47,7 @@ _ZYGOTES_WAIT_S, _ZYGOTES_POLL_S = 10.0, 0.05
 _ROUND_S = 0.5  # deadlines, load, and what models take
 _PATIENT_DEATHS = 2
 _MAX_REST_S = 60.0
-_NAMES_IN_LOG = 50
+_NAMES_IN_LOG, _NAMES_IN_ANSWER = 50, 20
 _MID_MESSAGE = (State.READING, State.ANSWERING, State.STREAMING)
 _STREAM_S = 480.0  # SageMaker's limit for a streamed response (Model Hosting FAQs)
 
@@ -369,7 +369,10 @@ class ForkServer:
         loaded = sorted(model.name for model in self._models.values() if model.workers)
         details = {**asdict(verdict), "loaded_models": len(loaded), "loaded": loaded[:_NAMES_IN_LOG]}
         logger.warning("%s", verdict, extra={"model": worker.model.name, "phase": "load", "details": details})
-        failure = Failure(INSUFFICIENT_STORAGE, "MemoryError", str(verdict), worker.model.name, "load")
+        named = f": {', '.join(loaded[:_NAMES_IN_ANSWER])}" if loaded else ""
+        more = ", ..." if len(loaded) > _NAMES_IN_ANSWER else ""
+        message = f"{verdict}; {len(loaded)} models are loaded{named}{more}"
+        failure = Failure(INSUFFICIENT_STORAGE, "MemoryError", message, worker.model.name, "load")
         self._load_failed(worker, failure)
 
     # Load

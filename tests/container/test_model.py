@@ -327,3 +327,69 @@ def test_an_error_is_logged_for_its_request_with_a_traceback_if_it_is_ours(
 def test_the_target_model_is_found_whatever_the_headers_case() -> None:
     assert request(headers={"x-AMZN-sagemaker-Target-Model": "a.tar.gz"}).target_model == "a.tar.gz"
     assert request().target_model is None
+
+
+# Answers in pieces
+
+
+def asked(model: Model, body: bytes = b"") -> tuple[Request, Response]:
+    request = Request("r", {}, {"body": body})
+    (response,) = model.predict([request])
+    return request, response
+
+
+YIELDING = """
+    def handle(data, context):
+        return None if data is None else [pieces(bytes(data[0]["body"]))]
+
+    def pieces(body):
+        if body == b"at once":
+            raise KeyError("no first piece")
+        yield "a"
+        yield b"b"
+        yield {"c": 1}
+        if body == b"later":
+            raise KeyError("no last piece")
+"""
+
+
+def test_pieces_are_bytes_lines_and_text(load: Callable[..., Model]) -> None:
+    _, response = asked(load(YIELDING))
+
+    assert response.pieces is not None
+    assert (response.status, response.body, list(response.pieces)) == (200, b"a", [b"b", b'{"c": 1}\n'])
+
+
+def test_a_handler_that_is_a_generator_itself(load: Callable[..., Model]) -> None:
+    source = """
+        class Yielding:
+            def handle(self, data, context):
+                yield "a"
+                yield "b"
+    """
+    model = load(source)
+    request, response = asked(model)
+
+    assert model.whole(request, response).body == b"ab"
+
+
+def test_nothing_is_yielded(load: Callable[..., Model]) -> None:
+    model = load("def handle(data, context):\n    return data and [iter(())]")
+
+    assert model.whole(*asked(model)).body == b""
+
+
+@pytest.mark.parametrize(("body", "message"), [(b"at once", "no first piece"), (b"later", "no last piece")])
+def test_a_failure_on_the_way_fails_the_whole(load: Callable[..., Model], body: bytes, message: str) -> None:
+    model = load(YIELDING)
+
+    whole = model.whole(*asked(model, body))
+
+    assert (whole.status, message in json.loads(whole.body)["message"]) == (500, True)
+
+
+def test_pieces_that_are_too_large_together(load: Callable[..., Model]) -> None:
+    model = load("def handle(data, context):\n    return data and [iter(['12345', '67890'])]")
+    model.max_response_bytes = 9
+
+    assert json.loads(model.whole(*asked(model)).body)["type"] == "ResponseTooLargeError"

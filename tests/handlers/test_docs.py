@@ -34,6 +34,11 @@ def test_the_script_of_one_function(archive: Archive, moons_forest: Path) -> Non
     assert Served(folder).ask("2,-1\n-1,1", "text/csv").body == b"yes\nno"
 
 
+def test_the_script_that_yields(archive: Archive) -> None:
+    served = Served(archive(**{"inference.py": block("# inference.py, in pieces")}))
+    assert b"".join(piece.encode() for piece in served.ask("", "text/plain").body) == b"one\ntwo\nthree\n"
+
+
 def test_the_own_handler(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = archive(**{"model_handler.py": block("# model_handler.py"), "unit.txt": "bytes\n"})
     monkeypatch.syspath_prepend(folder)

@@ -237,6 +237,18 @@ def test_a_model_has_a_deadline_of_its_own(native: ContainerProcess) -> None:
     assert "0.5 s" in answer.json()["message"]
 
 
+def test_a_worker_that_dies_takes_only_its_own_call_with_it(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
+    """Quick calls go to a worker several at once; those that it had not begun go to its successor."""
+    name = loaded(native, "exits_in_predict")
+    assert {native.invoke(name, "1").status_code for _ in range(100)} == {200}
+    bodies = ["die" if number in (150, 300) else str(number) for number in range(450)]
+
+    answers = list(pool.map(lambda body: native.invoke(name, body), bodies))
+
+    assert [answer.text for answer in answers if answer.status_code == 200] == [one for one in bodies if one != "die"]
+    assert [answer.status_code for answer in answers if answer.status_code != 200] == [500, 500]
+
+
 # Loads and unloads
 
 
