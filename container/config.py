@@ -38,6 +38,7 @@ class Config:
     memory_reserve_bytes: int | None
     max_workers: int
     state_dir: str | None
+    visible_gpus: str | None
     native: bool
     queue_size: int
     batch_size: int
@@ -69,6 +70,7 @@ class Config:
             memory_reserve_bytes=read("POLYHOST_MEMORY_RESERVE_MB", _megabytes, None),
             max_workers=read("POLYHOST_MAX_WORKERS", _positive, len(os.sched_getaffinity(0))),
             state_dir=read("POLYHOST_STATE_DIR", str, "/var/lib/polyhost"),
+            visible_gpus=environ.get("CUDA_VISIBLE_DEVICES"),  # empty means none, and not absent
             native=native,
             queue_size=read("POLYHOST_QUEUE_SIZE", _positive, 100),
             batch_size=read("POLYHOST_BATCH_SIZE", _positive, 1),

@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -27,6 +28,7 @@ from container.admission import Verdict
 from container.config import HANDLER_REGISTRY, Config
 from container.errors import EXIT_MODEL_FAILED, INSUFFICIENT_STORAGE, Failure, WorkerDiedError
 from container.explain import explain_death
+from container.gpus import GPU_FRAMEWORKS, GpuGauge, choose
 from container.guard import MemoryGuard
 from container.hosted import HostedModel, WorkerRecord
 from container.lines import Lines
@@ -98,6 +100,7 @@ class ForkServer:
         self._sequences = itertools.count(1)
         self._memory = MemoryGauge(ControlGroup.find())
         self._guard = MemoryGuard(self._memory, config)
+        self._gpus = GpuGauge(config.visible_gpus)
         self._native = front_descriptor is not None
         self._front: Front = (
             MmsFront(self, config.port, run_dir) if front_descriptor is None else NativeFront(self, front_descriptor)
@@ -161,6 +164,7 @@ class ForkServer:
         verdict = self._guard.judge(model, self._workers.values())
         worker = self._new_worker(model, connection, link)
         if verdict.fits:
+            worker.gpu_id = self._place(model)
             self._fork(worker, memory_bytes=verdict.free)
         else:
             self._refuse(worker, verdict)
@@ -254,13 +258,22 @@ class ForkServer:
             launched=model.launched,
             connected=time.monotonic(),
             reload=worker.reload,
-            gpu_id=worker.status.gpu_id if worker.reload else None,
+            gpu_id=worker.status.gpu_id if worker.reload else worker.gpu_id,
             batch_size=worker.status.batch_size,
             rest_s=rest_s,
             reason=reason,
             native=self._native,
         )
         self._pool.fork(model.framework, request, worker.descriptors)
+
+    def _place(self, model: HostedModel) -> int | None:
+        """The GPU for a model's next worker; None where there is none, or the model cannot use it."""
+        gpus = self._gpus.read() if model.framework in GPU_FRAMEWORKS else []
+        promised: Counter[int] = Counter()
+        for worker in self._workers.values() if gpus else ():
+            if worker.gpu_id is not None and worker.loading:
+                promised[worker.gpu_id] += worker.need
+        return choose(gpus, promised)
 
     def _watch(self, worker: WorkerRecord) -> None:
         self._workers[worker.sequence] = worker

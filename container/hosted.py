@@ -86,6 +86,7 @@ class WorkerRecord:
     created: float = field(default_factory=time.monotonic)
     loaded: bool = False  # once so, always so
     missed: int = 0  # rounds in a row in which its process was not there
+    gpu_id: int | None = None  # where it was placed
     pid: int | None = None
     measured_answers: int | None = None  # how many it had given when its memory was measured
     timed_out_after_s: float | None = None

@@ -33,6 +33,7 @@ class ForkRequest:
     connected: float = 0.0
     # A worker in the place of one that died: the model is loaded without MMS asking again.
     reload: bool = False
+    # The GPU to load on; None: the one that the front end names, if any.
     gpu_id: int | None = None
     batch_size: int = 1
     # After repeated deaths: answer with `reason` for so many seconds before trying the model again.

@@ -118,9 +118,11 @@ class Worker:
         return self._connection.receive()
 
     def _load_for(self, command: LoadCommand) -> bool:
-        self._status.remember_load(command.gpu_id, command.batch_size, command.io_name)
+        # MMS deals GPUs out in turn, whatever is on them.
+        gpu_id = command.gpu_id if self._request.gpu_id is None else self._request.gpu_id
+        self._status.remember_load(gpu_id, command.batch_size, command.io_name)
         self._make_io_files(command.io_name)
-        if not self._load(command.gpu_id, command.batch_size):
+        if not self._load(gpu_id, command.batch_size):
             return False
         self._status.enter(State.ANSWERING)
         self._connection.send(

@@ -241,3 +241,13 @@ def test_a_program_that_the_model_starts_does_not_hold_the_connection(worker: Fo
 
     assert forked.mms.recv(1) == b""
     os.kill(sleeper, signal.SIGKILL)
+
+
+def test_the_fork_servers_choice_of_a_gpu_comes_before_mmss(worker: ForkWorker) -> None:
+    """MMS deals them out in turn; the fork server knows how much is on each."""
+    source = handler("return [str(context.system_properties['gpu_id'])]")
+
+    assert worker(source, gpu_id=3).loaded().invoke().predictions[0].body == b"3"
+    chosen = worker(source)
+    chosen.load(gpu_id=1)
+    assert chosen.invoke().predictions[0].body == b"1"
