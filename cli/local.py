@@ -70,7 +70,7 @@ def _import_framework(folder: Path, handler: str | None) -> tuple[str | None, fl
 
 
 def ask(model: Any, body: bytes, content_type: str, accept: str | None, repeat: int) -> Answer:
-    from container.model import Request
+    from container.exchange import Request
 
     headers = {"Content-Type": content_type} | ({"Accept": accept} if accept else {})
     request = Request("check", headers, {"body": bytearray(body)})

@@ -121,7 +121,9 @@ class ForkServer:
         self.loop.watch(self._hang_ups, self._on_hang_ups)
         self.loop.watch(sys.stdin, self._on_supervisor_end)
         self._front.start()
-        scaler = Scaler(self.config.max_workers, _ROUND_S, self._resize_by_name)
+        # A worker more costs MMS a thread and a launcher, the native front end nothing.
+        busy_rounds = 1 if self._native else 2
+        scaler = Scaler(self.config.max_workers, _ROUND_S, self._resize_by_name, busy_rounds)
         for duty in (
             self._check_deadlines,
             self._reap_strays,

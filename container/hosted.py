@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from container.errors import Failure, WorkerDiedError
+from container.exchange import Response
 from container.lines import Lines
-from container.model import Response
 from container.processes import group_leaders_in
 from container.protocol import IN_PLACE, Connection, LoadCommand, ProtocolError, load_reply, predict_reply
 from container.status import State, StatusPage

@@ -28,6 +28,7 @@ from container.errors import (
     LoadError,
     ResponseTooLargeError,
 )
+from container.exchange import AnyCase, Request, Response
 
 MANIFEST = Path("MAR-INF") / "MANIFEST.json"
 _FRAMING = frozenset({"connection", "content-length", "transfer-encoding"})
@@ -48,40 +49,6 @@ class ModelSpec:
     handler: str = DEFAULT_HANDLER
     batch_size: int = 1
     gpu_id: int | None = None
-
-
-class AnyCase(dict[str, str]):
-    """Headers as the client wrote them, found whatever the case asked for (RFC 9110, 5.1)."""
-
-    def get(self, name: str, default: Any = None) -> Any:
-        if name in self:
-            return self[name]
-        wanted = name.lower()
-        return next((value for key, value in self.items() if key.lower() == wanted), default)
-
-
-@dataclass(frozen=True)
-class Request:
-    """One call: headers as the client wrote them, and "body" (bytes) beside the query's parameters."""
-
-    id: str
-    headers: Mapping[str, str]
-    parameters: Mapping[str, Any]
-
-    @property
-    def target_model(self) -> str | None:
-        target: str | None = AnyCase(self.headers).get("x-amzn-sagemaker-target-model")
-        return target
-
-
-@dataclass(frozen=True)
-class Response:
-    id: str
-    status: int
-    headers: dict[str, str]
-    body: bytes
-    phrase: str = ""  # the status line's text, where the handler sets one
-    pieces: Iterator[bytes] | None = None  # what comes after the body, where the handler yields
 
 
 Entry = Callable[[Any, Any], Any]

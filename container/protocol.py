@@ -17,7 +17,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from container.model import Request, Response
+from container.exchange import Request, Response
 
 _LOAD = b"L"
 PREDICT, PREDICT_EACH = b"I", b"J"

@@ -13,8 +13,8 @@ from typing import Any
 
 from container import log
 from container.config import Config
+from container.exchange import Request
 from container.messages import ForkRequest
-from container.model import Request
 from container.protocol import Connection, LoadCommand, PredictCommand, encode_load, encode_predict
 from container.status import StatusPage
 from container.worker import Worker

@@ -6,7 +6,7 @@ MMS makes one worker thread for each; each asks for a worker of ours by connecti
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-_BUSY, _BUSY_ROUNDS = 0.8, 2
+_BUSY = 0.8
 _IDLE, _IDLE_ROUNDS = 0.1, 30
 
 
@@ -30,7 +30,9 @@ class Load:
 class Scaler:
     """Told about all models once a round; asks `resize(name, workers)` for a change."""
 
-    def __init__(self, cores: int, round_s: float, resize: Callable[[str, int], None]) -> None:
+    def __init__(self, cores: int, round_s: float, resize: Callable[[str, int], None], busy_rounds: int = 2) -> None:
+        """`busy_rounds`: in a row, before a model gets another worker."""
+        self._busy_rounds = busy_rounds
         self._cores = cores
         self._round_s = round_s
         self._resize = resize
@@ -58,7 +60,7 @@ class Scaler:
         history.busy_rounds = history.busy_rounds + 1 if per_worker > _BUSY else 0
         history.idle_rounds = history.idle_rounds + 1 if per_worker < _IDLE else 0
         settled = load.workers == history.wanted
-        if history.busy_rounds >= _BUSY_ROUNDS and settled and load.workers < self._cores and spare > 0.5:
+        if history.busy_rounds >= self._busy_rounds and settled and load.workers < self._cores and spare > 0.5:
             self._change(load.name, history, load.workers + 1)
         elif history.idle_rounds >= _IDLE_ROUNDS and settled and load.workers > 1:
             self._change(load.name, history, load.workers - 1)

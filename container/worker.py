@@ -19,8 +19,9 @@ from pathlib import Path
 from container import heap, log
 from container.config import Config
 from container.errors import Failure, HandlerNotFoundError, LoadError, WorkerDiedError
+from container.exchange import Request, Response
 from container.messages import ForkRequest
-from container.model import Model, ModelSpec, Request, Response
+from container.model import Model, ModelSpec
 from container.protocol import (
     Connection,
     LoadCommand,

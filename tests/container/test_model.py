@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from container.errors import LoadError
-from container.model import Model, ModelSpec, Request, Response
+from container.exchange import Request, Response
+from container.model import Model, ModelSpec
 
 
 @pytest.fixture(autouse=True)

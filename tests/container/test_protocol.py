@@ -10,7 +10,7 @@ from hypothesis import strategies as some
 from mms.context import Context, RequestProcessor
 from mms.protocol import otf_message_handler as mms_python
 
-from container.model import Request, Response
+from container.exchange import Request, Response
 from container.protocol import (
     Connection,
     LoadCommand,
