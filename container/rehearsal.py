@@ -8,6 +8,9 @@ import dataclasses
 import os
 import socket
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +33,19 @@ def handle(data: Any, context: Any) -> Any:
 
 
 def rehearse(config: Config) -> None:
-    """Nobody hears of it: the log goes nowhere meanwhile."""
+    with staged(config) as play:
+        for _ in range(_ROUNDS):
+            play()
+
+
+@contextmanager
+def staged(config: Config) -> Iterator[Callable[[], None]]:
+    """What plays one round. Nobody hears of it: the log goes nowhere meanwhile."""
     folder = Path.cwd()
     with tempfile.TemporaryDirectory() as base, log.muted():
         model_dir = Path(base) / "models" / "none"
         model_dir.mkdir(parents=True)
-        staged = dataclasses.replace(config, base_dir=base, multi_model=True)
-        for _ in range(_ROUNDS):
-            _play(model_dir, staged)
+        yield partial(_play, model_dir, dataclasses.replace(config, base_dir=base, multi_model=True))
         os.chdir(folder)
 
 

@@ -13,17 +13,21 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from container import heap, log
 from container.config import Config
+from container.forecast import Forecast, Rehearsal
 from container.lines import Lines
 from container.messages import Channel, Exited, ForkFailed, ForkRequest, Message, Ready, Started
-from container.rehearsal import rehearse
+from container.rehearsal import rehearse, staged
 from container.worker import become_worker
 
 _SPARE_AFTER_S = 0.01  # when the load that took the last one is mostly done
+
+Replay = Callable[[], AbstractContextManager[Rehearsal]]
 
 BARE = "bare"  # no framework: for handlers that need none that we know
 
@@ -104,11 +108,14 @@ class ZygoteProcess:
         self._channel = channel
         self._config = config
         self._workers: dict[int, int] = {}  # pid -> sequence
+        self._forecast: Forecast
         self._spare: tuple[int, Channel] | None = None  # a fork that waits for its request
         self._wake_reader, self._wake_writer = socket.socketpair()
 
     def run(self, steps: Sequence[str]) -> int:
-        self._announce(*_prepare(steps))
+        seconds, failures, replays = _prepare(steps)
+        self._settle(replays)
+        self._announce(seconds, failures)
         for end in (self._wake_reader, self._wake_writer):
             end.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda signum, frame: None)
@@ -118,9 +125,22 @@ class ZygoteProcess:
             selector.register(self._wake_reader, selectors.EVENT_READ)
             return self._loop(selector)
 
-    def _announce(self, seconds: float, failures: dict[str, str]) -> None:
+    def _settle(self, replays: Sequence[Replay]) -> None:
         rehearse(self._config)
         heap.settle()
+        self._forecast = Forecast(self._rehearsals(replays))
+        heap.settle()  # to learn has left holes
+
+    def _rehearsals(self, replays: Sequence[Replay]) -> Iterator[Rehearsal]:
+        """Each to be played before the next is asked for."""
+        with staged(self._config) as serve:
+            if not replays:
+                yield serve
+            for replay in replays:
+                with replay() as load_and_ask:
+                    yield lambda: (serve(), load_and_ask())
+
+    def _announce(self, seconds: float, failures: dict[str, str]) -> None:
         threads = len(list(Path("/proc/self/task").iterdir()))
         if threads > 1:
             logger.warning("zygote %s has %d threads after its imports: forks may hang", self._name, threads)
@@ -200,6 +220,7 @@ class ZygoteProcess:
                 signal.signal(number, signal.SIG_DFL)
             self._wake_reader.close()
             self._wake_writer.close()
+            self._forecast.copy()
             received = requests.receive()
             requests.close()
             if received is None:
@@ -238,10 +259,14 @@ class ZygoteProcess:
             pass  # the fork server is gone; receive() will say so
 
 
-def _prepare(steps: Sequence[str]) -> tuple[float, dict[str, str]]:
-    """Imports modules ("a.b") and calls functions ("a.b:warm_up"). What fails is missed by its own models only."""
+def _prepare(steps: Sequence[str]) -> tuple[float, dict[str, str], list[Replay]]:
+    """Imports modules ("a.b") and calls functions ("a.b:warm_up"). What fails is missed by its own models only.
+
+    A function may return a tuple of functions that stage a load and a call each.
+    """
     start = time.monotonic()
     failures: dict[str, str] = {}
+    replays: list[Replay] = []
     for step in steps:
         module, _, function = step.partition(":")
         try:
@@ -249,10 +274,11 @@ def _prepare(steps: Sequence[str]) -> tuple[float, dict[str, str]]:
                 warnings.simplefilter("ignore")
                 imported = importlib.import_module(module)
                 if function:
-                    getattr(imported, function)()
+                    returned = getattr(imported, function)()
+                    replays += filter(callable, returned if isinstance(returned, tuple) else ())
         except (Exception, SystemExit) as error:
             failures[step] = f"{type(error).__name__}: {error}"
-    return time.monotonic() - start, failures
+    return time.monotonic() - start, failures, replays
 
 
 def main(arguments: Sequence[str]) -> int:

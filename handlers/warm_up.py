@@ -2,6 +2,7 @@
 
 A first call imports more, builds caches and lets Python 3.11 specialise its bytecode. Done before the fork, no model
 has to do it again, and the pages that it writes stay shared: a logistic regression's process owns 4 MB instead of 8.
+Each function returns a few others that stage a load and a call each: a zygote learns from them what any load writes to.
 One thread only, which OMP_NUM_THREADS=1 and MXNet's NaiveEngine see to, for threads do not survive a fork.
 """
 
@@ -11,8 +12,11 @@ import io
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy
 from PIL import Image
@@ -21,11 +25,11 @@ from handlers import media_types
 from handlers.base import Handler, Request, Source
 
 ROUNDS = 12  # the interpreter specialises a function at its eighth call or so
+Replays = tuple[Callable[[], AbstractContextManager[Callable[[], None]]], ...]
 ROWS = numpy.arange(32, dtype=numpy.float64).reshape(8, 4) % 5
 
 
-def sklearn() -> None:
-    import joblib
+def sklearn() -> Replays:
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -34,15 +38,24 @@ def sklearn() -> None:
     from handlers.sklearn_handler import SklearnHandler
 
     targets = numpy.arange(8) % 2
+    replays: Replays = ()
     for estimator in (
         make_pipeline(StandardScaler(), LogisticRegression()),
         RandomForestClassifier(n_estimators=3, random_state=0),
     ):
         estimator.fit(ROWS, targets)
-        _exercise(SklearnHandler, lambda folder: joblib.dump(estimator, folder / "model.joblib"), _rows())  # noqa: B023
+        save = partial(_dump, estimator)
+        replays += _exercise(SklearnHandler, save, _rows())
+    return replays
 
 
-def torch() -> None:
+def _dump(estimator: Any, folder: Path) -> None:
+    import joblib
+
+    joblib.dump(estimator, folder / "model.joblib")
+
+
+def torch() -> Replays:
     import torch as framework
 
     from handlers.torch_handler import TorchHandler
@@ -50,10 +63,10 @@ def torch() -> None:
     network = framework.nn.Sequential(framework.nn.Linear(4, 3), framework.nn.ReLU(), framework.nn.Linear(3, 2))
     script = framework.jit.script(network)
     save: Callable[[str], None] = script.save
-    _exercise(TorchHandler, lambda folder: save(str(folder / "model.pt")), _rows())
+    return _exercise(TorchHandler, lambda folder: save(str(folder / "model.pt")), _rows())
 
 
-def mxnet() -> None:
+def mxnet() -> Replays:
     from handlers.mxnet_handler import MxnetHandler  # first: it makes MXNet importable
 
     import mxnet as framework  # isort: skip
@@ -75,21 +88,39 @@ def mxnet() -> None:
         (folder / "tiny-shapes.json").write_text(json.dumps([{"shape": [1, 3, 8, 8], "name": "data"}]))
         (folder / "synset.txt").write_text("\n".join(f"n{number} thing" for number in range(6)))
 
-    _exercise(MxnetHandler, save, [(_picture("PNG"), media_types.IMAGE), (_picture("JPEG"), media_types.IMAGE)])
+    return _exercise(MxnetHandler, save, [(_picture("PNG"), media_types.IMAGE), (_picture("JPEG"), media_types.IMAGE)])
 
 
 def _exercise(
     kind: type[Handler], save: Callable[[Path], object], bodies: Sequence[tuple[bytes, str]], rounds: int = ROUNDS
-) -> None:
-    path = list(sys.path)  # loading puts the model's folder first
+) -> Replays:
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder))
+        files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    with _staged(kind, files, bodies) as play:
         for _ in range(rounds):
-            handler = kind()
-            handler.load(Source(Path(folder)))
-            for body, content_type in bodies:
-                handler.answer(Request(body, content_type))
+            play()
+    return tuple(partial(_staged, kind, files, [body]) for body in bodies)
+
+
+@contextmanager
+def _staged(
+    kind: type[Handler], files: Mapping[str, bytes], bodies: Sequence[tuple[bytes, str]]
+) -> Iterator[Callable[[], None]]:
+    path = list(sys.path)  # loading puts the model's folder first
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        yield partial(_play, kind, Path(folder), bodies)
     sys.path[:] = path
+
+
+def _play(kind: type[Handler], folder: Path, bodies: Sequence[tuple[bytes, str]]) -> None:
+    """A load, and a call for each body."""
+    handler = kind()
+    handler.load(Source(folder))
+    for body, content_type in bodies:
+        handler.answer(Request(body, content_type))
 
 
 def _rows() -> list[tuple[bytes, str]]:
