@@ -178,7 +178,7 @@ class Worker:
         else:
             self._predict_together(command.requests, State.IDLE)
         if first:
-            heap.give_back()  # a first call leaves more behind than any other: a ResNet's, 18 MB
+            heap.give_back()  # a first call leaves more behind than any other: a ResNet's, 16 MB
 
     def _predict_together(self, requests: list[Request], afterwards: State) -> None:
         model = self._model
