@@ -5,10 +5,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.container_process import ContainerProcess, running
 
 MODELS = Path(__file__).parent / "models"
+
+# By hand, for longer: scripts/test tests/container/native tests/integration/test_fuzz.py --hypothesis-profile=long
+settings.register_profile("default", deadline=None)
+settings.register_profile("long", deadline=None, max_examples=20_000)
+settings.load_profile("default")
 
 
 @pytest.fixture(scope="session", params=["mms", "native"])
