@@ -1,6 +1,8 @@
 """How one model wants to be served: its archive's polyhost.json, else the container's settings."""
 
 import json
+import reprlib
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -27,15 +29,18 @@ class ServingSettings:
 
     def of_archive(self, directory: Path, model: str) -> "ServingSettings":
         """Raises Refusal, naming the file, the key, its value and what it may be."""
+        path = directory / FILE
         try:
-            text = (directory / FILE).read_text()
+            if not stat.S_ISREG(path.stat().st_mode):  # who reads a FIFO waits for a writer
+                raise bad_request(f"{FILE} is no file", model, "load")
+            content = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return self
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise bad_request(f"{FILE} cannot be read: {error}", model, "load") from None
         try:
-            wishes = json.loads(text)
-        except ValueError as error:
+            wishes = json.loads(content)
+        except (ValueError, RecursionError) as error:
             raise bad_request(f"{FILE} is not JSON: {error}", model, "load") from None
         if not isinstance(wishes, dict):
             raise bad_request(f"{FILE} holds a {type(wishes).__name__}; it must hold an object", model, "load")
@@ -47,19 +52,19 @@ class ServingSettings:
 def _check(key: str, value: Any, model: str) -> None:
     known = [field.name for field in fields(ServingSettings)]
     if key not in known:
-        raise bad_request(f"{FILE}: {key!r} is unknown; it may have {', '.join(known)}", model, "load")
+        raise bad_request(f"{FILE}: {reprlib.repr(key)} is unknown; it may have {', '.join(known)}", model, "load")
     fits, meaning = _RULES[key]
     if isinstance(value, bool) or not isinstance(value, int | float) or not fits(value):
-        raise bad_request(f"{FILE}: {key} is {value!r}; it must be {meaning}", model, "load")
+        raise bad_request(f"{FILE}: {key} is {reprlib.repr(value)}; it must be {meaning}", model, "load")
 
 
-def _whole(value: float) -> bool:
-    return isinstance(value, int) and value >= 1
+def _up_to(most: int) -> tuple[Callable[[float], bool], str]:
+    return lambda value: isinstance(value, int) and 1 <= value <= most, f"a whole number from 1 to {most}"
 
 
 _RULES: dict[str, tuple[Callable[[float], bool], str]] = {
-    "batch_size": (_whole, "a whole number from 1"),
-    "queue_size": (_whole, "a whole number from 1"),
+    "batch_size": _up_to(10_000),
+    "queue_size": _up_to(1_000_000),
     "batch_delay_ms": (lambda value: 0 <= value <= 60_000, "milliseconds from 0 to 60000"),
     "response_timeout_s": (lambda value: 0 < value <= 3600, "seconds above 0, up to 3600"),
 }
