@@ -6,8 +6,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 from rich.console import Console
 
@@ -18,25 +19,48 @@ from benchmarks.churn import churn
 from benchmarks.cold import cold, limit
 from benchmarks.density import density
 from benchmarks.effort import FULL, QUICK, Effort
+from benchmarks.fairness import fairness
+from benchmarks.footprint import footprint
 from benchmarks.hot import hot
+from benchmarks.idle import idle
 from benchmarks.models import KINDS, Kind, Shelf
 from benchmarks.results import Results
-from benchmarks.servers import ROOT, ServerError, Stack, polyhost, running, stock
+from benchmarks.servers import ROOT, ServerError, Stack, native, polyhost, running, stock
 from benchmarks.startup import startup
 from benchmarks.thousand import thousand
 
+OURS = {"polyhost": polyhost, "native": native}
+STACKS = ("stock", *OURS)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`models` are those that it is measured with. A `fresh` one has a server of its own that has had no model yet."""
+
+    measure: Callable[[Bench, Kind], dict[str, float]]
+    models: Sequence[str]
+    fresh: bool = False
+    repeated: bool = False  # on so many servers; the median counts
+    stacks: Sequence[str] = STACKS
+    asked_for: bool = True  # without being named
+
+
+_ALL, _ONE = tuple(KINDS), ("lr",)
+_OF_EACH_FRAMEWORK = ("lr", "mlp", "squeezenet")
 # In the order in which they are measured on one server.
-STAGES: dict[str, Callable[[Bench, Kind], dict[str, float]]] = {
-    "cold": cold,
-    "density": density,
-    "hot": hot,
-    "churn": churn,
+STAGES = {
+    "cold": Stage(cold, _ALL),
+    "density": Stage(density, _ALL),
+    "hot": Stage(hot, _ALL),
+    "churn": Stage(churn, _OF_EACH_FRAMEWORK),
+    "idle": Stage(idle, _ONE),
+    "fairness": Stage(fairness, _ONE),
+    "startup": Stage(startup, _ONE, fresh=True, repeated=True),
+    "footprint": Stage(footprint, _ONE, fresh=True),
+    # Not stock: as many of its models would fill the machine's memory three times.
+    "thousand": Stage(thousand, _ONE, fresh=True, stacks=tuple(OURS), asked_for=False),
 }
-STACKS = ("stock", "polyhost")
-# The churn of one model of each framework says it all.
-CHURNED = ("lr", "mlp", "squeezenet")
-FIRST = KINDS["lr"]
-WIDTH = 120  # where the output goes to a file
+WIDTH = 160  # where the output goes to a file
 
 
 @dataclass(frozen=True)
@@ -64,10 +88,9 @@ class Run:
         self._make_models()
         for framework in dict.fromkeys(kind.framework for kind in self._options.kinds):
             self._measure_framework(framework, [kind for kind in self._options.kinds if kind.framework == framework])
-        if "startup" in self._options.stages:
-            self._measure_startup()
-        if "thousand" in self._options.stages:
-            self._measure_thousand()
+        for name in self._options.stages:
+            if STAGES[name].fresh:
+                self._measure_fresh(name, STAGES[name])
 
     def _make_models(self) -> None:
         """In a process of its own: this one imports no framework."""
@@ -79,36 +102,43 @@ class Run:
         if "cold" in self._options.stages:
             for kind in kinds:
                 self._measure_limit(kind)
-        if any(stage in STAGES for stage in self._options.stages):
+        wanted = {name: STAGES[name] for name in STAGES if name in self._options.stages and not STAGES[name].fresh}
+        if wanted:
             for stack in self._stacks(framework):
                 with self._noting_failure(f"{stack.name} with {framework}"):
-                    self._measure_stack(stack, kinds)
+                    self._measure_stack(stack, kinds, wanted)
 
     def _stacks(self, framework: str) -> Iterator[Stack]:
         for name in self._options.stacks:
-            yield stock(self._options.stock_python, framework) if name == "stock" else polyhost()
+            yield OURS[name]() if name in OURS else stock(self._options.stock_python, framework)
 
     def _measure_limit(self, kind: Kind) -> None:
         figures = limit(self._options.stock_python, self._shelf, kind, self._options.effort.samples)
         self._add("cold", kind, "limit", figures)
 
-    def _measure_stack(self, stack: Stack, kinds: Sequence[Kind]) -> None:
+    def _measure_stack(self, stack: Stack, kinds: Sequence[Kind], stages: dict[str, Stage]) -> None:
         with running(stack) as server:
             bench = Bench(server, self._shelf, self._options.effort)
             for kind in kinds:
-                for stage, measure in STAGES.items():
-                    if stage in self._options.stages and (stage != "churn" or kind.name in CHURNED):
-                        self._add(stage, kind, stack.name, measure(bench, kind))
+                for name, stage in stages.items():
+                    if kind.name in stage.models:
+                        with self._noting_failure(f"{name} of {stack.name} with {kind.name}"):
+                            self._add(name, kind, stack.name, stage.measure(bench, kind))
 
-    def _measure_startup(self) -> None:
-        for stack in self._stacks(FIRST.framework):
-            with self._noting_failure(f"{stack.name}'s start"):
-                self._add("startup", FIRST, stack.name, startup(stack, self._shelf, FIRST, self._options.effort))
+    def _measure_fresh(self, name: str, stage: Stage) -> None:
+        """With its own models, whatever others are asked for."""
+        for kind in (KINDS[model] for model in stage.models):
+            for stack in self._stacks(kind.framework):
+                if stack.name in stage.stacks:
+                    with self._noting_failure(f"{name} of {stack.name}"):
+                        self._add(name, kind, stack.name, self._fresh_figures(stack, stage, kind))
 
-    def _measure_thousand(self) -> None:
-        """Ours only: as many of stock's would fill the machine's memory three times."""
-        with self._noting_failure("a thousand models"), running(polyhost()) as server:
-            self._add("thousand", FIRST, "polyhost", thousand(Bench(server, self._shelf, self._options.effort), FIRST))
+    def _fresh_figures(self, stack: Stack, stage: Stage, kind: Kind) -> dict[str, float]:
+        found = []
+        for _ in range(self._options.effort.starts if stage.repeated else 1):
+            with running(stack) as server:
+                found.append(stage.measure(Bench(server, self._shelf, self._options.effort), kind))
+        return {figure: median(one[figure] for one in found) for figure in found[0]}
 
     @contextmanager
     def _noting_failure(self, what: str) -> Iterator[None]:
@@ -127,23 +157,29 @@ class Run:
 
 def options(arguments: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    stages = [*STAGES, "startup"]
+    stages = [name for name, stage in STAGES.items() if stage.asked_for]
     parser.add_argument("--stock", type=Path, required=True, help="the Python of the stock stack's environment")
     parser.add_argument("--only", help=f"stages: any of {','.join(stages)}", default=",".join(stages))
     parser.add_argument("--models", help=f"any of {','.join(KINDS)}", default=",".join(KINDS))
     parser.add_argument("--stacks", help=f"any of {','.join(STACKS)}", default=",".join(STACKS))
-    parser.add_argument("--thousand", action="store_true", help="also load a thousand models (polyhost only)")
+    parser.add_argument(
+        "--thousand", type=int, nargs="?", const=0, metavar="N",
+        help="also load a thousand models on MMS and two thousand on the native front end, or N on each",
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="few samples, short runs: to try, not to publish")
     parser.add_argument("--json", type=Path, help="where the results go, such as docs/benchmark.json")
     parser.add_argument("--plot", type=Path, help="where the picture goes, such as docs/benchmark.png")
     given = parser.parse_args(arguments)
     wanted = _chosen(parser, given.only, stages)
+    effort = QUICK if given.quick else FULL
+    if given.thousand:
+        effort = replace(effort, thousand=given.thousand, native_thousand=given.thousand)
     return Options(
         given.stock.absolute(),
-        [*wanted, "thousand"] if given.thousand else wanted,
+        wanted if given.thousand is None else [*wanted, "thousand"],
         [KINDS[name] for name in _chosen(parser, given.models, list(KINDS))],
         _chosen(parser, given.stacks, STACKS),
-        QUICK if given.quick else FULL,
+        effort,
         given.json,
         given.plot,
     )

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -11,12 +12,17 @@ _PATIENCE_S = 10.0
 
 
 def available_mb() -> float:
-    """Waits until the figure stands still: what was freed a moment ago comes back by and by."""
+    """What was freed a moment ago comes back by and by."""
+    return still(_read_mb)
+
+
+def still(read: Callable[[], float]) -> float:
+    """Waits until the figure, in MB, stands still."""
     deadline = time.monotonic() + _PATIENCE_S
-    readings = [_read_mb()]
+    readings = [read()]
     while time.monotonic() < deadline:
         time.sleep(_PAUSE_S)
-        readings.append(_read_mb())
+        readings.append(read())
         if len(readings) >= 4 and max(readings[-4:]) - min(readings[-4:]) < _STILL_MB:
             break
     return median(readings[-4:])

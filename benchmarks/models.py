@@ -76,6 +76,14 @@ def _copy(shelf: Shelf, kind: Kind, models_dir: Path) -> Copy:
 # How they are made. The frameworks are imported here only, in a process that ends before anything is measured.
 
 
+def _nothing(folder: Path) -> None:
+    """Of a handler only; MMS refuses a manifest without a name and a runtime."""
+    shutil.copy(Path(__file__).parent / "stock" / "bare_handler.py", folder / "model_handler.py")
+    model = {"modelName": "empty", "handler": "model_handler.py:handle"}
+    (folder / "MAR-INF").mkdir()
+    (folder / "MAR-INF" / "MANIFEST.json").write_text(json.dumps({"runtime": "python", "model": model}))
+
+
 def _logistic_regression(folder: Path) -> None:
     from sklearn.linear_model import LogisticRegression
 
@@ -145,6 +153,7 @@ def _jpeg() -> bytes:
 
 
 _KINDS = (
+    Kind("empty", "bare", "application/json", _nothing, lambda: b"{}"),
     Kind("lr", "sklearn", "application/json", _logistic_regression, _digit),
     Kind("rf", "sklearn", "application/json", _forest, _digit),
     Kind("mlp", "torch", "application/json", _mlp, _digit),

@@ -1,4 +1,4 @@
-"""The picture for the README: three measures, the stock stack beside polyhost."""
+"""The picture for the README: three measures, the stock stack beside polyhost's two front ends."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 
 from benchmarks.results import Results
 
-_COLOURS = {"stock": "#b0b7c3", "polyhost": "#2563eb"}
-_SIZE_INCHES = (11.0, 3.4)
+_COLOURS = {"stock": "#b0b7c3", "polyhost": "#2563eb", "native": "#0f9d74"}
+_LABELS = {"polyhost": "polyhost (MMS)", "native": "polyhost (native)"}
+_SIZE_INCHES = (13.0, 3.6)
 _DPI = 110
-_WIDTH = 0.38
+_GROUP = 0.8  # of the place between two models
 
 
 @dataclass(frozen=True)
@@ -38,17 +39,22 @@ def draw(results: Results, path: Path) -> None:
         panels = figure.subplots(1, len(_PANELS))
         for axes, panel in zip(panels, _PANELS, strict=True):
             _fill(axes, panel, results)
-        figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, loc="outside upper left", ncols=2)
+        figure.legend(
+            *panels[0].get_legend_handles_labels(), frameon=False, loc="outside upper left", ncols=len(_COLOURS)
+        )
         figure.savefig(path, dpi=_DPI, metadata={"Software": None})
 
 
 def _fill(axes: Any, panel: Panel, results: Results) -> None:
     models = results.models(panel.stage)
-    for place, stack in enumerate(_COLOURS):
+    stacks = [stack for stack in _COLOURS if results.has(stack)]
+    width = _GROUP / len(stacks)
+    for place, stack in enumerate(stacks):
         values = [_value(results, panel, model, stack) for model in models]
-        at = [index + (place - 0.5) * _WIDTH for index in range(len(models))]
-        bars = axes.bar(at, _heights(results, panel, stack), _WIDTH, label=stack, color=_COLOURS[stack])
-        axes.bar_label(bars, [f"{value:,.0f}" for value in values], fontsize=7, padding=1)
+        at = [index + (place + 0.5) * width - _GROUP / 2 for index in range(len(models))]
+        label = _LABELS.get(stack, stack)
+        bars = axes.bar(at, _heights(results, panel, stack), width, label=label, color=_COLOURS[stack])
+        axes.bar_label(bars, [f"{value:,.0f}" for value in values], fontsize=6, padding=1)
     axes.set_title(panel.title, fontsize=10)
     axes.set_xticks(range(len(models)), models, fontsize=8)
     axes.tick_params(axis="y", left=False, labelleft=False)

@@ -21,23 +21,24 @@ _WORDS = {True: "[green]met[/green]", False: "[red]missed[/red]", None: ""}
 def table(results: Results) -> Table:
     made = Table(box=box.SIMPLE_HEAD)
     made.add_column(no_wrap=True)
-    for name in ("stock", "limit", "polyhost"):
+    for name in ("stock", "limit", "polyhost (MMS)", "native"):
         made.add_column(name, justify="right", no_wrap=True)
-    for name in ("target", ""):
+    for name in ("target, MMS", "", "target, native", ""):
         made.add_column(name, no_wrap=True)
     for row in rows(results):
-        made.add_row(row.what, *_cells(row), row.target, _WORDS[row.met])
+        verdicts = (row.target, _WORDS[row.met], row.native_target, _WORDS[row.native_met])
+        made.add_row(row.what, *_cells(row), *verdicts)
     return made
 
 
 def _cells(row: Row) -> list[str]:
-    return [_number(value, row.unit) for value in (row.stock, row.limit, row.polyhost)]
+    return [_number(value, row.unit) for value in (row.stock, row.limit, row.polyhost, row.native)]
 
 
 def _number(value: float | None, unit: str) -> str:
     if value is None:
         return ""
-    return f"{value:,.{0 if value >= 100 else 1}f} {unit}"
+    return f"{value:,.{0 if value >= 100 else 1}f}{'' if unit.startswith('/') else ' '}{unit}"
 
 
 def write_json(path: Path, results: Results, effort: Effort) -> None:

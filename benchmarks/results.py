@@ -33,6 +33,9 @@ class Results:
         """In the order in which they were measured."""
         return list(dict.fromkeys(found.model for found in self.measurements if found.stage == stage))
 
+    def has(self, stack: str) -> bool:
+        return any(found.stack == stack for found in self.measurements)
+
     @classmethod
     def from_json(cls, entries: list[dict[str, Any]]) -> "Results":
         return cls([Measurement(**entry) for entry in entries])

@@ -1,4 +1,4 @@
-"""The two servers that are compared, each as a process of its own with a folder of its own; ended without a trace."""
+"""The servers that are compared, each as a process of its own with a folder of its own; ended without a trace."""
 
 import os
 import signal
@@ -19,6 +19,7 @@ STOCK = ROOT / "benchmarks" / "stock"
 START_S = 60.0
 STOP_S = 15.0
 POLL_S = 0.005
+_SERVE = [sys.executable, str(ROOT / "container" / "dockerd-entrypoint.py"), "serve"]
 INHERITED = ("PATH", "HOME", "JAVA_HOME", "LANG")
 
 
@@ -28,7 +29,7 @@ class ServerError(Exception):
 
 @dataclass(frozen=True)
 class Stack:
-    """How to start one of the two for models of one framework; `environ` comes on top of what both get."""
+    """How to start one of them for models of one framework; `environ` comes on top of what all get."""
 
     name: str
     command: Sequence[str]
@@ -43,8 +44,13 @@ def stock(python: Path, framework: str) -> Stack:
 
 
 def polyhost() -> Stack:
-    """With its defaults: it is ready for every framework that is installed, whatever is measured."""
-    return Stack("polyhost", [sys.executable, str(ROOT / "container" / "dockerd-entrypoint.py"), "serve"], {})
+    """On MMS, with its defaults: it is ready for every framework that is installed, whatever is measured."""
+    return Stack("polyhost", _SERVE, {})
+
+
+def native() -> Stack:
+    """The same behind its own front end."""
+    return Stack("native", _SERVE, {"POLYHOST_FRONTEND": "native"})
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A thousand models at once, each answering; the last must load about as fast as the first."""
+"""A thousand models at once, or two, each answering; the last must load about as fast as the first."""
 
 from statistics import median
 
@@ -13,7 +13,7 @@ SAMPLE = 10
 
 def thousand(bench: Bench, kind: Kind) -> dict[str, float]:
     body = bench.body(kind)
-    count = bench.effort.thousand
+    count = bench.effort.thousand_models(bench.server.stack.name)
     with bench.fresh(kind, WARM_UP + count) as models, bench.server.api() as api:
         _warm_up(api, models[:WARM_UP], body)
         before = available_mb()

@@ -27,12 +27,53 @@ def test_nothing_is_met_or_missed_without_its_measure() -> None:
     assert row(measured(polyhost=10.0), "cold first answer: lr").met is None
 
 
+def test_each_front_end_has_targets_of_its_own() -> None:
+    found = row(measured(limit=1.0, polyhost=21.1, native=21.1), "cold first answer: lr")
+    assert (found.target, found.met) == ("limit + 40 ms", True)
+    assert (found.native, found.native_target, found.native_met) == (21.1, "limit + 20 ms", False)
+
+
 @pytest.mark.parametrize(("polyhost", "met"), [(1500.0, True), (1499.0, False)])
 def test_hot_target_is_a_ratio_to_stock(polyhost: float, met: bool) -> None:
     results = Results()
     results.add("hot", "lr", "stock", {"8_clients_per_second": 1000.0})
     results.add("hot", "lr", "polyhost", {"8_clients_per_second": polyhost})
     assert row(results, "hot, 8 clients: lr").met is met
+
+
+def test_native_hot_targets_are_ratios_to_stock_too() -> None:
+    results = Results()
+    results.add("hot", "lr", "stock", {"8_clients_per_second": 1000.0, "8_clients_p99_ms": 10.0})
+    results.add("hot", "lr", "native", {"8_clients_per_second": 2900.0, "8_clients_p99_ms": 4.8})
+    assert row(results, "hot, 8 clients: lr").native_met is True
+    assert row(results, "hot, 8 clients, p99: lr").native_met is False
+    results.add("hot", "empty", "native", {"8_clients_per_second": 90_000.0})
+    assert row(results, "hot, 8 clients: empty").native_met is None
+
+
+@pytest.mark.parametrize(
+    ("stage", "what", "good", "bad"),
+    [
+        (
+            "idle", "hot, 1,000 idle connections: lr",
+            {"without_per_second": 1000.0, "per_second": 950.0}, {"without_per_second": 1000.0, "per_second": 949.0},
+        ),
+        (
+            "fairness", "p99, another has 64 clients: lr",
+            {"alone_p99_ms": 2.0, "p99_ms": 6.0}, {"alone_p99_ms": 2.0, "p99_ms": 6.1},
+        ),
+        ("footprint", "the same, beside the zygotes", {"beside_zygotes_mb": 60.0}, {"beside_zygotes_mb": 60.1}),
+        ("startup", "start to /ping", {"ping_ms": 400.0}, {"ping_ms": 401.0}),
+        ("density", "memory per model: lr", {"per_model_mb": 5.0}, {"per_model_mb": 5.1}),
+        ("thousand", "many at once, all answering: lr", {"models": 2000.0}, {"models": 1999.0}),
+    ],
+)  # fmt: skip
+def test_native_targets(stage: str, what: str, good: dict[str, float], bad: dict[str, float]) -> None:
+    for figures, met in ((good, True), (bad, False)):
+        results = Results()
+        results.add(stage, "lr", "native", figures)
+        found = row(results, what)
+        assert (found.native_met, found.met) == (met, None)
 
 
 def test_a_model_without_a_density_target_is_only_told() -> None:
@@ -54,4 +95,4 @@ def test_the_last_of_a_thousand_may_cost_half_as_much_again_as_the_first() -> No
     results = Results()
     figures = {"models": 1000.0, "per_model_mb": 6.0, "first_ten_ms": 40.0, "last_ten_ms": 60.1}
     results.add("thousand", "lr", "polyhost", figures)
-    assert row(results, "cold first answer, last ten of 1000").met is False
+    assert row(results, "cold first answer, last ten of many").met is False
