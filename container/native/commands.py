@@ -24,7 +24,7 @@ def encode_headers(headers: Sequence[Header]) -> bytes:
 
 
 def encode_parameters(parameters: Iterable[tuple[str, str]]) -> bytes:
-    """The query's, which a handler finds beside the body."""
+    """The query's, which a handler finds beside the body; one of that name gives way to it, as with MMS."""
     return b"".join(_field(name.encode()) + _int(0) + _field(value.encode()) for name, value in parameters)
 
 
@@ -34,7 +34,7 @@ def encode_call(request_id: bytes, headers: bytes, parameters: bytes, body: byte
     return b"".join(
         (
             id_length, request_id, headers, _REQUEST_ID, id_length, request_id, _END,
-            _BODY, _int(len(body)), body, parameters, _END,
+            parameters, _BODY, _int(len(body)), body, _END,
         )
     )  # fmt: skip
 
