@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import socket
+import struct
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -21,14 +23,15 @@ _MAX_HEAD_BYTES = 64 * 1024
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _JSON = (b"content-type", b"application/json")
 _HIGH_WATER = 1 << 20
-_LINGER_S = 2.0
+_BODILESS = (204, 304)  # RFC 9112, 6.3: their answers end with their heads
+_LINGER_S = 5.0
 
 logger = logging.getLogger("polyhost.native")
 
 
 @dataclass(slots=True)
 class Request:
-    """`path` is decoded but for %2F, which may be part of a model's name."""
+    """`path` is decoded, but for %2F and %25: a slash may be part of a model's name."""
 
     method: bytes
     path: bytes
@@ -69,6 +72,7 @@ class ClientConnection(asyncio.Protocol):
         self._current: Request | None = None
         self._head_sent = False
         self._closing = False  # no further request is read
+        self._lingers = False  # the client may still be sending what is not read
         self._reading_since: float | None = None
         self._begin()
 
@@ -98,14 +102,15 @@ class ClientConnection(asyncio.Protocol):
         self._routes.on_slow_client(self, False)
 
     def data_received(self, data: bytes) -> None:
-        if self._closing:
-            return
-        if self._reading_since is None:
-            self._reading_since = time.monotonic()
+        while data and not self._closing:
+            data = self._read(data)
+
+    def _read(self, data: bytes) -> bytes:
+        """What has to be read once more."""
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse_rest(bad_request("this server speaks HTTP/1.1 only"))
+        except httptools.HttpParserUpgrade as upgrade:
+            return self._without_upgrade() + data[upgrade.args[0] :]
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             if not isinstance(cause, Refusal):
@@ -113,6 +118,19 @@ class ClientConnection(asyncio.Protocol):
             self._refuse_rest(cause if isinstance(cause, Refusal) else bad_request("the request could not be read"))
         except httptools.HttpParserError as error:
             self._refuse_rest(bad_request(f"malformed HTTP: {error}"))
+        return b""
+
+    def _without_upgrade(self) -> bytes:
+        """The request's head without the wish for another protocol, for a new parser to read.
+
+        A server may ignore that wish (RFC 9110, 7.8), and Java's client has it with every request; but httptools takes
+        the body of such a request for the other protocol.
+        """
+        version = self._parser.get_http_version().encode()
+        head = [b"%b %b HTTP/%b\r\n" % (self._parser.get_method(), self._url, version)]
+        head += [b"%b: %b\r\n" % header for header in self._headers if header[0].lower() != b"upgrade"]
+        self._parser = httptools.HttpRequestParser(self)
+        return b"".join((*head, b"\r\n"))
 
     # httptools' half
 
@@ -120,17 +138,20 @@ class ClientConnection(asyncio.Protocol):
         self._url = b""
         self._headers: list[Header] = []
         self._head_bytes = 0
+        self._head_complete = False
         self._body: bytes | bytearray = b""
 
     def on_message_begin(self) -> None:
         self._begin()
+        self._reading_since = time.monotonic()
 
     def on_url(self, url: bytes) -> None:
         self._url += url
         self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
+        if not self._head_complete:  # a trailer must not change what the request is (RFC 9110, 6.5.1)
+            self._headers.append((name, value))
         self._count_head(len(name) + len(value))
 
     def _count_head(self, size: int) -> None:
@@ -140,6 +161,11 @@ class ClientConnection(asyncio.Protocol):
             raise Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "HeadTooLargeError", message)
 
     def on_headers_complete(self) -> None:
+        self._head_complete = True
+        if self._parser.get_method() == b"CONNECT":
+            raise bad_request("this server is no proxy: CONNECT is not for it")
+        if self._parser.should_upgrade():
+            return  # it comes again
         for name, value in self._headers:
             lower = name.lower()
             if lower == b"content-length" and int(value) > self._routes.max_body_bytes:
@@ -166,12 +192,12 @@ class ClientConnection(asyncio.Protocol):
         return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "RequestTooLargeError", message)
 
     def on_message_complete(self) -> None:
+        if self._parser.should_upgrade():
+            return
         self._reading_since = None
-        url = httptools.parse_url(self._url)
         request = Request(
             self._parser.get_method(),
-            _decoded(url.path or b"/"),
-            url.query or b"",
+            *_path_and_query(self._url),
             self._headers,
             bytes(self._body),
             self._parser.should_keep_alive(),
@@ -198,21 +224,11 @@ class ClientConnection(asyncio.Protocol):
 
     def _refuse_rest(self, refusal: Refusal) -> None:
         """What came cannot be read, nor what comes after it; requests before it are answered first."""
-        self._closing = True
+        self._closing = self._lingers = True
         if self._current is None:
             self._answer_last(refusal)
         else:
             self._waiting.append(refusal)
-
-    def _close(self) -> None:
-        """While a client is still sending, a close would reset the answer away: what comes is read and dropped."""
-        if self._reading_since is None or self._transport.is_closing():
-            self._transport.close()
-            return
-        if self._paused:
-            self._transport.resume_reading()
-        self._transport.write_eof()
-        asyncio.get_running_loop().call_later(_LINGER_S, self._transport.close)
 
     def _answer_last(self, refusal: Refusal) -> None:
         self._current = Request(b"", b"", b"", [], b"", keep_alive=False, chunks=False)
@@ -228,11 +244,14 @@ class ClientConnection(asyncio.Protocol):
         parts = [_status_line(status, phrase)]
         for name, value in headers:
             parts += (name, b": ", value, b"\r\n")
-        if not request.keep_alive or self._closing:
+        if not request.keep_alive or (self._closing and not self._waiting):
             parts.append(b"connection: close\r\n")
-        parts.append(b"content-length: %d\r\n\r\n" % len(body))
-        if request.method != b"HEAD":
-            parts.append(body)
+        if status in _BODILESS:
+            parts.append(b"\r\n")
+        elif request.method == b"HEAD":
+            parts.append(b"content-length: %d\r\n\r\n" % len(body))
+        else:
+            parts += (b"content-length: %d\r\n\r\n" % len(body), body)
         self._transport.write(b"".join(parts))
         self._finish(request)
 
@@ -247,9 +266,10 @@ class ClientConnection(asyncio.Protocol):
 
     def answer(self, call: Call, answer: Answer) -> None:
         headers = [(b"x-request-id", call.id), *answer.headers]
-        if answer.more:
+        if answer.more and answer.status not in _BODILESS:
             self._begin_pieces(answer, headers)
         else:
+            call.given_up = answer.more  # the rest is wanted by nobody
             self.respond(answer.status, headers, answer.body, answer.phrase)
 
     def refuse_call(self, call: Call, refusal: Refusal) -> None:
@@ -282,9 +302,16 @@ class ClientConnection(asyncio.Protocol):
             self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._current.chunks else data)
 
     def break_off(self) -> None:
+        chunks = self._current is None or self._current.chunks
         self._current = None
         self._closing = True
-        self._transport.close()
+        if chunks:
+            self._transport.close()
+        else:
+            # Its end would be the end of the answer: reset it (SO_LINGER with no time, socket(7)).
+            client = self._transport.get_extra_info("socket")
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._transport.abort()
 
     def close_when_idle(self) -> None:
         """The container ends: what has come is answered, and nothing else is read."""
@@ -318,11 +345,29 @@ class ClientConnection(asyncio.Protocol):
             else:
                 self._handle(waiting)
         self._pumping = False
-        if self._current is None and self._closing:
-            self._close()
-        elif self._paused and not self._waiting:
+        if self._paused and not self._waiting:
             self._paused = False
             self._transport.resume_reading()
+            if self._reading_since is not None:
+                self._reading_since = time.monotonic()  # until now it was we who did not read
+        if self._current is None and self._closing:
+            self._close()
+
+    def _close(self) -> None:
+        """TCP resets a connection that is closed with bytes unread, and the answer may be lost with it."""
+        if self._lingers:
+            self._transport.write_eof()
+            asyncio.get_running_loop().call_later(_LINGER_S, self._transport.close)
+        else:
+            self._transport.close()
+
+
+def _path_and_query(url: bytes) -> tuple[bytes, bytes]:
+    try:
+        parsed = httptools.parse_url(url)
+    except httptools.HttpParserInvalidURLError:
+        raise bad_request(f"{url[:200]!r} is no path") from None
+    return _decoded(parsed.path or b"/"), parsed.query or b""
 
 
 def _decoded(path: bytes) -> bytes:
@@ -330,8 +375,8 @@ def _decoded(path: bytes) -> bytes:
 
 
 def _part(part: bytes) -> bytes:
-    """A slash inside a name stays %2F, so that it does not divide the path."""
-    return unquote_to_bytes(part).replace(b"/", b"%2F")
+    """A slash inside a name stays %2F, so that it does not divide the path; and what looks like it, %252F."""
+    return unquote_to_bytes(part).replace(b"%", b"%25").replace(b"/", b"%2F")
 
 
 def _status_line(status: int, phrase: bytes) -> bytes:
