@@ -39,13 +39,17 @@ class Api:
     def unload(self, copy: Copy) -> None:
         self._call("DELETE", f"/models/{copy.name}")
 
-    def _call(self, method: str, path: str, body: bytes = b"", content_type: str = "") -> bytes:
+    def exchange(self, method: str, path: str, body: bytes = b"", content_type: str = "") -> tuple[int, bytes]:
+        """The answer's status and body, whatever it says."""
         headers = {"Content-Type": content_type} if content_type else {}
         self._connection.request(method, path, body or None, headers)
         response = self._connection.getresponse()
-        answer = response.read()
-        if response.status != http.client.OK:
-            raise AnswerError(f"{method} {path} was answered with {response.status}: {answer[:500].decode()}")
+        return response.status, response.read()
+
+    def _call(self, method: str, path: str, body: bytes = b"", content_type: str = "") -> bytes:
+        status, answer = self.exchange(method, path, body, content_type)
+        if status != http.client.OK:
+            raise AnswerError(f"{method} {path} was answered with {status}: {answer[:500].decode()}")
         return answer
 
 

@@ -43,14 +43,14 @@ def stock(python: Path, framework: str) -> Stack:
     return Stack("stock", [str(python), str(STOCK / "serve.py")], {"PATH": path, "SAGEMAKER_HANDLER": handler})
 
 
-def polyhost() -> Stack:
+def polyhost(**environ: str) -> Stack:
     """On MMS, with its defaults: it is ready for every framework that is installed, whatever is measured."""
-    return Stack("polyhost", _SERVE, {})
+    return Stack("polyhost", _SERVE, environ)
 
 
-def native() -> Stack:
+def native(**environ: str) -> Stack:
     """The same behind its own front end."""
-    return Stack("native", _SERVE, {"POLYHOST_FRONTEND": "native"})
+    return Stack("native", _SERVE, {"POLYHOST_FRONTEND": "native", **environ})
 
 
 @dataclass(frozen=True)
