@@ -68,7 +68,7 @@ class Hosted:
     def explains(self, error: "Error", start: float, end: float) -> bool:
         if error.type in ("ModelNotFoundError", "ModelUnloadingError", "ModelUnloadedError") or error.status == 404:
             return self.was_absent(start, end)
-        if error.type == "WorkerDiedError":
+        if error.type == "WorkerDiedError" or error.message == "Worker died.":  # the latter is MMS's own
             return self.was_killed(start - (_RESTS_S if "rests" in error.message else _FELT_S), end)
         return False
 
@@ -329,7 +329,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--models", type=int, default=50)
-    parser.add_argument("--front", choices=FRONTS, default="native")
+    parser.add_argument(
+        "--front", choices=FRONTS, default="native", help="MMS may leave a call without an answer when its model goes"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of what is asked, unloaded and killed, not of when")
     given = parser.parse_args(arguments)
     found = soak(given.front, given.seconds, given.models, given.seed)
