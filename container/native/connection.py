@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 import httptools
 
 from container.native.call import Call
-from container.native.errors import Refusal, bad_request
+from container.native.errors import Refusal, bad_request, internal_error
 from container.native.replies import Answer, Piece
 
 Header = tuple[bytes, bytes]
@@ -220,7 +220,7 @@ class ClientConnection(asyncio.Protocol):
             self.refuse(refusal)
         except Exception:
             logger.exception("a request could not be handled")
-            self.refuse(Refusal(500, "InternalError", "the front end has failed; the log says how"))
+            self.refuse(internal_error())
 
     def _refuse_rest(self, refusal: Refusal) -> None:
         """What came cannot be read, nor what comes after it; requests before it are answered first."""

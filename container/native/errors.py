@@ -24,6 +24,10 @@ def bad_request(message: str, model: str = "", phase: str = "request") -> Refusa
     return Refusal(HTTPStatus.BAD_REQUEST, "BadRequestError", message, model, phase)
 
 
+def internal_error() -> Refusal:
+    return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalError", "the front end has failed; the log says how")
+
+
 def not_loaded(name: str) -> Refusal:
     return Refusal(HTTPStatus.NOT_FOUND, "ModelNotFoundError", f"the model {name!r} is not loaded", name)
 

@@ -5,7 +5,9 @@ import base64
 import binascii
 import itertools
 import json
+import logging
 import os
+import reprlib
 from collections.abc import Coroutine
 from http import HTTPStatus
 from typing import Any
@@ -15,7 +17,7 @@ from container.config import Config
 from container.native.call import Call
 from container.native.commands import encode_call, encode_headers, encode_parameters
 from container.native.connection import ClientConnection, Request
-from container.native.errors import Refusal, bad_request
+from container.native.errors import Refusal, bad_request, internal_error
 from container.native.forks import Forks
 from container.native.model import ServedModel, State
 from container.native.models import SINGLE, Models
@@ -23,6 +25,10 @@ from container.native.models import SINGLE, Models
 _JSON = (b"content-type", b"application/json")
 _PAGE = 100
 _MODELS, _INVOKE = b"/models/", b"/invoke"
+# Of a name and of a url: with both, a message to the fork server has room for all of it (messages.py).
+_LONGEST = 4096
+
+logger = logging.getLogger("polyhost.native")
 
 
 class Routes:
@@ -151,6 +157,9 @@ class Routes:
                 await work
             except Refusal as refusal:
                 reply.refuse(refusal)
+            except Exception:
+                logger.exception("a request could not be handled")
+                reply.refuse(internal_error())
 
         task = asyncio.get_running_loop().create_task(done())
         self._tasks.add(task)
@@ -205,19 +214,28 @@ def _position(token: str) -> str:
 def _limit(value: str) -> int:
     if not value:
         return _PAGE
-    if not value.isdecimal() or not 1 <= int(value) <= 1000:
-        raise bad_request(f"limit is {value!r}; it must be a whole number from 1 to 1000")
+    if not value.isdecimal() or len(value) > 4 or not 1 <= int(value) <= 1000:
+        raise bad_request(f"limit is {reprlib.repr(value)}; it must be a whole number from 1 to 1000")
     return int(value)
 
 
 def _load_request(body: bytes) -> tuple[str, str]:
     try:
         asked = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise bad_request(f"the body is not JSON: {error}", phase="load") from None
     if not isinstance(asked, dict):
         raise bad_request("the body must be an object with model_name and url", phase="load")
     for key in ("model_name", "url"):
-        if not isinstance(asked.get(key), str) or not asked[key]:
-            raise bad_request(f"{key} is {asked.get(key)!r}; it must be a text that is not empty", phase="load")
+        if not _is_text(asked.get(key)):
+            message = f"{key} is {reprlib.repr(asked.get(key))}; it must be a text of 1 to {_LONGEST} bytes without NUL"
+            raise bad_request(message, phase="load")
     return asked["model_name"], asked["url"]
+
+
+def _is_text(value: Any) -> bool:
+    """JSON has lone surrogates too, which are in no encoding; and no path has NUL."""
+    try:
+        return isinstance(value, str) and 1 <= len(value.encode()) <= _LONGEST and "\0" not in value
+    except UnicodeEncodeError:
+        return False
