@@ -11,7 +11,7 @@ from tests.container_process import ContainerProcess, running
 
 MODELS = Path(__file__).parent / "models"
 
-# By hand, for longer: scripts/test tests/container/native tests/integration/test_fuzz.py --hypothesis-profile=long
+# By hand, for longer: scripts/test tests/integration/test_fuzz.py --hypothesis-profile=long --timeout=0
 settings.register_profile("default", deadline=None)
 settings.register_profile("long", deadline=None, max_examples=20_000)
 settings.load_profile("default")

@@ -1,6 +1,6 @@
 """Arbitrary and broken requests against a running native front end: no crash, no hang, no 5xx of its own.
 
-For longer: scripts/test tests/integration/test_fuzz.py --hypothesis-profile=long
+For longer: scripts/test tests/integration/test_fuzz.py --hypothesis-profile=long --timeout=0
 """
 
 import json

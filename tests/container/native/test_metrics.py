@@ -1,0 +1,68 @@
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as some
+from prometheus_client.parser import text_string_to_metric_families
+
+from container.native.metrics import page
+from container.native.stats import SECONDS, ModelStats, Sample
+
+LABELS = ("model", "status", "kind", "phase", "le")
+
+numbers = some.integers(0, 1000)
+names = some.text(some.characters(codec="utf-8"), max_size=20)
+
+
+@some.composite
+def samples(draw: some.DrawFn) -> list[Sample]:
+    found = []
+    for name in draw(some.lists(names, max_size=3, unique=True)):
+        stats = ModelStats()
+        stats.answers.update(draw(some.dictionaries(some.integers(200, 599), numbers, max_size=3)))
+        stats.errors.update(draw(some.dictionaries(names, numbers, max_size=2)))
+        stats.loads = draw(numbers)
+        for seconds in draw(some.lists(some.floats(0, 200) | some.sampled_from(SECONDS), max_size=20)):
+            stats.queue_seconds.add(seconds)
+        stats.add_load_seconds("fork", draw(some.floats(0, 10)))
+        found.append(Sample(name, stats, draw(some.booleans()), draw(numbers), draw(numbers)))
+    return found
+
+
+@given(samples())
+def test_prometheus_reads_what_was_counted_whatever_the_models_are_called(samples: list[Sample]) -> None:
+    content_type, text = page(samples)
+    read = values(text.decode())
+
+    assert content_type.startswith(b"text/plain")
+    for sample in samples:
+        stats = sample.stats
+        for status, count in stats.answers.items():
+            assert read["polyhost_invocations_total", sample.name, str(status)] == count
+        for kind, count in stats.errors.items():
+            assert read["polyhost_errors_total", sample.name, kind] == count
+        assert read["polyhost_loads_total", sample.name] == stats.loads
+        assert read["polyhost_load_seconds_total", sample.name, "fork"] == stats.load_seconds["fork"]
+        assert read["polyhost_loaded", sample.name] == sample.loaded
+        assert read["polyhost_waiting", sample.name] == sample.waiting
+        assert read["polyhost_queue_seconds_count", sample.name] == sum(stats.queue_seconds.counts)
+
+
+def values(text: str) -> dict[tuple[str, ...], float]:
+    return {
+        (sample.name, *(sample.labels[label] for label in LABELS if label in sample.labels)): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+@given(some.lists(some.floats(0, 200) | some.sampled_from(SECONDS), max_size=50))
+def test_a_bucket_counts_what_is_at_most_its_bound(seconds: list[float]) -> None:
+    stats = ModelStats()
+    for value in seconds:
+        stats.queue_seconds.add(value)
+
+    buckets: dict[str, Any] = dict(stats.queue_seconds.buckets())
+    assert buckets["+Inf"] == len(seconds)
+    assert all(buckets[str(bound)] == sum(value <= bound for value in seconds) for bound in SECONDS)
+    assert all(before <= after for before, after in pairwise(buckets.values()))
