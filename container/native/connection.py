@@ -71,6 +71,7 @@ class ClientConnection(asyncio.Protocol):
         self._paused = False
         self._current: Request | None = None
         self._head_sent = False
+        self._slow = False  # it does not take what is sent
         self._closing = False  # no further request is read
         self._lingers = False  # the client may still be sending what is not read
         self._reading_since: float | None = None
@@ -96,9 +97,11 @@ class ClientConnection(asyncio.Protocol):
             self._routes.on_client_gone(self)
 
     def pause_writing(self) -> None:
+        self._slow = True
         self._routes.on_slow_client(self, True)
 
     def resume_writing(self) -> None:
+        self._slow = False
         self._routes.on_slow_client(self, False)
 
     def data_received(self, data: bytes) -> None:
@@ -295,6 +298,8 @@ class ClientConnection(asyncio.Protocol):
         framing = (b"transfer-encoding", b"chunked") if request.chunks else (b"connection", b"close")
         lines = [b"%b: %b\r\n" % header for header in (*headers, framing)]
         self._transport.write(b"".join((_status_line(answer.status, answer.phrase), *lines, b"\r\n")))
+        if self._slow:  # of an answer before
+            self._routes.on_slow_client(self, True)
         self._send_piece(answer.body)
 
     def _send_piece(self, data: bytes) -> None:
@@ -302,6 +307,7 @@ class ClientConnection(asyncio.Protocol):
             self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._current.chunks else data)
 
     def break_off(self) -> None:
+        self._let_worker_go()
         chunks = self._current is None or self._current.chunks
         self._current = None
         self._closing = True
@@ -326,7 +332,13 @@ class ClientConnection(asyncio.Protocol):
             message = "the request did not arrive in time"
             self._refuse_rest(Refusal(HTTPStatus.REQUEST_TIMEOUT, "SlowRequestError", message))
 
+    def _let_worker_go(self) -> None:
+        """The client may take its time for what is left, but its worker has others to answer."""
+        if self._slow:
+            self._routes.on_slow_client(self, False)
+
     def _finish(self, request: Request) -> None:
+        self._let_worker_go()
         self._current = None
         self.call = None
         if not request.keep_alive:

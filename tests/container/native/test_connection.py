@@ -11,12 +11,17 @@ from typing import cast
 import pytest
 import uvloop
 
-from container.native.call import Call
+from container.native.call import Call, Caller
 from container.native.connection import ClientConnection, Request
 from container.native.model import ServedModel
 from container.native.replies import Answer, Piece
 
 LIMIT = 1000
+LARGE = 20_000_000  # more than the sockets take
+
+
+def new_call(caller: Caller) -> Call:
+    return Call(b"1", b"", cast(ServedModel, None), caller, 0.0)
 
 
 class Telling:
@@ -26,6 +31,7 @@ class Telling:
 
     def __init__(self) -> None:
         self.held: list[ClientConnection] = []
+        self.slow: list[bool] = []  # what it was told of a client
 
     def handle(self, request: Request, reply: ClientConnection) -> None:
         if request.path == b"/later":
@@ -34,6 +40,9 @@ class Telling:
             reply.respond(int(request.path[8:]), [], b"a body")
         elif request.path.startswith(b"/pieces/"):
             self._in_pieces(reply, int(request.path[8:]), Piece(None))
+        elif request.path == b"/large":
+            reply.answer(new_call(reply), Answer(b"1", 200, b"OK", [], bytes(LARGE), more=True))
+            self.held.append(reply)
         elif request.path == b"/broken":
             self._in_pieces(reply, 200, Piece(None, b"{}"))
         else:
@@ -47,7 +56,7 @@ class Telling:
             reply.respond(200, [], json.dumps(told).encode())
 
     def _in_pieces(self, reply: ClientConnection, status: int, last: Piece) -> None:
-        call = Call(b"1", b"", cast(ServedModel, None), reply, 0.0)
+        call = new_call(reply)
         reply.answer(call, Answer(b"1", status, b"", [], b"one ", more=True))
         for piece in (Piece(b"two"), last):
             if not call.given_up:
@@ -57,7 +66,7 @@ class Telling:
         pass
 
     def on_slow_client(self, reply: ClientConnection, slow: bool) -> None:
-        pass
+        self.slow.append(slow)
 
 
 class Server:
@@ -269,6 +278,22 @@ def test_a_broken_answer_cannot_be_taken_for_whole(server: Server) -> None:
         client.sendall(b"POST /broken HTTP/1.0\r\n\r\n")
         with pytest.raises(ConnectionResetError):
             read_all(client)
+
+
+@pytest.mark.parametrize("last", [Piece(None), Piece(None, b"{}")], ids=["whole", "broken"])
+def test_a_slow_client_holds_its_worker_up_no_longer_than_its_call_lasts(server: Server, last: Piece) -> None:
+    """Else the next call of that model would wait for a connection that nobody reads."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(request("/large", b"", "Connection: close"))
+        while not server.routes.slow:
+            time.sleep(0.01)
+        (connection,) = server.routes.held
+        server.routes.held.clear()
+        server.do(lambda: connection.piece(new_call(connection), last))
+        told = list(server.routes.slow)
+        assert len(read_all(client)) > LARGE
+    server.routes.slow.clear()
+    assert told == [True, False]
 
 
 def test_a_request_that_stops_half_way_is_noticed_behind_another(server: Server) -> None:
