@@ -54,6 +54,7 @@ def emulator(
     command: Annotated[
         str | None, typer.Option(help="Start this in place of `polyhost serve`; it gets the argument serve.")
     ] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds that an invocation may take.")] = 60.0,
 ) -> None:
     """Run a local SageMaker hosting service, with S3 and more beside it, until SIGTERM or Ctrl-C."""
     if context.invoked_subcommand is not None:
@@ -68,7 +69,7 @@ def emulator(
         raise CommandError(f"the emulator needs {error.name}: pip install 'polyhost[emulator]'") from error
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     words = tuple(shlex.split(command)) if command else None
-    config = EmulatorConfig(port, host, driver.value, state, memory_scale, s3_endpoint, words)
+    config = EmulatorConfig(port, host, driver.value, state, memory_scale, s3_endpoint, words, timeout)
     try:
         uvloop.run(serve(config, _announce))
     except StartError as error:

@@ -1,20 +1,19 @@
 """One port for everything: which request is for the control plane, the runtime, the page, or for moto."""
 
+import asyncio
 import json
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
-from urllib.parse import unquote
 
 from emulator import aws
 from emulator.control import Control
-from emulator.errors import AwsError
-from emulator.runtime import MAX_BODY_BYTES, Invocation, Runtime
+from emulator.errors import AwsError, ValidationError
+from emulator.runtime import MAX_BODY_BYTES, Headers, Invocation, Runtime
 
 OWN_PATH = "/_polyhost"
 _TARGET = b"SageMaker."
-_INVOCATIONS = "/invocations"
 _ENDPOINTS = "/endpoints/"
 
 Scope = MutableMapping[str, Any]
@@ -33,17 +32,22 @@ class App:
         self._runtime = runtime
         self._own = own
         self._others = others
+        self._invocations = {
+            "invocations": self._invoke,
+            "invocations-response-stream": self._stream,
+            "async-invocations": self._invoke_later,
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         path: str = scope["path"]
         headers: Mapping[bytes, bytes] = dict(scope["headers"])
-        if path.startswith(_ENDPOINTS) and path.endswith(_INVOCATIONS) and scope["method"] == "POST":
+        if path.startswith(_ENDPOINTS) and scope["method"] == "POST":
             region, service = aws.scope(headers)
-            if service in ("sagemaker", ""):
-                name = unquote(path[len(_ENDPOINTS) : -len(_INVOCATIONS)])
-                await self._invoke(region, name, headers, receive, send)
+            name, _, action = path[len(_ENDPOINTS) :].partition("/")
+            if service in ("sagemaker", "") and (invoke := self._invocations.get(action)):
+                await invoke(region, name, headers, receive, send)
                 return
         if headers.get(b"x-amz-target", b"").startswith(_TARGET):
             await self._manage(headers, receive, send)
@@ -70,6 +74,41 @@ class App:
         else:
             await _send(send, 200, answer.headers, answer.body)
 
+    async def _stream(
+        self, region: str, name: str, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
+        try:
+            body = await _body(receive)
+        except ClientGone:
+            return
+        work = asyncio.create_task(self._relay(region, name, headers, body, send))
+        gone = asyncio.create_task(_until_gone(receive))
+        try:
+            # Who hung up is told nothing more: the container sees it too, and can end what it computes.
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            work.cancel()
+            gone.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
+
+    async def _relay(self, region: str, name: str, headers: Mapping[bytes, bytes], body: bytes, send: Send) -> None:
+        response = _Response(send)
+        try:
+            await self._runtime.stream(region, name, headers, body, response)
+        except AwsError as error:
+            await _send_error(send, error, b"application/json", "Message")
+        except Exception as error:
+            logger.exception("the invocation of %s failed", name)
+            await _send_error(send, AwsError(f"the emulator failed: {error!r}"), b"application/json", "Message")
+        else:
+            await response.end()
+
+    async def _invoke_later(
+        self, region: str, name: str, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
+        error = ValidationError(f"The emulator does not have InvokeEndpointAsync; call {name} by InvokeEndpoint.")
+        await _send_error(send, error, b"application/json", "Message")
+
     async def _manage(self, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
         region, _ = aws.scope(headers)
         operation = headers[b"x-amz-target"][len(_TARGET) :].decode("latin-1")
@@ -85,6 +124,22 @@ class App:
             await _send_error(send, failure, b"application/x-amz-json-1.1", "message")
         else:
             await _send(send, 200, [(b"content-type", b"application/x-amz-json-1.1")], content)
+
+
+class _Response:
+    """A response that is sent piece by piece."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    async def begin(self, headers: Headers) -> None:
+        await self._send({"type": "http.response.start", "status": 200, "headers": [*headers, _request_id()]})
+
+    async def send(self, piece: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def end(self) -> None:
+        await self._send({"type": "http.response.body", "body": b""})
 
 
 class ClientGone(Exception):  # noqa: N818
@@ -106,6 +161,11 @@ async def _body(receive: Receive) -> bytes:
             return b"".join(pieces) if len(pieces) != 1 else pieces[0]
 
 
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 async def _send_error(send: Send, error: AwsError, content_type: bytes, message_member: str) -> None:
     content = {"__type": error.code, message_member: error.message, **error.members}
     headers = [(b"content-type", content_type), (b"x-amzn-errortype", error.code.encode())]
@@ -113,6 +173,10 @@ async def _send_error(send: Send, error: AwsError, content_type: bytes, message_
 
 
 async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-    extra = [(b"x-amzn-requestid", str(uuid.uuid4()).encode()), (b"content-length", str(len(body)).encode())]
+    extra = [_request_id(), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers + extra})
     await send({"type": "http.response.body", "body": body})
+
+
+def _request_id() -> tuple[bytes, bytes]:
+    return b"x-amzn-requestid", str(uuid.uuid4()).encode()

@@ -13,6 +13,10 @@ from emulator.recorder import Place
 SPREAD_AT = 8  # calls of one model in flight on an instance, from which on another instance gets a copy of its own
 RETRY_PAUSE_S = 0.05
 DRAIN_S = 60.0  # an invocation takes no longer
+MOST_SESSIONS = 10_000
+_SESSION, _NEW_SESSION, _CLOSED_SESSION = (
+    f"X-Amzn-SageMaker-{name}" for name in ("Session-Id", "New-Session-Id", "Closed-Session-Id")
+)
 
 __all__ = ["Fleet", "Platform"]
 
@@ -26,6 +30,7 @@ class Fleet:
         self._platform = platform
         self._region = region
         self._endpoint = endpoint
+        self._sessions: dict[str, Instance] = {}
         self._hurried = False
         self._stopped = False
         self.successor: Fleet | None = None  # takes over the calls that found no instance here
@@ -87,11 +92,13 @@ class Fleet:
                 if self.successor is None:
                     raise ContainerGone("the variant's instances have been stopped")
                 return await self.successor.invoke(call)
-            instance = self._choose(call.target_model)
+            instance = self._of_session(call) or self._choose(call.target_model)
             late = asyncio.get_running_loop().time() > deadline
             if instance is not None:
                 try:
-                    return await instance.invoke(call)
+                    answer = await instance.invoke(call)
+                    self._note_session(answer, instance)
+                    return answer
                 except ContainerGone as error:
                     lost += isinstance(error, LostWhileLoading)  # a model that ends containers is not to end them all
                     if late or not error.may_retry or lost > 1:
@@ -99,6 +106,20 @@ class Fleet:
             elif late:
                 raise ContainerGone("no instance came into service in time")
             await asyncio.sleep(RETRY_PAUSE_S)
+
+    def _of_session(self, call: Call) -> Instance | None:
+        """The instance whose container opened the call's session, while it is there."""
+        instance = self._sessions.get(call.headers.get(_SESSION, ""))
+        return instance if instance is not None and instance in self.instances and instance.in_service else None
+
+    def _note_session(self, answer: Answer, instance: Instance) -> None:
+        """Sessions are the container's; it says when one begins and ends (botocore, InvokeEndpoint)."""
+        if opened := answer.headers.get(_NEW_SESSION.lower()):
+            self._sessions[opened.partition(";")[0].strip()] = instance
+            if len(self._sessions) > MOST_SESSIONS:
+                del self._sessions[next(iter(self._sessions))]
+        if closed := answer.headers.get(_CLOSED_SESSION.lower()):
+            self._sessions.pop(closed.strip(), None)
 
     def _choose(self, model: str | None) -> Instance | None:
         """Where the model is, while that instance is not overrun; else where there is least to do."""

@@ -1,6 +1,5 @@
 """What the parts of the emulator tell one another about hosting; free of AWS's JSON."""
 
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +82,18 @@ class Driver(Protocol):
         """Frees what the driver itself holds."""
 
 
+class Relay(Protocol):
+    """Takes a good answer piece by piece, as the container sends it."""
+
+    begun: bool
+
+    async def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        """From now on the call cannot be repeated. Names of headers are in lower case."""
+
+    async def send(self, piece: bytes) -> None:
+        """In order; returns when the next may come."""
+
+
 @dataclass(frozen=True)
 class Call:
     """An invocation on its way to a container. `headers` are those that the contract passes on."""
@@ -90,13 +101,16 @@ class Call:
     body: bytes
     headers: Mapping[str, str]
     target_model: str | None = None
-    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     timeout_s: float = INVOCATION_TIMEOUT_S
+    relay: Relay | None = None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a container answered to /invocations or /models/N/invoke, whatever its status."""
+    """What a container answered to /invocations or /models/N/invoke, whatever its status.
+
+    The body is empty where a relay took it.
+    """
 
     status: int
     headers: Mapping[str, str]  # names in lower case

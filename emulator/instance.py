@@ -262,7 +262,7 @@ class Instance:
     async def _ask(self, key: str | None, call: Call) -> Answer:
         if self._client is None:
             raise ContainerGone("the container is not running", may_retry=True)
-        return await self._client.invoke(key, call.body, call.headers, call.timeout_s)
+        return await self._client.invoke(key, call.body, call.headers, call.timeout_s, call.relay)
 
     async def _knows(self, key: str) -> bool:
         """Whether the 404 was the model's own answer."""

@@ -1,13 +1,16 @@
-"""InvokeEndpoint: from the client's request to a container's answer, with the service's errors.
+"""The runtime: from the client's request to a container's answer, whole or streamed, with the service's errors.
 
 Texts and statuses: botocore (sagemaker-runtime/2017-05-13), and public reports of what the service says.
 """
 
+import logging
 import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
+from emulator import event_stream
 from emulator.config import ACCOUNT
 from emulator.control import Control
 from emulator.endpoint import Endpoint, Variant
@@ -24,49 +27,136 @@ from emulator.errors import (
     ServiceUnavailable,
     ValidationError,
 )
-from emulator.hosting import Answer, Call
+from emulator.hosting import INVOCATION_TIMEOUT_S, Answer, Call
 from emulator.recorder import Place, Recorder
+from emulator.service_model import ServiceModel
 
 MAX_BODY_BYTES = 6_291_456  # botocore, BodyBlob
-_TARGET_MODEL = b"x-amzn-sagemaker-target-model"
-_TARGET_VARIANT = b"x-amzn-sagemaker-target-variant"
+_CONTENT_TYPE = b"content-type"
+_STREAMED_CONTENT_TYPE = b"x-amzn-sagemaker-content-type"
 # The platform hands on nothing else (developer guide, your-algorithms-inference-code; botocore, InvokeEndpoint).
 _TO_CONTAINER = {
-    b"content-type": "Content-Type",
-    b"accept": "Accept",
-    b"x-amzn-sagemaker-custom-attributes": "X-Amzn-SageMaker-Custom-Attributes",
-    b"x-amzn-sagemaker-target-model": "X-Amzn-SageMaker-Target-Model",
-    b"x-amzn-sagemaker-inference-id": "X-Amzn-SageMaker-Inference-Id",
-    b"x-amzn-sagemaker-session-id": "X-Amzn-SageMaker-Session-Id",
+    "ContentType": "Content-Type",
+    "Accept": "Accept",
+    "CustomAttributes": "X-Amzn-SageMaker-Custom-Attributes",
+    "TargetModel": "X-Amzn-SageMaker-Target-Model",
+    "InferenceId": "X-Amzn-SageMaker-Inference-Id",
+    "SessionId": "X-Amzn-SageMaker-Session-Id",
 }
-_TO_CLIENT = ("content-type", "x-amzn-sagemaker-custom-attributes")
+_TO_CLIENT = (
+    "x-amzn-sagemaker-custom-attributes",
+    "x-amzn-sagemaker-new-session-id",
+    "x-amzn-sagemaker-closed-session-id",
+)
+_NOT_EMULATED = ("TargetContainerHostname", "EnableExplanations", "InferenceComponentName")
+
+_TARGET_MODEL = b"x-amzn-sagemaker-target-model"
+
+Headers = list[tuple[bytes, bytes]]
+
+logger = logging.getLogger("polyhost.emulator")
 
 
 @dataclass(frozen=True)
 class Invocation:
     """The answer for the client."""
 
-    headers: list[tuple[bytes, bytes]]
+    headers: Headers
     body: bytes
+
+
+class Client(Protocol):
+    """Who takes an answer piece by piece."""
+
+    async def begin(self, headers: Headers) -> None:
+        """The answer is a good one."""
+
+    async def send(self, piece: bytes) -> None:
+        """A piece of the response's body."""
+
+
+class _Stream:
+    """A container's answer on its way to the client, as an event stream."""
+
+    def __init__(self, client: Client) -> None:
+        self.begun = False
+        self.variant = ""
+        self._client = client
+
+    async def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        self.begun = True
+        streamed = _headers(headers, self.variant, _STREAMED_CONTENT_TYPE)
+        await self._client.begin([(_CONTENT_TYPE, event_stream.CONTENT_TYPE.encode()), *streamed])
+
+    async def send(self, piece: bytes) -> None:
+        await self._client.send(event_stream.event("PayloadPart", piece))
+
+    async def fail(self, kind: str, **members: str) -> None:
+        await self._client.send(event_stream.failure(kind, members))
 
 
 class Runtime:
     """Stateless; asks the control plane for endpoints."""
 
-    def __init__(self, control: Control, recorder: Recorder) -> None:
+    def __init__(self, control: Control, recorder: Recorder, timeout_s: float = INVOCATION_TIMEOUT_S) -> None:
         self._control = control
         self._recorder = recorder
+        self._timeout_s = timeout_s
+        self._service = ServiceModel("sagemaker-runtime")
+        self._headers = {
+            operation: self._service.headers(operation)
+            for operation in ("InvokeEndpoint", "InvokeEndpointWithResponseStream")
+        }
 
     async def invoke(self, region: str, name: str, headers: Mapping[bytes, bytes], body: bytes) -> Invocation:
-        """Raises AwsError."""
+        """InvokeEndpoint. Raises AwsError."""
+        variant, answer = await self._ask("InvokeEndpoint", region, name, headers, body)
+        return Invocation(_headers(answer.headers, variant.name, _CONTENT_TYPE), answer.body)
+
+    async def stream(self, region: str, name: str, headers: Mapping[bytes, bytes], body: bytes, client: Client) -> None:
+        """InvokeEndpointWithResponseStream. Raises AwsError until the answer has begun; what goes wrong after that is
+        the stream's last event."""
+        stream = _Stream(client)
+        try:
+            await self._ask("InvokeEndpointWithResponseStream", region, name, headers, body, stream)
+        except ModelError as error:
+            if not stream.begun:
+                raise
+            late = isinstance(error.__cause__, ContainerTimeout)
+            code = "ModelInvocationTimeExceeded" if late else "StreamBroken"
+            await stream.fail("ModelStreamError", Message=str(error.__cause__), ErrorCode=code)
+        except Exception as error:
+            if not stream.begun:
+                raise
+            logger.exception("the stream of %s broke", name)
+            await stream.fail("InternalStreamFailure", Message=f"the emulator failed: {error!r}")
+
+    async def _ask(
+        self,
+        operation: str,
+        region: str,
+        name: str,
+        headers: Mapping[bytes, bytes],
+        body: bytes,
+        stream: _Stream | None = None,
+    ) -> tuple[Variant, Answer]:
         start = time.perf_counter()
+        given = {
+            known: headers[wire].decode("latin-1")
+            for wire, known in self._headers[operation].items()
+            if wire in headers
+        }
+        self._must_be_valid(operation, {"EndpointName": name, **given, "Body": body})
         endpoint = self._endpoint(region, name)
-        variant = endpoint.choose(headers.get(_TARGET_VARIANT, b"").decode("latin-1") or None)
-        target = headers.get(_TARGET_MODEL, b"").decode("latin-1") or None
-        _check(endpoint, variant, target, body)
+        variant = endpoint.choose(given.get("TargetVariant"))
+        # The streaming operation has no such member; a client that sends the header all the same means it.
+        target = given.get("TargetModel") or headers.get(_TARGET_MODEL, b"").decode("latin-1") or None
+        _check(endpoint, variant, target)
         place = Place(region, name, variant.name)
-        passed = {known: headers[wire].decode("latin-1") for wire, known in _TO_CONTAINER.items() if wire in headers}
-        call = Call(body, passed, target)
+        passed = {known: given[member] for member, known in _TO_CONTAINER.items() if member in given}
+        if stream is not None:
+            stream.variant = variant.name
+        call = Call(body, passed, target, self._timeout_s, stream)
         try:
             answer = await variant.fleet.invoke(call)
         except ModelNotReady:
@@ -74,11 +164,21 @@ class Runtime:
             raise
         except HostingError as error:
             self._measure(place, variant, target, failed=True)
+            if stream is not None and stream.begun:
+                self._recorder.measure("MidStreamErrors", 1, "None", place)
             raise _model_error(error, endpoint) from error
         self._measure(place, variant, target, answer, int((time.perf_counter() - start) * 1e6))
         if answer.status >= 300:
             raise _answered_error(answer, endpoint)
-        return _invocation(answer, variant)
+        return variant, answer
+
+    def _must_be_valid(self, operation: str, members: Mapping[str, str | bytes]) -> None:
+        for name in _NOT_EMULATED:
+            if name in members:
+                raise ValidationError(f"The emulator does not have {name}; leave it out of {operation}.")
+        if faults := self._service.faults(operation, members):
+            plural = "" if len(faults) == 1 else "s"
+            raise ValidationError(f"{len(faults)} validation error{plural} detected: {'; '.join(faults)}")
 
     def _endpoint(self, region: str, name: str) -> Endpoint:
         endpoint = self._control.endpoint(region, name)
@@ -111,12 +211,7 @@ class Runtime:
             measure("OverheadLatency", max(0, total_us - answer.container_us), "Microseconds", place, name)
 
 
-def _check(endpoint: Endpoint, variant: Variant, target: str | None, body: bytes) -> None:
-    if len(body) > MAX_BODY_BYTES:
-        raise ValidationError(
-            "1 validation error detected: Value at 'body' failed to satisfy constraint: Member must have length less"
-            f" than or equal to {MAX_BODY_BYTES}"
-        )
+def _check(endpoint: Endpoint, variant: Variant, target: str | None) -> None:
     if variant.spec.container.multi_model and target is None:
         raise ValidationError(f"Request {uuid.uuid4()} is missing a target model header")
     if target is not None and not variant.spec.container.multi_model:
@@ -125,14 +220,11 @@ def _check(endpoint: Endpoint, variant: Variant, target: str | None, body: bytes
         )
 
 
-def _invocation(answer: Answer, variant: Variant) -> Invocation:
-    headers = [
-        (name.encode("latin-1"), answer.headers[name].encode("latin-1"))
-        for name in _TO_CLIENT
-        if name in answer.headers
-    ]
-    headers.append((b"x-amzn-invoked-production-variant", variant.name.encode()))
-    return Invocation(headers, answer.body)
+def _headers(answered: Mapping[str, str], variant: str, content_type: bytes) -> Headers:
+    """Those of a good answer; `content_type` is the name under which the container's goes."""
+    names = {"content-type": content_type} | {name: name.encode() for name in _TO_CLIENT}
+    headers = [(wire, answered[name].encode("latin-1")) for name, wire in names.items() if name in answered]
+    return [*headers, (b"x-amzn-invoked-production-variant", variant.encode())]
 
 
 def _answered_error(answer: Answer, endpoint: Endpoint) -> ModelError:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ class Local:
         self.s3, self.sagemaker, self.runtime = (
             self.emulator.client(service, REGION) for service in ("s3", "sagemaker", "sagemaker-runtime")
         )
-        self.s3.create_bucket(Bucket="models", CreateBucketConfiguration={"LocationConstraint": REGION})
+        with suppress(self.s3.exceptions.BucketAlreadyOwnedByYou):  # moto's S3 is one for the whole process
+            self.s3.create_bucket(Bucket="models", CreateBucketConfiguration={"LocationConstraint": REGION})
 
     def upload(self, prefix: str, *names: str, **settings: Any) -> None:
         for name in names:
@@ -69,17 +71,31 @@ def local() -> Iterator[Local]:
         yield Local(emulator)
 
 
+@pytest.fixture(scope="session")
+def hasty() -> Iterator[Local]:
+    """Its invocations time out after a second and not after a minute."""
+    with Emulator(EmulatorConfig(port=0, command=COMMAND, timeout_s=1.0)) as emulator:
+        yield Local(emulator)
+
+
 @pytest.fixture
 def hosted(local: Local, request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
     """Hosts an endpoint under a name of the test's own, and deletes it afterwards."""
     made: list[str] = []
 
-    def host(*models: str, count: int = 1, multi_model: bool = True, environment: dict[str, str] | None = None) -> str:
+    def host(
+        *models: str,
+        count: int = 1,
+        multi_model: bool = True,
+        environment: dict[str, str] | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> str:
+        """`settings`: those of the one model where there is one."""
         name = f"t-{abs(hash(request.node.nodeid)):x}-{len(made)}"[:60]
         if multi_model:
             local.upload(name, *models)
         else:
-            local.s3.put_object(Bucket="models", Key=f"{name}/model.tar.gz", Body=archive("one"))
+            local.s3.put_object(Bucket="models", Key=f"{name}/model.tar.gz", Body=archive("one", **settings or {}))
         made.append(name)
         local.host(name, count, multi_model, Environment=environment or {})
         return name

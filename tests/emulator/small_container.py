@@ -68,7 +68,39 @@ class Handler(BaseHTTPRequestHandler):
         seen = {name.lower(): value for name, value in self.headers.items()}
         content = {"name": model["name"], "pid": os.getpid(), "headers": seen, "length": len(body)}
         print(f"invoked {model['name']}", flush=True)
-        self._answer(model.get("status", 200), content, {"X-Amzn-SageMaker-Custom-Attributes": attributes})
+        if "pieces" in model and model.get("status", 200) == 200:
+            self._stream(model, attributes)
+            return
+        headers = {"X-Amzn-SageMaker-Custom-Attributes": attributes} | self._session()
+        self._answer(model.get("status", 200), content, headers)
+
+    def _session(self) -> dict[str, str]:
+        wanted = self.headers.get("X-Amzn-SageMaker-Session-Id")
+        if wanted == "NEW_SESSION":
+            return {"X-Amzn-SageMaker-New-Session-Id": f"s-{os.getpid()}; Expires=2030-01-01T00:00:00Z"}
+        closing = wanted and self.headers.get("X-Amzn-SageMaker-Custom-Attributes") == "close"
+        return {"X-Amzn-SageMaker-Closed-Session-Id": str(wanted)} if closing else {}
+
+    def _stream(self, model: dict[str, Any], attributes: str) -> None:
+        """`pieces` by chunked coding, `piece_seconds` apart; the connection breaks where a piece is null."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("X-Amzn-SageMaker-Custom-Attributes", attributes)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for piece in model["pieces"]:
+            if piece is None:
+                self.wfile.flush()
+                self.close_connection = True
+                return
+            try:
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece.encode()))
+                self.wfile.flush()
+            except OSError:
+                print("the client of the stream is gone", flush=True)
+                raise
+            time.sleep(model.get("piece_seconds", 0))
+        self.wfile.write(b"0\r\n\r\n")
 
     def _answer(self, status: int, content: Any = None, headers: dict[str, str] | None = None) -> None:
         body = json.dumps(content).encode() if content is not None else b""
