@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import httpx
@@ -28,7 +29,8 @@ def _stream(local: Local, endpoint: str, **members: Any) -> dict[str, Any]:
 
 
 def _pieces(answer: dict[str, Any]) -> list[str]:
-    return [event["PayloadPart"]["Bytes"].decode() for event in answer["Body"]]
+    with closing(answer["Body"]) as events:
+        return [event["PayloadPart"]["Bytes"].decode() for event in events]
 
 
 def test_pieces_come_as_the_container_sends_them(local: Local, hosted: Hosted) -> None:
@@ -77,8 +79,8 @@ def test_errors_before_the_first_piece_are_those_of_every_call(local: Local, hos
 def test_a_stream_that_breaks_says_so(local: Local, hosted: Hosted) -> None:
     endpoint = _hosted(local, hosted, pieces=["one", None])
     came = []
-    with pytest.raises(EventStreamError) as caught:
-        for event in _stream(local, endpoint)["Body"]:
+    with closing(_stream(local, endpoint)["Body"]) as events, pytest.raises(EventStreamError) as caught:
+        for event in events:
             came.append(event["PayloadPart"]["Bytes"])
     assert came == [b"one"]
     assert caught.value.response["Error"]["Code"] == "ModelStreamError"
@@ -102,7 +104,8 @@ def test_who_hangs_up_ends_the_call(local: Local, hosted: Hosted) -> None:
     headers = {"Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"}
     with httpx.stream("POST", url, content=b"?", headers=headers, trust_env=False) as response:
         assert response.headers["content-type"] == "application/vnd.amazon.eventstream"
-        assert b"one" in next(response.iter_raw())
+        pieces = response.iter_raw()
+        assert b"one" in next(pieces)
         assert _in_flight(local, endpoint) == 1
     wait_for(lambda: _in_flight(local, endpoint) == 0, "the call to end")
 
