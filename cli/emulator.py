@@ -34,6 +34,7 @@ class FaultKind(StrEnum):
     REFUSE_LOAD = "refuse-load"
     KILL_CONTAINER = "kill-container"
     TIME_OUT = "time-out"
+    ERROR = "error"
 
 
 @app.callback(epilog="Example: [bold]polyhost emulator --memory-scale 0.25[/bold]")
@@ -100,13 +101,14 @@ def fault(
     count: Annotated[int, typer.Option(min=1, help="How often.")] = 1,
     skip: Annotated[int, typer.Option(min=0, help="How many occasions go by first.")] = 0,
     seconds: Annotated[float, typer.Option(min=0, help="How long a slow load takes.")] = 5.0,
+    code: Annotated[str, typer.Option(help="Of an error, such as ThrottlingException.")] = "",
     endpoint: Annotated[str, typer.Option(help="Only of this endpoint.")] = "",
     variant: Annotated[str, typer.Option(help="Only of this variant.")] = "",
     model: Annotated[str, typer.Option(help="Only of this model, as TargetModel names it.")] = "",
     url: Url = DEFAULT_URL,
 ) -> None:
     """Make something go wrong in a running emulator, to see how a client takes it."""
-    wanted = {"kind": kind.value, "count": count, "skip": skip, "seconds": seconds}
+    wanted = {"kind": kind.value, "count": count, "skip": skip, "seconds": seconds, "code": code}
     filters = {"endpoint": endpoint, "variant": variant, "model": model}
     typer.echo(json.dumps(_post(f"{url}/_polyhost/faults", wanted | filters)))
 

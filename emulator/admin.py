@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from emulator.control import Control
 from emulator.endpoint import Endpoint
-from emulator.faults import Fault, Faults, Kind
+from emulator.faults import ERRORS, Fault, Faults, Kind
 from emulator.recorder import Event, Recorder
 
 STATE_EVERY_S = 1.0
@@ -82,6 +82,7 @@ def _fault(members: Any) -> Fault:
         "count": int,
         "skip": int,
         "seconds": (int, float),
+        "code": str,
         "endpoint": str,
         "variant": str,
         "model": str,
@@ -91,6 +92,8 @@ def _fault(members: Any) -> Fault:
             raise ValueError(f"a fault has no {name!r}; it has {', '.join(kinds)}")
         if not isinstance(value, kinds[name]) or (not isinstance(value, str) and value < 0):  # type: ignore[arg-type]
             raise ValueError(f"{name} cannot be {value!r}")
+    if (members["kind"] == "error") != (members.get("code", "") in ERRORS):
+        raise ValueError(f"a fault of kind error, and no other, has a code of {', '.join(ERRORS)}")
     return Fault(**members)
 
 

@@ -18,7 +18,7 @@ class AwsError(EmulatorError):
     code = "InternalFailure"
     status = 500
 
-    def __init__(self, message: str, **members: Any) -> None:
+    def __init__(self, message: str | None, **members: Any) -> None:
         super().__init__(message)
         self.message = message
         self.members: Mapping[str, Any] = members
@@ -29,11 +29,6 @@ class AwsError(EmulatorError):
 
 class ValidationException(AwsError):
     code = "ValidationException"
-    status = 400
-
-
-class ResourceLimitExceeded(AwsError):
-    code = "ResourceLimitExceeded"
     status = 400
 
 
@@ -67,7 +62,24 @@ class ServiceUnavailable(AwsError):
     status = 503
 
 
-# Hosting: raised by drivers, downloads and instances; `runtime` and `deployment` turn them into the above
+class InternalDependencyException(AwsError):
+    code = "InternalDependencyException"
+    status = 530
+
+
+class ThrottlingException(AwsError):
+    """Not in botocore's model; its message is null (opensearch-project/ml-commons, issue 2429)."""
+
+    code = "ThrottlingException"
+    status = 400
+
+
+class AccessDenied(AwsError):
+    code = "AccessDeniedException"
+    status = 403
+
+
+# Hosting: raised by drivers, downloads and instances; `runtime` and `endpoint` turn them into the above
 
 
 class HostingError(EmulatorError):

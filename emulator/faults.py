@@ -3,7 +3,28 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["slow-load", "refuse-load", "kill-container", "time-out"]
+from emulator.errors import (
+    AccessDenied,
+    AwsError,
+    InternalDependencyException,
+    ModelNotReady,
+    ServiceUnavailable,
+    ThrottlingException,
+)
+
+Kind = Literal["slow-load", "refuse-load", "kill-container", "time-out", "error"]
+# What the runtime may answer where nothing is wrong with the call, the model or the emulator.
+ERRORS: dict[str, type[AwsError]] = {
+    error.code: error
+    for error in (
+        AccessDenied,
+        AwsError,
+        InternalDependencyException,
+        ModelNotReady,
+        ServiceUnavailable,
+        ThrottlingException,
+    )
+}
 
 
 @dataclass
@@ -14,9 +35,14 @@ class Fault:
     count: int = 1
     skip: int = 0
     seconds: float = 5.0  # of a slow load
+    code: str = ""  # of an error, one of ERRORS
     endpoint: str = ""
     variant: str = ""
     model: str = ""
+
+    def error(self) -> AwsError:
+        kind = ERRORS[self.code]
+        return kind(None if kind is ThrottlingException else "A fault on demand.")
 
 
 class Faults:

@@ -27,6 +27,7 @@ from emulator.errors import (
     ServiceUnavailable,
     ValidationError,
 )
+from emulator.faults import Faults
 from emulator.hosting import INVOCATION_TIMEOUT_S, Answer, Call
 from emulator.recorder import Place, Recorder
 from emulator.service_model import ServiceModel
@@ -98,9 +99,12 @@ class _Stream:
 class Runtime:
     """Stateless; asks the control plane for endpoints."""
 
-    def __init__(self, control: Control, recorder: Recorder, timeout_s: float = INVOCATION_TIMEOUT_S) -> None:
+    def __init__(
+        self, control: Control, recorder: Recorder, faults: Faults, timeout_s: float = INVOCATION_TIMEOUT_S
+    ) -> None:
         self._control = control
         self._recorder = recorder
+        self._faults = faults
         self._timeout_s = timeout_s
         self._service = ServiceModel("sagemaker-runtime")
         self._headers = {
@@ -153,6 +157,8 @@ class Runtime:
         target = given.get("TargetModel") or headers.get(_TARGET_MODEL, b"").decode("latin-1") or None
         _check(endpoint, variant, target)
         place = Place(region, name, variant.name)
+        if self._faults.pending and (fault := self._faults.take("error", name, variant.name, target or "")):
+            raise fault.error()
         passed = {known: given[member] for member, known in _TO_CONTAINER.items() if member in given}
         if stream is not None:
             stream.variant = variant.name

@@ -59,7 +59,7 @@ async def running(config: EmulatorConfig) -> AsyncIterator[str]:
             control = Control(platform, config.state)
             prometheus = Prometheus(recorder)
             own = Router([*Admin(control, recorder, faults).routes(), *prometheus.routes(), *page_routes()])
-            app = App(control, Runtime(control, recorder, config.timeout_s), own, aws.application())
+            app = App(control, Runtime(control, recorder, faults, config.timeout_s), own, aws.application())
             tellers = (CloudWatch(recorder, url), ContainerLogs(recorder, url), Sampler(control, recorder))
             async with _serving(app, listener):
                 tasks = [asyncio.create_task(teller.run()) for teller in tellers]

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.container_process import wait_for
 from tests.emulator.archives import archive, packed
 from tests.emulator.conftest import REGION, Local
 
@@ -130,6 +131,103 @@ def test_a_call_that_times_out_has_the_original_status_0(local: Local, hosted: H
     assert local.ask(endpoint, "a")
 
 
+def test_a_container_that_dies_in_a_call_has_the_original_status_0(local: Local, hosted: Hosted) -> None:
+    endpoint = hosted("good")
+    local.upload(endpoint, "fatal", exit=3)
+    response: Any = _error(local, endpoint, TargetModel="fatal.tar.gz").response
+    assert (response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]) == ("ModelError", 424)
+    assert response["OriginalStatusCode"] == 0
+    assert response["OriginalMessage"].startswith(
+        f"Amazon SageMaker could not get a response from the {endpoint} endpoint. This can occur when CPU or memory"
+        " utilization is high."
+    )
+    assert 'Received server error (0) from primary with message "Amazon SageMaker could' in response["Error"]["Message"]
+    assert _own_body(local, endpoint, "fatal")["ErrorCode"] == "INTERNAL_FAILURE_FROM_MODEL"
+    assert local.ask(endpoint, "good")
+
+
+def test_a_model_that_takes_too_long_is_not_ready_while_its_load_goes_on(hasty: Local) -> None:
+    hasty.upload("slow", "slow", load_seconds=2.5)
+    hasty.host("slow")
+    error = _error(hasty, "slow", TargetModel="slow.tar.gz")
+    assert error.response["Error"]["Code"] == "ModelNotReadyException"
+    assert "slow.tar.gz is not ready" in error.response["Error"]["Message"]
+    assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 429
+    wait_for(lambda: _is_loaded(hasty, "slow"), "the load to end")
+    assert hasty.ask("slow", "slow")
+
+
+def test_a_model_that_computes_too_long(hasty: Local) -> None:
+    hasty.upload("late", "late", invoke_seconds=30)
+    hasty.host("late")
+    response: Any = _error(hasty, "late", TargetModel="late.tar.gz").response
+    assert (response["Error"]["Code"], response["OriginalStatusCode"]) == ("ModelError", 0)
+    assert response["OriginalMessage"].startswith("Your invocation timed out while waiting for a response")
+
+
+def test_model_data_that_cannot_be_downloaded(local: Local, hosted: Hosted) -> None:
+    """The bucket does not exist; nor does an S3 that does not answer give more."""
+    local.model("bucketless", ModelDataUrl="s3://no-such-bucket/prefix/")
+    local.config("bucketless")
+    local.sagemaker.create_endpoint(EndpointName="bucketless", EndpointConfigName="bucketless")
+    local.wait("bucketless")
+    error = _error(local, "bucketless", TargetModel="a.tar.gz")
+    assert error.response["Error"]["Code"] == "ValidationError"
+    assert error.response["Error"]["Message"] == (
+        "Failed to download model data. Please ensure that there is an object located at the URL: there is no object"
+        " s3://no-such-bucket/prefix/a.tar.gz"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("ThrottlingException", 400),
+        ("AccessDeniedException", 403),
+        ("ModelNotReadyException", 429),
+        ("InternalFailure", 500),
+        ("ServiceUnavailable", 503),
+        ("InternalDependencyException", 530),
+    ],
+)
+def test_the_services_own_errors_on_demand(local: Local, hosted: Hosted, code: str, status: int) -> None:
+    endpoint = hosted("a")
+    _fault(local, kind="error", code=code, endpoint=endpoint, count=3)  # botocore tries three times
+    error = _error(local, endpoint, TargetModel="a.tar.gz")
+    assert error.response["Error"]["Code"] == code
+    assert error.response["Error"]["Message"] == (None if code == "ThrottlingException" else "A fault on demand.")
+    assert error.response["ResponseMetadata"]["HTTPStatusCode"] == status
+    httpx.delete(f"{local.emulator.url}/_polyhost/faults", trust_env=False)
+    assert local.ask(endpoint, "a")
+
+
+def test_members_that_do_not_fit_their_shapes(local: Local, hosted: Hosted) -> None:
+    endpoint = hosted("a")
+    for members, words in (
+        ({"TargetModel": "m" * 1025}, "at 'targetModel' failed to satisfy constraint: Member must have length less"),
+        ({"CustomAttributes": "x" * 1025}, "Value at 'customAttributes' failed to satisfy constraint"),
+        ({"SessionId": "-"}, "Value '-' at 'sessionId' failed to satisfy constraint: Member must satisfy regular"),
+        ({"InferenceComponentName": "c"}, "does not have InferenceComponentName"),
+        ({"EnableExplanations": "`true`"}, "does not have EnableExplanations"),
+        ({"TargetContainerHostname": "h"}, "does not have TargetContainerHostname"),
+    ):
+        error = _error(local, endpoint, **({"TargetModel": "a.tar.gz"} | members))
+        assert error.response["Error"]["Code"] == "ValidationError"
+        assert words in error.response["Error"]["Message"]
+
+
+def test_a_session_stays_with_the_container_that_opened_it(local: Local, hosted: Hosted) -> None:
+    endpoint = hosted(multi_model=False, count=2)
+    opened = local.ask(endpoint, None, SessionId="NEW_SESSION")
+    session, _, expires = opened["NewSessionId"].partition("; ")
+    assert expires.startswith("Expires=")
+    pid = json.loads(opened["Body"].read())["pid"]
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(lambda _: local.ask(endpoint, None, SessionId=session)["Body"].read(), range(24)))
+    assert {json.loads(answer)["pid"] for answer in answers} == {pid}
+    assert local.ask(endpoint, None, SessionId=session, CustomAttributes="close")["ClosedSessionId"] == session
+
+
 def test_507_makes_room_and_every_model_answers(local: Local, hosted: Hosted) -> None:
     names = [f"m{number}" for number in range(6)]
     endpoint = hosted(*names, environment={"SMALL_CAPACITY": "2"})
@@ -187,6 +285,22 @@ def test_an_overwritten_archive_serves_from_the_cache_with_a_warning(local: Loca
     local.s3.put_object(Bucket="models", Key=f"{endpoint}/a.tar.gz", Body=archive("new"))
     local.ask(endpoint, "b")
     assert json.loads(local.ask(endpoint, "a")["Body"].read())["name"] == "a"
+
+
+def _is_loaded(local: Local, endpoint: str) -> bool:
+    return any(model["state"] == "loaded" for instance in _instances(local, endpoint) for model in instance["models"])
+
+
+def _own_body(local: Local, endpoint: str, model: str) -> dict[str, Any]:
+    """Of an error; botocore's shapes leave some of it out."""
+    url = f"{local.emulator.url}/endpoints/{endpoint}/invocations"
+    scope = f"x/20260101/{REGION}/sagemaker/aws4_request"
+    headers = {
+        "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0",
+        "X-Amzn-SageMaker-Target-Model": f"{model}.tar.gz",
+    }
+    body: dict[str, Any] = httpx.post(url, content=b"?", headers=headers, trust_env=False, timeout=30).json()
+    return body
 
 
 def _instances(local: Local, endpoint: str) -> list[dict[str, Any]]:
