@@ -1,14 +1,22 @@
 """Model archives, unpacked so that nothing gets out of its folder."""
 
+import errno
+import gzip
 import os
 import tarfile
+import zlib
 from pathlib import Path
 
 from emulator.errors import ArchiveError
 
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE)
+
 
 def unpack(archive: Path, folder: Path, limit_bytes: int) -> int:
-    """Unpacks a gzip-compressed tar into the folder, which exists; gives the bytes written. Raises ArchiveError."""
+    """Unpacks a gzip-compressed tar into the folder, which exists; gives the bytes written.
+
+    Raises ArchiveError, and OSError where the disk is at fault.
+    """
     written = 0
     try:
         with tarfile.open(archive, "r:gz") as tar:
@@ -18,8 +26,12 @@ def unpack(archive: Path, folder: Path, limit_bytes: int) -> int:
                 if written > limit_bytes:
                     raise ArchiveError(f"the archive is larger than {limit_bytes} bytes when unpacked")
                 _write(tar, member, target, folder)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ArchiveError(f"not a complete gzip-compressed tar: {error}") from error
+    except OSError as error:
+        if error.errno in _OF_THE_DISK:
+            raise
+        raise ArchiveError(f"its members do not fit together: {error.strerror}") from error
     return written
 
 

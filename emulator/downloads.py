@@ -1,9 +1,10 @@
 """Model archives on their way from S3, or from a folder, to an instance's disk."""
 
 import asyncio
+import errno
 import shutil
-import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from emulator import archives
-from emulator.errors import ArchiveError, DownloadError, ModelDataMissing
+from emulator.errors import ArchiveError, DiskFull, DownloadError, ModelDataMissing
 from emulator.model_data import ModelData
 
 PARALLEL_DOWNLOADS = 16
@@ -41,7 +42,7 @@ class ModelSource:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def fetch(self, data: ModelData, folder: Path, limit_bytes: int, timeout_s: float, region: str) -> Fetched:
-        """Makes the folder, whole or not at all. Raises ModelDataMissing, ArchiveError or DownloadError."""
+        """Makes the folder, whole or not at all. Raises DownloadError."""
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(self._threads, self._fetch, data, folder, limit_bytes, region)
         try:
@@ -58,9 +59,9 @@ class ModelSource:
 
     def _fetch(self, data: ModelData, folder: Path, limit_bytes: int, region: str) -> Fetched:
         start = time.monotonic()
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".download-", dir=folder.parent))
+        work = folder.parent / f".download-{uuid.uuid4().hex}"
         try:
+            work.mkdir(parents=True)
             etag, archive = self._archive(data, work, limit_bytes, region)
             unpacked = work / "model"
             unpacked.mkdir(mode=0o755)
@@ -71,7 +72,8 @@ class ModelSource:
         except ArchiveError as error:
             raise ArchiveError(f"{data}: {error}") from error
         except OSError as error:
-            raise DownloadError(f"{data} could not be written to the instance's disk: {error}") from error
+            kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else DownloadError
+            raise kind(f"{data} could not be written to the instance's disk: {error}") from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
 

@@ -113,6 +113,10 @@ class DownloadError(HostingError):
     """Base of what goes wrong on the way from S3 to the instance's disk."""
 
 
+class DiskFull(DownloadError):
+    """The machine's disk has no room left, whatever the instance's volume would still take."""
+
+
 class ModelDataMissing(DownloadError):
     """No object at this address."""
 

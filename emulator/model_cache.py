@@ -19,7 +19,7 @@ from typing import Any
 
 from emulator.container_client import ContainerClient
 from emulator.downloads import Fetched, ModelSource
-from emulator.errors import ContainerGone, HostingError, LoadRefused
+from emulator.errors import ContainerGone, DiskFull, HostingError, LoadRefused
 from emulator.faults import Faults
 from emulator.hosting import VariantSpec
 from emulator.model_data import ModelData
@@ -202,7 +202,7 @@ class ModelCache:
         except HostingError as error:
             self._failed(copy, error)
             if isinstance(error, LoadRefused) and error.status != _REFUSED:
-                self._drop(copy.name)  # so that an archive that is put right is seen
+                await self._drop(copy.name)  # so that an archive that is put right is seen
             raise
         except BaseException:
             self.forget(copy)
@@ -292,7 +292,7 @@ class ModelCache:
             self._became_idle.set()
         took = time.monotonic() - start
         if drop:
-            self._drop(copy.name)
+            await self._drop(copy.name)
         self._recorder.measure("ModelUnloadingTime", took * 1e6, "Microseconds", self._place, copy.name)
         self._recorder.event("unloaded", self._place, f"unloaded, {reason}", model=copy.name, ms=took * 1e3)
 
@@ -312,10 +312,7 @@ class ModelCache:
         await asyncio.shield(download)
 
     async def _download(self, copy: ModelCopy, data: ModelData) -> None:
-        folder = self._folder / copy.key
-        fetched = await self._source.fetch(
-            data, folder / "model", self._spec.volume_bytes, self._spec.download_timeout_s, self._place.region
-        )
+        fetched = await self._fetch(copy, data)
         self.disk[copy.name] = fetched
         took = fetched.seconds
         self._recorder.measure("ModelDownloadingTime", took * 1e6, "Microseconds", self._place, copy.name)
@@ -324,24 +321,41 @@ class ModelCache:
         )
         await self._relieve_disk(copy)
 
-    async def _relieve_disk(self, new: ModelCopy) -> None:
-        while self.disk_used > self._spec.volume_bytes:
-            name = next((name for name in self.disk if name not in self.copies), None)
-            if name is not None:
-                self._drop(name)
-                self._recorder.event("unloaded", self._place, f"deleted from the disk for {new.name}", model=name)
-            elif (idle := self._least_recently_used()) is not None:
-                await self._unload(idle, f"to make room on the disk for {new.name}", drop=True)
-            else:
-                return
+    async def _fetch(self, copy: ModelCopy, data: ModelData) -> Fetched:
+        folder, spec = self._folder / copy.key / "model", self._spec
+        while True:
+            try:
+                return await self._source.fetch(
+                    data, folder, spec.volume_bytes, spec.download_timeout_s, self._place.region
+                )
+            except DiskFull:
+                if not await self._drop_one(f"the machine's disk is full, and {copy.name} needs room"):
+                    raise
 
-    def _drop(self, name: str) -> None:
-        if self.disk.pop(name, None) is not None:
-            key = hashlib.sha256(name.encode()).hexdigest()
-            gone = self._folder / f".dropped-{uuid.uuid4().hex}"
-            with contextlib.suppress(OSError):
-                (self._folder / key).rename(gone)
-            self._start(asyncio.to_thread(shutil.rmtree, gone, True))
+    async def _relieve_disk(self, new: ModelCopy) -> None:
+        while self.disk_used > self._spec.volume_bytes and await self._drop_one(f"to make room for {new.name}"):
+            pass
+
+    async def _drop_one(self, reason: str) -> bool:
+        """The archive that was used least recently, and first of those that are not loaded. False where none can go."""
+        name = next((name for name in self.disk if name not in self.copies), None)
+        if name is not None:
+            self._recorder.event("unloaded", self._place, f"deleted from the disk, {reason}", model=name)
+            await self._drop(name)
+            return True
+        if (idle := self._least_recently_used()) is None:
+            return False
+        await self._unload(idle, f"and deleted from the disk, {reason}", drop=True)
+        return True
+
+    async def _drop(self, name: str) -> None:
+        if self.disk.pop(name, None) is None:
+            return
+        key = hashlib.sha256(name.encode()).hexdigest()
+        gone = self._folder / f".dropped-{uuid.uuid4().hex}"
+        with contextlib.suppress(OSError):
+            (self._folder / key).rename(gone)  # at once, so that the next download finds nothing in its way
+        await asyncio.shield(self._start(asyncio.to_thread(shutil.rmtree, gone, True)))
 
     async def _warn_if_overwritten(self, name: str) -> None:
         fetched = self.disk.get(name)

@@ -4,19 +4,20 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from emulator.errors import ContainerError, ContainerGone, LoadRefused, ModelDataMissing, ModelNotReady
+from emulator.errors import ContainerError, ContainerGone, DownloadError, LoadRefused, ModelDataMissing, ModelNotReady
 from emulator.faults import Fault
 from emulator.instance import Instance, Platform
 from emulator.model_cache import ModelCache
 from emulator.recorder import Place
-from tests.emulator.archives import archive
+from tests.emulator.archives import archive, packed
 from tests.emulator.hosting import call, kinds, platform, spec, statuses, until, upload
 
 
@@ -208,6 +209,42 @@ def test_a_full_disk_loses_what_was_used_longest_ago(tmp_path: Path) -> None:
             assert list(cache.disk) == list(cache.copies) == ["b", "c"]
 
     asyncio.run(scenario())
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a small disk takes the right to mount one")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_machine_without_room_keeps_what_was_used_last(tmp_path: Path) -> None:
+    """The disk itself is full, though the instance's volume is not."""
+
+    def heavy(name: str, megabytes: int) -> None:
+        files = {"model.json": json.dumps({"name": name}).encode(), "weights": os.urandom(megabytes << 20)}
+        (tmp_path / "archives" / name).write_bytes(packed(files))
+
+    async def scenario() -> None:
+        (tmp_path / "archives").mkdir()
+        for name in ("a", "b", "c", "d"):
+            heavy(name, 2)
+        heavy("huge", 9)
+        async with running(tmp_path) as (instance, cache, _given):
+            for name in ("a", "b", "c", "d", "a"):
+                assert (await instance.invoke(call(name))).status == 200
+            assert list(cache.disk) == ["c", "d", "a"]
+            with pytest.raises(DownloadError, match=r"could not be written to the instance's disk.*No space left"):
+                await instance.invoke(call("huge"))
+            assert (await instance.invoke(call("b"))).status == 200
+
+    with small_disk(tmp_path / "instances", megabytes=8):
+        asyncio.run(scenario())
 
 
 def test_an_overwritten_archive_stays_as_it_was(tmp_path: Path) -> None:
