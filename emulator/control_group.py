@@ -29,6 +29,21 @@ class ControlGroup:
             return None
         return cls(folder, version)
 
+    @classmethod
+    def of(cls, pid: int, mount: Path = _MOUNT) -> "ControlGroup | None":
+        """The one that limits this process's memory, where it can be seen (proc_pid_cgroup(5))."""
+        try:
+            lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+        except OSError:
+            return None
+        for line in lines:
+            _, controllers, path = line.split(":", 2)
+            if controllers == "" or "memory" in controllers.split(","):
+                folder = (mount / "memory" if controllers else mount) / path.lstrip("/")
+                if (folder / "memory.stat").exists():
+                    return cls(folder, 1 if controllers else 2)
+        return None
+
     @property
     def members(self) -> Path:
         """The file that takes the ids of processes that join."""
@@ -38,11 +53,18 @@ class ControlGroup:
         """Without the page cache that the kernel can drop at once."""
         try:
             usage = int(self._read("memory.current" if self._version == 2 else "memory.usage_in_bytes"))
-            key = "inactive_file" if self._version == 2 else "total_inactive_file"
-            found = re.search(rf"^{key} (\d+)$", self._read("memory.stat"), re.MULTILINE)
         except (OSError, ValueError):
             return 0
-        return max(0, usage - (int(found[1]) if found else 0))
+        return max(0, usage - self.cache())
+
+    def cache(self) -> int:
+        """The page cache that the kernel can drop at once."""
+        key = "inactive_file" if self._version == 2 else "total_inactive_file"
+        try:
+            found = re.search(rf"^{key} (\d+)$", self._read("memory.stat"), re.MULTILINE)
+        except OSError:
+            return 0
+        return int(found[1]) if found else 0
 
     def remove(self, timeout_s: float = 5.0) -> None:
         """When its processes are gone; the kernel takes a moment to notice that they are."""

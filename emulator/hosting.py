@@ -49,6 +49,14 @@ class Launch:
     on_line: Callable[[str], None]  # called in the event loop with each line of the container's output, without its end
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What a container uses: memory without the page cache that can be dropped, and the processor since its start."""
+
+    memory_bytes: int
+    cpu_s: float
+
+
 class Container(Protocol):
     """A started container."""
 
@@ -65,8 +73,8 @@ class Container(Protocol):
     def kill(self) -> None:
         """SIGKILL, as a crash would."""
 
-    def memory_bytes(self) -> int:
-        """What it uses now."""
+    async def usage(self) -> Usage | None:
+        """None where that cannot be told."""
 
 
 class Driver(Protocol):

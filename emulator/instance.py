@@ -15,7 +15,7 @@ from emulator.container_client import ContainerClient
 from emulator.downloads import ModelSource
 from emulator.errors import ContainerError, ContainerGone, ContainerTimeout, HostingError, ModelNotReady
 from emulator.faults import Faults
-from emulator.hosting import Answer, Call, Container, Driver, Launch, VariantSpec
+from emulator.hosting import Answer, Call, Container, Driver, Launch, Usage, VariantSpec
 from emulator.instance_types import TYPES
 from emulator.model_cache import ModelCache, ModelCopy
 from emulator.model_data import ModelData
@@ -28,6 +28,7 @@ FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 30.0
 STEADY_S = 60.0  # a container that lived as long is started anew at once
 KEPT_LINES = 40
+LOAD_OVER_S = 0.9
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,26 @@ class Platform:
     memory_scale: float = 1.0
 
 
+class ProcessorLoad:
+    """Percent of a core, over a second or more."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+        self._cpu_s = 0.0
+        self._percent: float | None = None
+
+    def percent(self, usage: Usage | None) -> float | None:
+        elapsed = time.monotonic() - self._since
+        if usage is None:
+            self._percent = None
+        elif elapsed >= LOAD_OVER_S:
+            spent = usage.cpu_s - self._cpu_s
+            # Less than before: of another container, or processes of this one have ended.
+            self._percent = round(100 * max(0.0, spent) / elapsed, 1)
+            self._since, self._cpu_s = time.monotonic(), usage.cpu_s
+        return self._percent
+
+
 class Instance:
     """Statuses: Creating, InService, Restarting, Stopped."""
 
@@ -52,7 +73,8 @@ class Instance:
         self.restarts = 0
         self.outstanding = 0
         self.memory_limit = int(TYPES[spec.instance_type].memory_bytes * platform.memory_scale)
-        self._memory_used = 0
+        self._usage: Usage | None = None
+        self._processor = ProcessorLoad()
         self._platform = platform
         self._place = place
         self._spec = spec
@@ -272,11 +294,11 @@ class Instance:
 
     async def _memory(self) -> tuple[int, int]:
         container = self._container
-        if container is not None:
-            self._memory_used = await asyncio.to_thread(container.memory_bytes)
-        return self._memory_used, self.memory_limit
+        self._usage = await container.usage() if container is not None else None
+        return self._usage.memory_bytes if self._usage is not None else 0, self.memory_limit
 
     async def snapshot(self) -> dict[str, Any]:
+        """`memory_used` and `cpu_percent` are None where they are not known."""
         used, limit = await self._memory()
         return {
             "id": self.id,
@@ -284,8 +306,9 @@ class Instance:
             "pid": self._container.pid if self._container is not None else None,
             "url": self._container.url if self._container is not None else None,
             "restarts": self.restarts,
-            "memory_used": used,
+            "memory_used": used if self._usage is not None else None,
             "memory_limit": limit,
+            "cpu_percent": self._processor.percent(self._usage),
             "disk_used": self.cache.disk_used if self.cache is not None else 0,
             "disk_limit": self._spec.volume_bytes,
             "outstanding": self.outstanding,

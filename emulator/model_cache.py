@@ -61,6 +61,7 @@ class ModelCopy:
     in_flight: int = 0
     expected: int = 0  # calls that wait for it; they get their turn before it may be unloaded
     short_of_room: bool = False
+    memory_bytes: int | None = None  # by how much its load made the instance's memory grow, where that can be told
     loaded_at: float = 0.0
     last_used: float = field(default_factory=time.time)
     checked: float = field(default_factory=time.monotonic)
@@ -95,6 +96,7 @@ class ModelCache:
         self._client: ContainerClient | None = None
         self._models_folder = ""
         self._became_idle = asyncio.Event()
+        self._changes = 0  # loads and unloads begun
         self._background: set[asyncio.Task[None]] = set()
         self._downloads: dict[str, asyncio.Task[None]] = {}
         self.copies: OrderedDict[str, ModelCopy] = OrderedDict()
@@ -188,6 +190,7 @@ class ModelCache:
         key = hashlib.sha256(name.encode()).hexdigest()
         copy = ModelCopy(name, key, self.usage.setdefault(name, Usage()))
         self.copies[name] = copy
+        self._changes += 1
         copy.change = asyncio.create_task(self._load(copy, self._client))
         copy.change.add_done_callback(_seen)
         return copy
@@ -226,7 +229,8 @@ class ModelCache:
         deadline = time.monotonic() + WAIT_FOR_IDLE_S
         if slow := self._take("slow-load", copy.name):
             await asyncio.sleep(slow.seconds)
-        await self._relieve_memory(copy)
+        before = await self._relieve_memory(copy)
+        changes = self._changes
         while True:
             start = time.monotonic()
             if self._take("refuse-load", copy.name):
@@ -235,7 +239,9 @@ class ModelCache:
                 answer = await client.load(copy.key, f"{self._models_folder}/{copy.key}/model", copy.name)
                 status, body = answer.status, answer.body
             if status == 200 or status == _LOADED_ALREADY:
-                return time.monotonic() - start
+                took = time.monotonic() - start
+                self._start(self._weigh(copy, before, changes))
+                return took
             if status != _REFUSED:
                 raise LoadRefused(status, body)
             self._recorder.event("refused", self._place, "the container answered the load with 507", model=copy.name)
@@ -244,13 +250,22 @@ class ModelCache:
                 raise LoadRefused(status, body)
             copy.short_of_room = False
 
+    async def _weigh(self, copy: ModelCopy, before: int, changes: int) -> None:
+        """Where nothing else came or went meanwhile."""
+        used, _ = await self._memory()
+        alone = all(other is copy or other.state == "loaded" for other in self.copies.values())
+        if alone and used > before and changes == self._changes:
+            copy.memory_bytes = used - before
+
     # Making room
 
-    async def _relieve_memory(self, copy: ModelCopy) -> None:
+    async def _relieve_memory(self, copy: ModelCopy) -> int:
+        """Bytes in use then."""
         used, limit = await self._memory()
         while used > limit * MAX_MEMORY_SHARE and (idle := self._least_recently_used()) is not None:
             await self._unload(idle, f"memory: {used >> 20} of {limit >> 20} MiB in use, to make room for {copy.name}")
             used, limit = await self._memory()
+        return used
 
     async def _unload_one(self, reason: str, deadline: float) -> bool:
         """Waits for a model to become idle where none is. False where there is nothing left to unload."""
@@ -279,6 +294,7 @@ class ModelCache:
     def _begin_unload(self, copy: ModelCopy, reason: str, drop: bool = False) -> "asyncio.Task[None]":
         assert self._client is not None
         copy.state = "unloading"
+        self._changes += 1
         copy.change = asyncio.create_task(self._unload_now(copy, self._client, reason, drop))
         copy.change.add_done_callback(_seen)
         return copy.change
@@ -398,6 +414,7 @@ def _about(copy: ModelCopy) -> dict[str, Any]:
         "cold": usage.cold,
         "warm": max(0, usage.calls - usage.cold),
         "errors": usage.errors,
+        "memory": copy.memory_bytes,
         "load_ms": round(usage.load_ms, 1),
         "p50_ms": round(statistics.median(usage.latencies_ms), 2) if usage.latencies_ms else None,
         "latencies_ms": [round(value, 2) for value in usage.latencies_ms],

@@ -1,6 +1,7 @@
-"""What is measured of instances once in a while: loaded models, memory, disk."""
+"""What is measured of instances once in a while: loaded models, processor, memory, disk."""
 
 import asyncio
+from typing import Any
 
 from emulator.control import Control
 from emulator.recorder import Place, Recorder
@@ -24,14 +25,14 @@ class Sampler:
                         self._measure(place, instance)
             await asyncio.sleep(EVERY_S)
 
-    def _measure(self, place: Place, instance: dict[str, object]) -> None:
-        models = instance["models"]
-        assert isinstance(models, list)
-        loaded = sum(model["state"] == "loaded" for model in models)
+    def _measure(self, place: Place, instance: dict[str, Any]) -> None:
+        loaded = sum(model["state"] == "loaded" for model in instance["models"])
         self._recorder.measure("LoadedModelCount", loaded, "None", place)
+        if instance["cpu_percent"] is not None:
+            self._recorder.measure("CPUUtilization", instance["cpu_percent"], "Percent", place)
         for name, used, limit in (
             ("MemoryUtilization", instance["memory_used"], instance["memory_limit"]),
             ("DiskUtilization", instance["disk_used"], instance["disk_limit"]),
         ):
-            assert isinstance(used, int) and isinstance(limit, int)
-            self._recorder.measure(name, 100 * used / limit, "Percent", place)
+            if used is not None:
+                self._recorder.measure(name, 100 * used / limit, "Percent", place)

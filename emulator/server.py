@@ -53,8 +53,7 @@ async def running(config: EmulatorConfig) -> AsyncIterator[str]:
     recorder, faults = Recorder(), Faults()
     source = ModelSource(lambda region: aws.client("s3", region, config.s3_endpoint or url))
     try:
-        driver = await _driver(config)
-        async with session() as http:
+        async with _driver(config) as driver, session() as http:
             platform = Platform(driver, source, recorder, faults, http, folder, config.memory_scale)
             control = Control(platform, config.state)
             prometheus = Prometheus(recorder)
@@ -131,14 +130,20 @@ class Emulator:
             await self._stop.wait()
 
 
-async def _driver(config: EmulatorConfig) -> Driver:
+@asynccontextmanager
+async def _driver(config: EmulatorConfig) -> AsyncIterator[Driver]:
+    driver: Driver
     if config.driver == "process":
-        return ProcessDriver(config.command)
-    if config.driver == "docker":
-        driver = DockerDriver()
-        await driver.open()
-        return driver
-    raise StartError(f"there is no driver {config.driver!r}; use process or docker")
+        driver = ProcessDriver(config.command)
+    elif config.driver == "docker":
+        driver = docker = DockerDriver()
+        await docker.open()
+    else:
+        raise StartError(f"there is no driver {config.driver!r}; use process or docker")
+    try:
+        yield driver
+    finally:
+        await driver.close()
 
 
 def _listen(config: EmulatorConfig) -> socket.socket:

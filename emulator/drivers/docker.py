@@ -6,10 +6,11 @@ import json
 import shutil
 from typing import Any
 
+from emulator.drivers.engine import Engine
 from emulator.drivers.output import each_line
 from emulator.drivers.ports import free_port
 from emulator.errors import ContainerError, ImageError, StartError
-from emulator.hosting import Container, Launch
+from emulator.hosting import Container, Launch, Usage
 
 MULTI_MODEL_LABEL = "com.amazonaws.sagemaker.capabilities.multi-models"
 _PORT = 8080
@@ -18,6 +19,9 @@ _PORT = 8080
 class DockerDriver:
     """Images are those of the local engine; nothing is pulled."""
 
+    def __init__(self) -> None:
+        self._engine: Engine | None = None
+
     async def open(self) -> None:
         """Raises StartError where no engine answers."""
         if not shutil.which("docker"):
@@ -25,6 +29,8 @@ class DockerDriver:
         status, _, error = await _run("version")
         if status:
             raise StartError(f"no Docker engine answers ({error.strip()[-200:]}); start it, or use --driver process")
+        _, address, _ = await _run("context", "inspect", "--format={{.Endpoints.docker.Host}}")
+        self._engine = Engine(address.strip())
 
     async def check(self, image: str, multi_model: bool) -> str:
         status, output, _ = await _run("image", "inspect", image)
@@ -55,12 +61,14 @@ class DockerDriver:
         if status:
             await _run("rm", "--force", "--volumes", launch.name)
             raise ContainerError(f"docker run {launch.image}: {error.strip()[-1000:]}")
-        container = DockerContainer(output.split()[-1], f"http://127.0.0.1:{port}")
+        container = DockerContainer(output.split()[-1], f"http://127.0.0.1:{port}", self._engine)
         await container.follow(launch)
         return container
 
     async def close(self) -> None:
-        """Holds nothing: each container is removed when it stops."""
+        """Containers are removed when they stop."""
+        if self._engine is not None:
+            await self._engine.close()
 
 
 class DockerContainer:
@@ -68,10 +76,11 @@ class DockerContainer:
 
     models_folder = "/opt/ml/models"
 
-    def __init__(self, identifier: str, url: str) -> None:
+    def __init__(self, identifier: str, url: str, engine: Engine | None) -> None:
         self.url = url
         self.pid: int | None = None
         self._id = identifier
+        self._engine = engine
         self._logs: asyncio.subprocess.Process | None = None
         self._output: asyncio.Task[None] | None = None
 
@@ -111,8 +120,8 @@ class DockerContainer:
     def kill(self) -> None:
         asyncio.get_running_loop().create_task(_run("kill", self._id))
 
-    def memory_bytes(self) -> int:
-        return 0  # the engine limits it: the container itself answers 507
+    async def usage(self) -> Usage | None:
+        return await self._engine.usage(self._id, self.pid) if self._engine is not None else None
 
 
 async def _run(*arguments: str) -> tuple[int, str, str]:

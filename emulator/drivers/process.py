@@ -16,7 +16,7 @@ from emulator.control_group import ControlGroup
 from emulator.drivers.output import each_line
 from emulator.drivers.ports import free_port
 from emulator.errors import ContainerError
-from emulator.hosting import Container, Launch
+from emulator.hosting import Container, Launch, Usage
 
 _MARK = "POLYHOST_INSTANCE"
 # What a process needs of the emulator's environment; a container sees nothing else of it either.
@@ -140,8 +140,13 @@ class ContainerProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def memory_bytes(self) -> int:
-        return self._group.used() if self._group else sum(map(_proportional_bytes, self._members()))
+    async def usage(self) -> Usage | None:
+        return await asyncio.to_thread(self._usage)
+
+    def _usage(self) -> Usage:
+        members = self._members()
+        memory = self._group.used() if self._group else sum(map(_proportional_bytes, members))
+        return Usage(memory, sum(map(_cpu_s, members)))
 
     def _sweep(self) -> None:
         self.kill()
@@ -188,3 +193,12 @@ def _proportional_bytes(pid: int) -> int:
     except OSError:
         return 0
     return int(found[1]) * 1024 if found else 0
+
+
+def _cpu_s(pid: int) -> float:
+    """Of the process and of its children that have ended (proc_pid_stat(5), fields 14 to 17)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")

@@ -87,6 +87,8 @@ def test_instances_are_sampled(local: Local, hosted: Hosted) -> None:
     for metric in ("MemoryUtilization", "DiskUtilization"):
         found = reached(local, metric, endpoint, 2, INSTANCE)
         assert found["Unit"] == "Percent" and 0 <= found["Minimum"] <= found["Maximum"] <= 100, metric
+    # Percent of a core, so that several cores make more than a hundred.
+    assert reached(local, "CPUUtilization", endpoint, 2, INSTANCE)["Unit"] == "Percent"
 
 
 def test_old_values_of_endpoints_go_and_others_stay(local: Local, hosted: Hosted) -> None:

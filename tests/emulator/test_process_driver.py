@@ -56,7 +56,10 @@ def test_a_container_serves_and_is_heard(tmp_path: Path) -> None:
             while not await client.ping():
                 await asyncio.sleep(0.02)
         assert lines == ["small container started"]
-        assert container.memory_bytes() > 1 << 20
+        usage = await container.usage()
+        assert usage is not None
+        assert usage.memory_bytes > 1 << 20
+        assert usage.cpu_s > 0
         await container.stop(5)
         assert await container.wait() == 0
 
