@@ -249,6 +249,7 @@ class ModelCache:
             if not await self._unload_one(f"to make room for {copy.name}", deadline):
                 raise LoadRefused(status, body)
             copy.short_of_room = False
+            (before, _), changes = await self._memory(), self._changes
 
     async def _weigh(self, copy: ModelCopy, before: int, changes: int) -> None:
         """Where nothing else came or went meanwhile."""

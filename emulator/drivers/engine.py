@@ -1,5 +1,6 @@
 """The Docker engine's own API, for what its command tells in seconds only (Docker Engine API, ContainerStats)."""
 
+import json
 import logging
 from typing import Any
 
@@ -19,6 +20,7 @@ class Engine:
     """`address` is what DOCKER_HOST takes. By way of ssh or TLS nothing is read, and the log says so once."""
 
     def __init__(self, address: str) -> None:
+        self._warned = False
         scheme, _, rest = address.partition("://")
         self._url = {"unix": "http://engine", "tcp": f"http://{rest}"}.get(scheme)
         if self._url is None:
@@ -36,9 +38,13 @@ class Engine:
         query = {"stream": "false", "one-shot": "true"}
         try:
             async with self._http.get(f"{self._url}/containers/{container}/stats", params=query) as answer:
-                return usage_of(await answer.json(), pid) if answer.status == 200 else None
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            logger.warning("the engine did not tell how much memory a container uses: %r", error)
+                if answer.status != 200:  # the container is gone
+                    return None
+                return usage_of(json.loads(await answer.read()), pid)
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
+            if not self._warned:
+                logger.warning("the engine does not tell how much memory containers use: %r; 507 still evicts", error)
+            self._warned = True
             return None
 
 

@@ -125,7 +125,7 @@ function draw(svg, values) {
 
 // Models
 
-const COLUMNS = ["Model", "Used", "Calls", "Cold/warm", "Errors", "Load", "p50", "Latency"];
+const COLUMNS = ["Model", "Used", "Memory", "Calls", "Cold", "Errors", "Load", "p50", "Latency"];
 
 function newRow(model) {
   const cells = COLUMNS.map(() => make("td"));
@@ -138,15 +138,15 @@ function newRow(model) {
 function updateRow(row, model) {
   const { cells, chart } = row.parts;
   const loaded = model.state === "loaded";
-  const memory = model.memory ? ` · ${bytes(model.memory)}` : "";
-  put(cells[0], loaded ? model.name + memory : `${model.name} · ${model.state}`);
+  put(cells[0], loaded ? model.name : `${model.name} · ${model.state}`);
   put(cells[1], ago(model.last_used));
-  put(cells[2], count(model.calls));
-  put(cells[3], `${count(model.cold)}/${count(model.warm)}`);
-  put(cells[4], count(model.errors));
-  cells[4].className = model.errors ? "bad" : "soft";
-  put(cells[5], loaded ? ms(model.load_ms) : "–");
-  put(cells[6], ms(model.p50_ms));
+  put(cells[2], model.memory ? bytes(model.memory) : "–");
+  put(cells[3], count(model.calls));
+  put(cells[4], count(model.cold));
+  put(cells[5], count(model.errors));
+  cells[5].className = model.errors ? "bad" : "soft";
+  put(cells[6], loaded ? ms(model.load_ms) : "–");
+  put(cells[7], ms(model.p50_ms));
   row.className = loaded ? "" : "cold";
   const values = model.latencies_ms ?? [];
   const drawn = values.join();
@@ -193,6 +193,7 @@ function updateInstance(element, instance, multiModel) {
   const loaded = instance.models.filter((model) => model.state === "loaded").length;
   const facts = multiModel ? [`${count(loaded)} ${loaded === 1 ? "model" : "models"} loaded`] : ["one model"];
   facts.push(`${count(instance.outstanding)} in flight`);
+  if (instance.cpu_percent !== null) facts.push(`${Math.round(instance.cpu_percent)} % of a core`);
   if (instance.pid) facts.push(`pid ${instance.pid}`);
   if (instance.restarts) facts.push(`${instance.restarts} ${instance.restarts === 1 ? "restart" : "restarts"}`);
   put(parts.facts, facts.join(" · "));
@@ -200,8 +201,8 @@ function updateInstance(element, instance, multiModel) {
     [parts.memory, parts.memoryText, instance.memory_used, instance.memory_limit],
     [parts.disk, parts.diskText, instance.disk_used, instance.disk_limit],
   ]) {
-    const told = `${bytes(used)} of ${bytes(limit)}`;
-    fill(meter, limit ? used / limit : 0, told, true);
+    const told = used === null ? `not known, of ${bytes(limit)}` : `${bytes(used)} of ${bytes(limit)}`;
+    fill(meter, limit ? (used ?? 0) / limit : 0, told, true);
     put(text, told);
   }
   const shown = instance.models.filter((model) => wanted(model.name));

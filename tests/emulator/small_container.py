@@ -57,6 +57,7 @@ class Handler(BaseHTTPRequestHandler):
             elif len(loaded) >= CAPACITY:
                 self._answer(507, {"message": "full"})
             else:
+                model["held"] = b"x" * (model.get("megabytes", 0) << 20)
                 loaded[wanted["model_name"]] = model
                 self._answer(200)
 

@@ -71,8 +71,8 @@ def test_a_browser_comes_to_the_page_and_sees_calls_as_they_come(page: Page, loc
     for model in ("a", "b", "b", "b"):
         local.ask(name, model)
     row = endpoint.locator("tbody tr", has_text="b.tar.gz")
-    expect(row.locator("td").nth(2)).to_have_text("3")
-    expect(row.locator("td").nth(3)).to_have_text("1/2")
+    expect(row.locator("td").nth(3)).to_have_text("3")
+    expect(row.locator("td").nth(4)).to_have_text("1")
     assert "last 3 calls" in (row.locator("svg").get_attribute("aria-label") or "")
     memory = endpoint.get_by_role("meter", name="Memory of").first
     assert "of 16 GiB" in (memory.get_attribute("aria-valuetext") or "")
@@ -103,7 +103,7 @@ def test_evictions_and_failures_are_told(page: Page, local: Local, hosted: Hoste
     for words in ("507", "to make room for b.tar.gz", "broken.tar.gz"):
         expect(events.filter(has_text=words).first).to_be_visible()
     row = page.get_by_role("region", name=f"Endpoint {name}").locator("tbody tr", has_text="bad.tar.gz")
-    expect(row.locator("td").nth(4)).to_have_text("1")
+    expect(row.locator("td").nth(5)).to_have_text("1")
 
 
 def test_a_model_whose_name_is_markup_is_text(page: Page, local: Local, hosted: Hosted) -> None:
@@ -127,7 +127,7 @@ def test_the_filter_and_the_pause_keep_what_one_looks_at(page: Page, local: Loca
     expect(rows).to_have_count(1)
     page.get_by_label("Filter models and events").fill("")
     expect(rows).to_have_count(2)
-    calls = rows.filter(has_text="pear").locator("td").nth(2)
+    calls = rows.filter(has_text="pear").locator("td").nth(3)
     expect(calls).to_have_text("1")
     page.get_by_role("button", name="Pause").click()
     local.ask(name, "pear")
@@ -159,15 +159,20 @@ def test_only_the_pages_files_are_served(local: Local) -> None:
 @pytest.mark.skipif(not SCREENSHOT, reason="POLYHOST_SCREENSHOT names no file for a picture")
 def test_a_picture_of_a_dozen_models_on_two_instances(browser: Browser) -> None:
     models = [f"company-{number:02}" for number in range(16)]
-    with Emulator(EmulatorConfig(port=0, command=COMMAND, memory_scale=0.002)) as emulator:
+    with Emulator(EmulatorConfig(port=0, command=COMMAND, memory_scale=0.01)) as emulator:
         local = Local(emulator)
         page = browser.new_page(viewport={"width": 1440, "height": 800}, color_scheme="light")
         page.goto(emulator.url)
         local.host("sensors", count=2, Environment={"SMALL_CAPACITY": "7"})
         for number, model in enumerate(models):
-            local.upload("sensors", model, load_seconds=0.03 + 0.01 * (number % 5), invoke_seconds=0.002 * (number % 4))
+            times = {"load_seconds": 0.03 + 0.01 * (number % 5), "invoke_seconds": 0.002 * (number % 4)}
+            local.upload("sensors", model, megabytes=5 + number % 7, **times)
         for step in range(240):
-            local.ask("sensors", models[(step * step + step // 7) % (14 if step < 236 else 16)])
+            local.ask("sensors", models[(step * step + step // 7) % 14])
+        for model in models[14:]:
+            local.ask("sensors", model)
+        with pytest.raises(ClientError):
+            local.ask("sensors", "company-99")
         page.evaluate(TWO_STATES)
         expect(page.locator("tbody tr").first).to_be_visible()
         page.screenshot(path=SCREENSHOT)
