@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.image.engine import REPOSITORY, docker
-from tests.integration.test_emulator import REGION, running
+from tests.integration.test_emulator import REGION, ask_for_more_than_fits, kill_under_load, running
 
 pytestmark = pytest.mark.image
 
@@ -30,6 +30,14 @@ def test_the_notebook_runs_against_containers_of_the_engine(image: str, tmp_path
         assert "100 calls of 12 models at random" in done.stdout
         assert "probability=" in done.stdout
     assert not docker("ps", "--all", "--filter", "name=demo-multimodelendpoint", "--format", "{{.Names}}").stdout
+
+
+@pytest.mark.timeout(600)
+def test_containers_of_the_engine_make_room_and_come_back(sklearn_image: str, tmp_path: Path) -> None:
+    with running(tmp_path, "--driver", "docker", "--memory-scale", "0.25") as local:
+        ask_for_more_than_fits(local, sklearn_image)
+        kill_under_load(local, sklearn_image)
+    assert not docker("ps", "--all", "--filter", "name=evicting-i", "--filter", "name=killed-i", "--quiet").stdout
 
 
 @pytest.mark.timeout(120)

@@ -77,8 +77,8 @@ class LocalSageMaker:
                 archive.addfile(member, io.BytesIO(text.encode()))
         self.s3.put_object(Bucket=BUCKET, Key=f"{PREFIX}/{name}", Body=content.getvalue())
 
-    def host(self, name: str, instance_type: str, count: int) -> None:
-        container = {"Image": "polyhost", "Mode": "MultiModel", "ModelDataUrl": f"s3://{BUCKET}/{PREFIX}/"}
+    def host(self, name: str, instance_type: str, count: int, image: str = "polyhost") -> None:
+        container = {"Image": image, "Mode": "MultiModel", "ModelDataUrl": f"s3://{BUCKET}/{PREFIX}/"}
         self.sagemaker.create_model(
             ModelName=name, PrimaryContainer=container, ExecutionRoleArn="arn:aws:iam::123456789012:role/test"
         )
@@ -140,12 +140,12 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSageMaker]:
         yield started
 
 
-def test_models_that_do_not_fit_together_all_answer(local: LocalSageMaker) -> None:
+def ask_for_more_than_fits(local: LocalSageMaker, image: str = "polyhost") -> None:
     """2 GiB hold Java, the zygotes and four or five of these twelve models."""
     models = [f"ballast-{number}.tar.gz" for number in range(12)]
     for model in models:
         local.upload(model, megabytes=150)
-    local.host("evicting", "ml.m5.large", 1)
+    local.host("evicting", "ml.m5.large", 1, image)
     choice = random.Random(7)
     wanted = models + choice.choices(models, k=30)
     assert [local.ask("evicting", model) for model in wanted] == wanted
@@ -153,14 +153,15 @@ def test_models_that_do_not_fit_together_all_answer(local: LocalSageMaker) -> No
     loaded = [model for model in instance["models"] if model["state"] == "loaded"]
     assert 1 <= len(loaded) < len(models)
     assert instance["restarts"] == 0
+    assert 300 << 20 < instance["memory_used"] <= instance["memory_limit"] == 2 << 30
     local.sagemaker.delete_endpoint(EndpointName="evicting")
 
 
-def test_a_killed_container_costs_only_the_requests_in_it(local: LocalSageMaker) -> None:
+def kill_under_load(local: LocalSageMaker, image: str = "polyhost") -> None:
     models = [f"small-{number}.tar.gz" for number in range(4)]
     for model in models:
         local.upload(model, megabytes=1)
-    local.host("killed", "ml.m5.xlarge", 2)
+    local.host("killed", "ml.m5.xlarge", 2, image)
     for model in models:
         local.ask("killed", model)
     victim = local.instances("killed")[0]
@@ -198,6 +199,14 @@ def test_a_killed_container_costs_only_the_requests_in_it(local: LocalSageMaker)
     assert len(wrong) <= len(clients), wrong
     assert all("(ModelError)" in error for error in wrong), wrong
     local.sagemaker.delete_endpoint(EndpointName="killed")
+
+
+def test_models_that_do_not_fit_together_all_answer(local: LocalSageMaker) -> None:
+    ask_for_more_than_fits(local)
+
+
+def test_a_killed_container_costs_only_the_requests_in_it(local: LocalSageMaker) -> None:
+    kill_under_load(local)
 
 
 def _restarted(local: LocalSageMaker, victim: dict[str, Any]) -> bool:
