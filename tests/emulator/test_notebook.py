@@ -107,6 +107,9 @@ for name in ("resnet_18", "resnet_34", "squeezenet_v1.0"):
     assert "Number of models: 12" in ran.stdout
     assert "100 calls of 12 models at random" in ran.stdout
     assert "resnet_18_v2.tar.gz" in ran.stdout
+    sagemaker = local.client("sagemaker", REGION)
+    for endpoint in sagemaker.list_endpoints()["Endpoints"]:  # the script does not wait for the last of it
+        sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=endpoint["EndpointName"])
     for operation in ("list_models", "list_endpoint_configs", "list_endpoints"):
-        answer = getattr(local.client("sagemaker", REGION), operation)()
+        answer = getattr(sagemaker, operation)()
         assert [value for name, value in answer.items() if name != "ResponseMetadata"] == [[]]
