@@ -324,15 +324,15 @@ class Control:
         return self._specs_of(region, self._get(region, "endpoint-config", config).request["ProductionVariants"])
 
     def _specs_of(self, region: str, variants: list[Members]) -> list[VariantSpec]:
-        return [self._spec(region, variant, number) for number, variant in enumerate(variants, 1)]
+        return [self._spec(region, variant) for variant in variants]
 
-    def _spec(self, region: str, variant: Members, number: int) -> VariantSpec:
+    def _spec(self, region: str, variant: Members) -> VariantSpec:
         name = variant.get("ModelName")
         if name is None:
             raise ValidationException(
                 f"Variant {variant['VariantName']} has no ModelName; the emulator does not have inference components."
             )
-        return specs.variant_spec(variant, number, self._get(region, "model", name).request)
+        return specs.variant_spec(variant, self._get(region, "model", name).request)
 
 
 def _summaries(endpoint: Endpoint) -> list[Members]:

@@ -93,13 +93,21 @@ class ModelSource:
             try:
                 status = Path(data.key).stat()
             except OSError:
-                raise ModelDataMissing(f"there is no file {data.key}") from None
+                raise ModelDataMissing(missing(data)) from None
             return f"{status.st_mtime_ns}-{status.st_size}"
         try:
             return str(self._client(region).head_object(Bucket=data.bucket, Key=data.key)["ETag"])
         except ClientError as error:
             if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NoSuchBucket", "NotFound"):
-                raise ModelDataMissing(f"there is no object {data}") from None
+                raise ModelDataMissing(missing(data)) from None
             raise DownloadError(f"{data} could not be read: {error}") from error
         except BotoCoreError as error:
             raise DownloadError(f"{data} could not be read: {error}") from error
+
+
+def missing(data: ModelData | str | None) -> str:
+    """The service's own sentence."""
+    return (
+        f'Failed to download model data for container "container_1" from URL: "{data}". Please ensure that there is an'
+        " object located at the URL and that the role passed to CreateModel has permissions to download the object."
+    )

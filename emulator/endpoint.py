@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from emulator.errors import ContainerError, DownloadError, EmulatorError, HostingError, ImageError, ValidationError
+from emulator.downloads import missing
+from emulator.errors import (
+    ContainerError,
+    DownloadError,
+    EmulatorError,
+    HostingError,
+    ImageError,
+    ModelDataMissing,
+    ValidationError,
+)
 from emulator.fleet import DRAIN_S, Fleet, Platform
 from emulator.hosting import VariantSpec
 from emulator.recorder import Place
@@ -245,12 +254,10 @@ def _reason(error: BaseException, spec: VariantSpec) -> str:
     """In the service's words, where they are known, and with the cause, whose end tells most."""
     if isinstance(error, ImageError):
         return str(error)[:FAILURE_REASON_LENGTH]
+    if isinstance(error, ModelDataMissing):
+        return str(error)[:FAILURE_REASON_LENGTH]
     if isinstance(error, DownloadError):
-        words = (
-            f'Failed to download model data for container "container_1" from URL: "{spec.container.model_data_url}".'
-            " Please ensure that there is an object located at the URL and that the role passed to CreateModel has"
-            " permissions to download the object."
-        )
+        words = missing(spec.container.model_data_url)
     elif isinstance(error, HostingError):
         words = (
             f"The primary container for production variant {spec.name} did not pass the ping health check."

@@ -5,34 +5,29 @@ from dataclasses import dataclass
 _GB = 1024**3
 DEFAULT_VOLUME_BYTES = 30 * _GB
 
-# Family → memory in GiB per core; sizes → cores. A few types break their family's rule and stand below.
-_MEMORY_PER_CORE = {
-    "m4": 4,
-    "m5": 4,
-    "m5d": 4,
-    "m6i": 4,
-    "m7i": 4,
-    "c4": 1.875,
-    "c5": 2,
-    "c5d": 2,
-    "c6i": 2,
-    "c7i": 2,
-    "r5": 8,
-    "r5d": 8,
-    "r6i": 8,
+# Families by their memory in GiB per core; sizes by their cores. Which of them there are, botocore's model tells; the
+# types that break their family's rule stand below.
+_FAMILIES = {
+    1.875: ("c4",),
+    2: ("c5", "c5d", "c6g", "c6gd", "c6gn", "c6i", "c6in", "c7g", "c7i", "c8g", "inf1"),
+    4: ("m4", "m5", "m5d", "m6g", "m6gd", "m6i", "m7i", "m8g", "g4dn", "g5", "g6", "inf2"),
+    8: ("r5", "r5d", "r6g", "r6gd", "r6i", "r7gd", "r7i", "r8g", "g6e"),
 }
-_CORES = {"large": 2, "xlarge": 4, "2xlarge": 8, "4xlarge": 16, "12xlarge": 48, "24xlarge": 96}
+_CORES = {"medium": 1, "large": 2, "xlarge": 4} | {
+    f"{number}xlarge": 4 * number for number in (2, 4, 6, 8, 9, 10, 12, 16, 18, 24, 32, 48)
+}
 _OTHERS = {
     "ml.t2.medium": (4, 2),
     "ml.t2.large": (8, 2),
     "ml.t2.xlarge": (16, 4),
     "ml.t2.2xlarge": (32, 8),
-    "ml.m5.large": (8, 2),
-    "ml.g4dn.xlarge": (16, 4),
-    "ml.g4dn.2xlarge": (32, 8),
-    "ml.g5.xlarge": (16, 4),
-    "ml.g5.2xlarge": (32, 8),
+    "ml.c4.8xlarge": (60, 36),
+    "ml.p2.xlarge": (61, 4),
+    "ml.p2.8xlarge": (488, 32),
+    "ml.p2.16xlarge": (732, 64),
     "ml.p3.2xlarge": (61, 8),
+    "ml.p3.8xlarge": (244, 32),
+    "ml.p3.16xlarge": (488, 64),
 }
 
 
@@ -48,7 +43,8 @@ class InstanceType:
 def _table() -> dict[str, InstanceType]:
     types = {
         f"ml.{family}.{size}": (ratio * cores, cores)
-        for family, ratio in _MEMORY_PER_CORE.items()
+        for ratio, families in _FAMILIES.items()
+        for family in families
         for size, cores in _CORES.items()
     }
     return {name: InstanceType(name, int(memory * _GB), cores) for name, (memory, cores) in (types | _OTHERS).items()}

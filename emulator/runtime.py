@@ -245,9 +245,7 @@ def _answered_error(answer: Answer, endpoint: Endpoint) -> ModelError:
 def _model_error(error: HostingError, endpoint: Endpoint) -> Exception:
     """Nothing that the model said."""
     if isinstance(error, ModelDataMissing):
-        return ValidationError(
-            f"Failed to download model data. Please ensure that there is an object located at the URL: {error}"
-        )
+        return ValidationError(str(error))
     if isinstance(error, ArchiveError):
         return ValidationError(f"Failed to unpack the model data: {error}")
     if isinstance(error, DownloadError):

@@ -50,18 +50,18 @@ def _container_of(model: Members) -> Members:
     return container
 
 
-def variant_spec(variant: Members, number: int, model: Members) -> VariantSpec:
-    """Of the variant with this number, from 1, in a CreateEndpointConfig request, and its model's CreateModel."""
+def variant_spec(variant: Members, model: Members) -> VariantSpec:
+    """Of a variant in a CreateEndpointConfig request, and its model's CreateModel."""
     for needed in ("InstanceType", "InitialInstanceCount"):
         if variant.get(needed) is None:
             raise ValidationException(
                 f"Variant {variant['VariantName']} has no {needed}; the emulator hosts instances only."
             )
     if variant["InstanceType"] not in TYPES:
+        families = sorted({known.split(".")[1] for known in TYPES})
         raise ValidationException(
-            f"1 validation error detected: Value '{variant['InstanceType']}' at"
-            f" 'productionVariants.{number}.member.instanceType' failed to satisfy constraint: Member must satisfy enum"
-            f" value set: [{', '.join(TYPES)}]"
+            f"Variant {variant['VariantName']}: the emulator does not know the memory of {variant['InstanceType']};"
+            f" it knows the families {', '.join(families)}."
         )
     volume = variant.get("VolumeSizeInGB")
     weight = variant.get("InitialVariantWeight")

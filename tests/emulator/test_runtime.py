@@ -176,8 +176,9 @@ def test_model_data_that_cannot_be_downloaded(local: Local, hosted: Hosted) -> N
     error = _error(local, "bucketless", TargetModel="a.tar.gz")
     assert error.response["Error"]["Code"] == "ValidationError"
     assert error.response["Error"]["Message"] == (
-        "Failed to download model data. Please ensure that there is an object located at the URL: there is no object"
-        " s3://no-such-bucket/prefix/a.tar.gz"
+        'Failed to download model data for container "container_1" from URL: "s3://no-such-bucket/prefix/a.tar.gz".'
+        " Please ensure that there is an object located at the URL and that the role passed to CreateModel has"
+        " permissions to download the object."
     )
 
 
