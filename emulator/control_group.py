@@ -18,8 +18,8 @@ class ControlGroup:
     @classmethod
     def make(cls, name: str, limit_bytes: int, mount: Path = _MOUNT) -> "ControlGroup | None":
         """None where no control group with a memory limit can be made."""
-        version = 2 if (mount / "cgroup.controllers").exists() else 1
-        folder = (mount if version == 2 else mount / "memory") / f"polyhost-{name}"
+        root, version = _root(mount)
+        folder = root / f"polyhost-{name}"
         try:
             folder.mkdir()
             (folder / ("memory.max" if version == 2 else "memory.limit_in_bytes")).write_text(str(limit_bytes))
@@ -28,6 +28,12 @@ class ControlGroup:
                 folder.rmdir()
             return None
         return cls(folder, version)
+
+    @classmethod
+    def named(cls, pattern: str, mount: Path = _MOUNT) -> "list[ControlGroup]":
+        """Those made here earlier."""
+        root, version = _root(mount)
+        return [cls(folder, version) for folder in root.glob(f"polyhost-{pattern}")]
 
     @classmethod
     def of(cls, pid: int, mount: Path = _MOUNT) -> "ControlGroup | None":
@@ -81,3 +87,8 @@ class ControlGroup:
 
     def _read(self, name: str) -> str:
         return (self._folder / name).read_text()
+
+
+def _root(mount: Path) -> tuple[Path, int]:
+    """Where control groups that limit memory are made, and their version."""
+    return (mount, 2) if (mount / "cgroup.controllers").exists() else (mount / "memory", 1)

@@ -86,6 +86,9 @@ class Driver(Protocol):
     async def start(self, launch: Launch) -> Container:
         """Returns once the process runs, before it answers /ping. Raises ContainerError."""
 
+    async def sweep(self, folder: Path) -> None:
+        """Removes the containers that a killed emulator left; their instances' folders lie in this one."""
+
     async def close(self) -> None:
         """Frees what the driver itself holds."""
 

@@ -3,14 +3,11 @@
 import asyncio
 import contextlib
 import logging
-import shutil
 import signal
 import socket
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -37,6 +34,7 @@ from emulator.prometheus import Prometheus
 from emulator.recorder import Recorder
 from emulator.runtime import Runtime
 from emulator.sampler import Sampler
+from emulator.workplace import workplace
 
 START_S = 60.0
 STOP_S = 15.0
@@ -49,11 +47,14 @@ async def running(config: EmulatorConfig) -> AsyncIterator[str]:
     """The emulator's address, while the block runs. Raises StartError."""
     listener = _listen(config)
     url = f"http://{config.host}:{listener.getsockname()[1]}"
-    folder = Path(tempfile.mkdtemp(prefix="polyhost-emulator-"))
     recorder, faults = Recorder(), Faults()
     source = ModelSource(lambda region: aws.client("s3", region, config.s3_endpoint or url))
     try:
-        async with _driver(config) as driver, session() as http:
+        async with (
+            _driver(config) as driver,
+            workplace(driver, config.driver) as folder,
+            session() as http,
+        ):
             platform = Platform(driver, source, recorder, faults, http, folder, config.memory_scale)
             control = Control(platform, config.state)
             prometheus = Prometheus(recorder)
@@ -73,7 +74,6 @@ async def running(config: EmulatorConfig) -> AsyncIterator[str]:
     finally:
         source.close()
         listener.close()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def serve(config: EmulatorConfig, on_ready: Callable[[str], None]) -> None:

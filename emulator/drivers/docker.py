@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 from emulator.drivers.engine import Engine
@@ -13,6 +14,7 @@ from emulator.errors import ContainerError, ImageError, StartError
 from emulator.hosting import Container, Launch, Usage
 
 MULTI_MODEL_LABEL = "com.amazonaws.sagemaker.capabilities.multi-models"
+_OWNER_LABEL = "polyhost.emulator"  # the name of the emulator's folder
 _PORT = 8080
 
 
@@ -52,6 +54,7 @@ class DockerDriver:
         mount = f"{launch.folder / inside}:/opt/ml/{inside}" + ("" if launch.multi_model else ":ro")
         options = [
             f"--name={launch.name}",
+            f"--label={_OWNER_LABEL}={launch.folder.parent.name}",
             f"--memory={launch.memory_bytes}",
             f"--publish=127.0.0.1:{port}:{_PORT}",
             f"--volume={mount}",
@@ -64,6 +67,11 @@ class DockerDriver:
         container = DockerContainer(output.split()[-1], f"http://127.0.0.1:{port}", self._engine)
         await container.follow(launch)
         return container
+
+    async def sweep(self, folder: Path) -> None:
+        _, left, _ = await _run("ps", "--all", "--quiet", f"--filter=label={_OWNER_LABEL}={folder.name}")
+        if left.split():
+            await _run("rm", "--force", "--volumes", *left.split())
 
     async def close(self) -> None:
         """Containers are removed when they stop."""

@@ -70,6 +70,13 @@ class ProcessDriver:
             os.close(writer)
         return ContainerProcess(process, output, port, launch, group, run_dir)
 
+    async def sweep(self, folder: Path) -> None:
+        """The processes ended with their emulator; their control groups did not."""
+        for instance in folder.glob("i-*"):
+            for group in ControlGroup.named(f"*-{instance.name}-*"):
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread(group.remove)
+
     async def close(self) -> None:
         """Holds nothing."""
 

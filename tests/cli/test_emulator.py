@@ -122,6 +122,29 @@ def test_state_survives_a_restart(tmp_path: Path) -> None:
             assert json.loads(answer["Body"].read())["name"] == "m"
 
 
+def test_what_a_killed_one_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / "m.tar.gz").write_bytes(archive("m"))
+    with started() as (process, url):
+        sagemaker = _client("sagemaker", url)
+        container = {"Image": "i", "Mode": "MultiModel", "ModelDataUrl": f"file://{tmp_path}/"}
+        sagemaker.create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
+        variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+        sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
+        sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
+        sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="e", WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+        (child,) = psutil.Process(process.pid).children()
+        (work,) = {Path(file.path).parent for file in psutil.Process(process.pid).open_files() if "lock" in file.path}
+        with started() as (_, other):
+            assert work.exists(), "the second took the first for dead"
+            assert _client("sagemaker", other).list_endpoints()["Endpoints"] == []
+        process.kill()
+        _, alive = psutil.wait_procs([child], timeout=5)
+        assert not alive
+        assert work.exists()
+        with started():
+            assert not work.exists()
+
+
 def test_it_stops_while_a_container_starts(tmp_path: Path) -> None:
     """An image that never answers /ping must not hold it up."""
     with started() as (process, url):
