@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -97,6 +98,12 @@ def test_what_it_cannot_do_is_one_sentence(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environ)
     assert done.returncode == 1
     assert "the docker driver needs the command 'docker'" in done.stderr
+    if shutil.which("docker"):
+        environ = dict(os.environ, DOCKER_HOST=f"unix://{tmp_path}/no-engine")
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environ)
+        assert done.returncode == 1
+        assert "no Docker engine answers (" in done.stderr and "or use --driver process" in done.stderr
+        assert "Traceback" not in done.stderr
     url = f"http://127.0.0.1:{free_port()}"
     done = subprocess.run([POLYHOST, "emulator", "fault", "time-out", "--url", url], capture_output=True, text=True)
     assert done.returncode == 1

@@ -1,0 +1,55 @@
+"""The rest of AWS on the same port, as far as the hosting of models has to do with it."""
+
+import json
+import os
+from pathlib import Path
+
+from boto3.s3.transfer import TransferConfig
+
+from emulator.config import ACCOUNT
+from tests.emulator.conftest import REGION, Local
+
+
+def test_large_objects_go_up_and_down_in_parts(local: Local, tmp_path: Path) -> None:
+    content = os.urandom(12 << 20)
+    (tmp_path / "up").write_bytes(content)
+    parts = TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
+    local.s3.upload_file(str(tmp_path / "up"), "models", "large/object", Config=parts)
+    local.s3.download_file("models", "large/object", str(tmp_path / "down"), Config=parts)
+    assert (tmp_path / "down").read_bytes() == content
+    (listed,) = local.s3.list_objects_v2(Bucket="models", Prefix="large/")["Contents"]
+    assert listed["Size"] == len(content)
+
+
+def test_what_scripts_around_an_endpoint_ask_for(local: Local) -> None:
+    client = local.emulator.client
+    assert client("sts", REGION).get_caller_identity()["Account"] == ACCOUNT
+    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
+    role = client("iam", REGION).create_role(RoleName="hosting", AssumeRolePolicyDocument=trust)["Role"]
+    assert role["Arn"] == f"arn:aws:iam::{ACCOUNT}:role/hosting"
+    repository = client("ecr", REGION).create_repository(repositoryName="polyhost")["repository"]
+    assert repository["repositoryUri"] == f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/polyhost"
+    assert client("sns", REGION).create_topic(Name="done")["TopicArn"] == f"arn:aws:sns:{REGION}:{ACCOUNT}:done"
+
+
+def test_auto_scaling_takes_targets_and_policies(local: Local) -> None:
+    scaling = local.emulator.client("application-autoscaling", REGION)
+    target = {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": "endpoint/e/variant/AllTraffic",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+    scaling.register_scalable_target(**target, MinCapacity=1, MaxCapacity=4)
+    scaling.put_scaling_policy(
+        **target,
+        PolicyName="calls",
+        PolicyType="TargetTrackingScaling",
+        TargetTrackingScalingPolicyConfiguration={
+            "TargetValue": 70.0,
+            "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"},
+        },
+    )
+    (found,) = scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
+    assert (found["MinCapacity"], found["MaxCapacity"]) == (1, 4)
+    (policy,) = scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"]
+    assert policy["PolicyName"] == "calls"
