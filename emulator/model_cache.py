@@ -270,17 +270,20 @@ class ModelCache:
 
     async def _unload_one(self, reason: str, deadline: float) -> bool:
         """Waits for a model to become idle where none is. False where there is nothing left to unload."""
+        earlier = {copy for copy in self.copies.values() if copy.state == "loading" and not copy.short_of_room}
         while (idle := self._least_recently_used()) is None:
-            changing = [copy for copy in self.copies.values() if copy.state != "loaded"]
-            # Loads that wait for room themselves must not wait for each other.
-            if all(copy.short_of_room for copy in self.copies.values()) or time.monotonic() > deadline:
+            before = [copy for copy in self.copies.values() if copy.state == "unloading" or copy in earlier]
+            # Loads that wait for room themselves must not wait for each other, nor for those that came after them.
+            hope = [copy for copy in self.copies.values() if copy.state != "loading" or copy in earlier]
+            if all(copy.short_of_room for copy in hope) or time.monotonic() > deadline:
                 return False
             self._became_idle.clear()
             try:
                 await asyncio.wait_for(self._became_idle.wait(), deadline - time.monotonic())
             except TimeoutError:
                 return False
-            if any(self.copies.get(copy.name) is not copy for copy in changing):
+            # What was refused itself has left no room behind.
+            if any(self.copies.get(copy.name) is not copy and not copy.short_of_room for copy in before):
                 return True
         await self._unload(idle, reason)
         return True

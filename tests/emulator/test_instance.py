@@ -18,7 +18,7 @@ from emulator.instance import Instance, Platform
 from emulator.model_cache import ModelCache
 from emulator.recorder import Place
 from tests.emulator.archives import archive, packed
-from tests.emulator.hosting import call, kinds, platform, spec, statuses, until, upload
+from tests.emulator.hosting import DEADLINE_S, call, kinds, platform, spec, statuses, until, upload
 
 
 @asynccontextmanager
@@ -111,6 +111,24 @@ def test_a_507_where_nothing_can_go_is_the_answer(tmp_path: Path) -> None:
                 await instance.invoke(call("a"))
             assert refused.value.status == 507
             assert not cache.copies
+
+    asyncio.run(scenario())
+
+
+def test_a_container_with_room_for_nothing_says_so_soon(tmp_path: Path) -> None:
+    """However many calls come: none waits for a load that came after its own."""
+
+    async def client(instance: Instance, number: int) -> None:
+        for turn in range(6):
+            with pytest.raises(LoadRefused, match="507"):
+                await instance.invoke(call(f"m{number}-{turn}"))
+
+    async def scenario() -> None:
+        names = [f"m{number}-{turn}" for number in range(6) for turn in range(6)]
+        for position, name in enumerate(names):
+            upload(tmp_path, name, load_seconds=0.02 * (position % 5))
+        async with running(tmp_path, small_capacity=0) as (instance, _cache, _given), asyncio.timeout(DEADLINE_S):
+            await asyncio.gather(*(client(instance, number) for number in range(6)))
 
     asyncio.run(scenario())
 
