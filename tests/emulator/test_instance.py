@@ -116,19 +116,29 @@ def test_a_507_where_nothing_can_go_is_the_answer(tmp_path: Path) -> None:
 
 
 def test_a_container_with_room_for_nothing_says_so_soon(tmp_path: Path) -> None:
-    """However many calls come: none waits for a load that came after its own."""
-
-    async def client(instance: Instance, number: int) -> None:
-        for turn in range(6):
-            with pytest.raises(LoadRefused, match="507"):
-                await instance.invoke(call(f"m{number}-{turn}"))
+    """Though loads go on coming, none waits for one that came after its own."""
 
     async def scenario() -> None:
-        names = [f"m{number}-{turn}" for number in range(6) for turn in range(6)]
-        for position, name in enumerate(names):
-            upload(tmp_path, name, load_seconds=0.02 * (position % 5))
-        async with running(tmp_path, small_capacity=0) as (instance, _cache, _given), asyncio.timeout(DEADLINE_S):
-            await asyncio.gather(*(client(instance, number) for number in range(6)))
+        for name in ("a", "b", "c"):
+            upload(tmp_path, name, load_seconds=0.1)
+        upload(tmp_path, "asked", load_seconds=0.02)
+        async with running(tmp_path, small_capacity=0) as (instance, _cache, _given):
+
+            async def go_on_asking(name: str) -> None:
+                while True:
+                    with pytest.raises(LoadRefused, match="507"):
+                        await instance.invoke(call(name, timeout_s=60))
+
+            others = [asyncio.create_task(go_on_asking(name)) for name in ("a", "b", "c")]
+            try:
+                async with asyncio.timeout(DEADLINE_S):
+                    for _ in range(5):
+                        with pytest.raises(LoadRefused, match="507"):
+                            await instance.invoke(call("asked", timeout_s=60))
+            finally:
+                for other in others:
+                    other.cancel()
+                await asyncio.gather(*others, return_exceptions=True)
 
     asyncio.run(scenario())
 
