@@ -295,7 +295,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench-emulator", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few samples, short runs: to try, not to publish")
     parser.add_argument("--only", choices=("overhead", "crowd"), help="one of the two parts")
-    parser.add_argument("--memory-scale", type=float, default=0.1, help="of the crowded instances (8 GiB); 0.1")
+    parser.add_argument("--memory-scale", type=float, default=0.15, help="of the crowded instances (8 GiB); 0.15")
     parser.add_argument("--json", type=Path, help="where the results go")
     given = parser.parse_args(arguments)
     effort = QUICK if given.quick else FULL
