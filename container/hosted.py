@@ -174,6 +174,10 @@ class WorkerRecord:
         self.last_lines.extend(lines or ())
         return lines
 
+    @property
+    def closed(self) -> bool:
+        return self.connection.fileno() < 0
+
     def close(self, hang_up: bool) -> None:
         """Hanging up ends the connection for all who hold it, a stray child of the model's too."""
         self._remove_io_files()

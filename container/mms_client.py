@@ -1,12 +1,16 @@
 """Requests of the fork server's own to MMS, on loopback, without waiting for the answer."""
 
+import json
+import re
 import socket
 from collections.abc import Callable
+from http import HTTPStatus
 from urllib.parse import quote
 
 from container.loop import Loop
 
 _CONNECT_S = 1.0
+_ALL = 100_000  # models a page
 
 
 class MmsClient:
@@ -30,22 +34,37 @@ class MmsClient:
     def describe(self, name: str, answered: Callable[[int | None], None]) -> None:
         self._request("GET", _path(name), answered)
 
+    def unload(self, name: str) -> None:
+        self._request("DELETE", _path(name), lambda status: None)
+
+    def names(self, answered: Callable[[set[str]], None]) -> None:
+        """Of the models that are registered; not called where MMS does not say."""
+
+        def read(status: int | None, body: bytes) -> None:
+            if status == HTTPStatus.OK:
+                answered({model["modelName"] for model in json.loads(body)["models"]})
+
+        self._exchange("GET", f"/models?limit={_ALL}", read)
+
     def _request(self, method: str, path: str, answered: Callable[[int | None], None]) -> None:
+        self._exchange(method, path, lambda status, body: answered(status))
+
+    def _exchange(self, method: str, path: str, answered: Callable[[int | None, bytes], None]) -> None:
         """Raises OSError where MMS takes no connection."""
         connection = socket.create_connection(("127.0.0.1", self._port), timeout=_CONNECT_S)
         connection.sendall(_head(method, path))
-        head = bytearray()
+        answer = bytearray()
 
         def read() -> None:
             try:
                 data = connection.recv(1 << 16)
             except OSError:
                 data = b""
-            head.extend(data[: 64 - len(head)])
-            if not data:
+            answer.extend(data)
+            if not data or _is_whole(answer):  # MMS keeps the connection open, whatever it is asked
                 self._loop.unwatch(connection)
                 connection.close()
-                answered(_status(bytes(head)))
+                answered(_status(bytes(answer[:64])), bytes(answer).partition(b"\r\n\r\n")[2])
 
         self._loop.watch(connection, read)
 
@@ -56,6 +75,12 @@ def _head(method: str, path: str) -> bytes:
 
 def _path(name: str) -> str:
     return f"/models/{quote(name, safe='')}"
+
+
+def _is_whole(answer: bytearray) -> bool:
+    head, end, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"^content-length: *(\d+)", head, re.IGNORECASE | re.MULTILINE)
+    return bool(end and length) and len(body) >= int(length[1] if length else 0)
 
 
 def _status(head: bytes) -> int | None:

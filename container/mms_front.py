@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _LEFTOVERS_S = 5.0
 _DESERTED_S = 5.0
 _DESERTED_ROUND_S = 0.5
+_LOST_ROUND_S = 2.0
+_LOSSES_AFTER_REFUSAL_S = 120.0
 
 logger = logging.getLogger("polyhost.forkserver")
 
@@ -58,6 +60,8 @@ class MmsFront:
         self._mms = MmsClient(server.loop, port)
         self._fifo_partial = b""
         self._models: dict[int, LaunchedModel] = {}
+        self._unknown: set[str] = set()  # names that MMS had at the last look, and we had not
+        self._look_until = 0.0
 
     def start(self) -> None:
         fifo = os.open(self._run_dir / FIFO, os.O_RDWR | os.O_NONBLOCK)  # as a writer too: never at its end
@@ -67,6 +71,7 @@ class MmsFront:
             self._launch(pid)
             self._find_orphans(pid)
         self._loop.every(_DESERTED_ROUND_S, self._look_after_launchers)
+        self._loop.every(_LOST_ROUND_S, self._look_for_lost_loads)
 
     def is_up(self) -> bool:
         return self._mms.is_up()
@@ -84,6 +89,7 @@ class MmsFront:
         (WorkLoadManager.shutdownServerThread, ModelManager.unregisterModel). So the launcher is ended first.
         """
         if failure.code == INSUFFICIENT_STORAGE:
+            self._look_until = time.monotonic() + _LOSSES_AFTER_REFUSAL_S
             self._server.keep_refused(worker)
             self._answer_when_noted(worker, failure, _launched(worker).launcher.kill_and_listen())
         else:
@@ -187,7 +193,8 @@ class MmsFront:
         def answer() -> None:
             self._loop.unwatch(noted)
             os.close(noted)
-            worker.answer_load(failure)
+            if not worker.closed:  # MMS may have hung up first: its threads interrupt one another
+                worker.answer_load(failure)
 
         self._loop.watch(noted, answer)
 
@@ -211,6 +218,27 @@ class MmsFront:
         if status == HTTPStatus.NOT_FOUND and not model.workers and not model.let_go:
             logger.warning("MMS has lost the model's launcher; ended", extra={"model": model.name})
             model.launcher.kill()
+
+    def _look_for_lost_loads(self) -> None:
+        """Unregisters models whose load MMS has lost, so that the next load of the name is not answered with 409.
+
+        MMS's thread for a launcher goes back to a pool when the launcher ends, by a NullPointerException, so that it
+        still counts as the launcher's; unregistering a refused model interrupts it, whatever it does by then. If it has
+        just begun to start another model's launcher, that load gets 500 after a minute, and stays registered.
+        """
+        if time.monotonic() < self._look_until:
+            with contextlib.suppress(OSError):
+                self._mms.names(self._on_names)
+        else:
+            self._unknown.clear()
+
+    def _on_names(self, names: set[str]) -> None:
+        unknown = names - {model.name for model in self._models.values()}
+        for name in unknown & self._unknown:
+            logger.warning("MMS has lost a load; unregistered, so that the next one works", extra={"model": name})
+            with contextlib.suppress(OSError):
+                self._mms.unload(name)
+        self._unknown = unknown
 
 
 def _launched(worker: WorkerRecord) -> LaunchedModel:
