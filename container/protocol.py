@@ -63,10 +63,13 @@ class Connection:
         self._known_headers: tuple[bytes, dict[str, str]] = (b"", {})
 
     def wait(self) -> bool:
-        """Until the next command begins to arrive; False where MMS has closed the connection instead."""
+        """Until the next command begins to arrive; False where MMS has closed the connection instead.
+
+        It stays where it is: should this process be killed before it has said that it reads, another one reads it.
+        """
         del self._buffer[: self._position]
         self._position = 0
-        return bool(self._buffer) or self._fill(1)
+        return bool(self._buffer or self.socket.recv(1, socket.MSG_PEEK))
 
     def receive(self) -> LoadCommand | PredictCommand | None:
         """The next command, or None where MMS has closed the connection between two commands."""

@@ -84,6 +84,15 @@ def test_a_header_that_comes_twice_has_its_last_value() -> None:
     assert [request.headers for request in command.requests] == [{"a": "2"}] * 3
 
 
+def test_a_command_that_is_waited_for_is_not_taken_yet() -> None:
+    """A worker that is killed there counts as idle: the one in its place must find the command."""
+    worker, mms = socket.socketpair()
+    with worker, mms:
+        mms.sendall(predict_command())
+        assert Connection(worker).wait()
+        assert Connection(worker).receive() == PredictCommand([])
+
+
 @quick
 @given(some.tuples(NAME, NAME, some.integers(1, 999), NAME, some.integers(-1, 9), NAME), CUTS)
 def test_a_load_arrives_whole_in_any_pieces(values: tuple[str, str, int, str, int, str], cuts: set[int]) -> None:
