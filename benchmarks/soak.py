@@ -33,7 +33,7 @@ from benchmarks.servers import STOP_S, Server, native, polyhost, running
 FRONTS = {"native": (native, "container.native"), "mms": (polyhost, "com.amazonaws.ml.mms.ModelServer")}
 HOT, HOT_CLIENTS, COLD_CLIENTS = 5, 4, 2
 UNLOAD_EVERY_S = (0.1, 0.5)
-KILL_EVERY_S = (0.2, 1.0)
+KILL_EVERY_S = (0.05, 0.3)
 LARGE_BYTES, LARGE_SHARE = 300_000, 0.02
 SAMPLE_S = 0.5
 WARM_UP_S = 10.0  # before the first look at memory: buffers reach their size
