@@ -159,15 +159,22 @@ class Hosted:
 
 
 @contextmanager
-def hosting(shelf: Shelf, instance_type: str, instances: int, models: int, *options: str) -> Iterator[Hosted]:
-    """An emulator with one endpoint, and `models` equal archives in its bucket."""
+def hosting(
+    shelf: Shelf, front: str, instance_type: str, instances: int, models: int, *options: str
+) -> Iterator[Hosted]:
+    """An emulator with one endpoint, and `models` equal archives in its bucket. `front`: its containers' front end."""
     with tempfile.TemporaryDirectory(prefix="polyhost-bench-") as folder, emulating(Path(folder), *options) as local:
         s3, sagemaker = local.client("s3"), local.client("sagemaker")
         s3.create_bucket(Bucket=BUCKET)
         content = _archive(shelf, KIND)
         for number in range(models):
             s3.put_object(Bucket=BUCKET, Key=f"models/{name_of(number)}", Body=content)
-        container = {"Image": "polyhost", "Mode": "MultiModel", "ModelDataUrl": f"s3://{BUCKET}/models/"}
+        container = {
+            "Image": "polyhost",
+            "Mode": "MultiModel",
+            "ModelDataUrl": f"s3://{BUCKET}/models/",
+            "Environment": {"POLYHOST_FRONTEND": front},
+        }
         role = "arn:aws:iam::123456789012:role/bench"
         sagemaker.create_model(ModelName=ENDPOINT, ExecutionRoleArn=role, PrimaryContainer=container)
         variant = {
@@ -193,9 +200,9 @@ def _archive(shelf: Shelf, kind: Kind) -> bytes:
     return content.getvalue()
 
 
-def overhead(shelf: Shelf, effort: Effort) -> list[Row]:
+def overhead(shelf: Shelf, effort: Effort, front: str) -> list[Row]:
     """One client, in turns through the emulator and straight to the container, so that both see the same machine."""
-    with hosting(shelf, "ml.m5.large", 1, 1) as hosted:
+    with hosting(shelf, front, "ml.m5.large", 1, 1) as hosted:
         model = name_of(0)
         warm_up(hosted, 1)
         with hosted.asker() as through, Asker(*hosted.direct(model), hosted.body) as direct:
@@ -247,9 +254,9 @@ def _load(url: str, path: str, hosted: Hosted, seconds: float) -> dict[str, floa
     return figures
 
 
-def crowd(shelf: Shelf, effort: Effort, scale: float) -> list[Row]:
+def crowd(shelf: Shelf, effort: Effort, front: str, scale: float) -> list[Row]:
     """Models at random on two instances that have no room for all of them."""
-    with hosting(shelf, CROWDED_TYPE, 2, effort.models, "--memory-scale", str(scale)) as hosted:
+    with hosting(shelf, front, CROWDED_TYPE, 2, effort.models, "--memory-scale", str(scale)) as hosted:
         warm_up(hosted, CLIENTS)
         hits, unloads = hosted.total("model_cache_hits_total"), hosted.total("model_unloading_seconds_count")
         start = time.perf_counter()
@@ -296,14 +303,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="few samples, short runs: to try, not to publish")
     parser.add_argument("--only", choices=("overhead", "crowd"), help="one of the two parts")
     parser.add_argument("--memory-scale", type=float, default=0.15, help="of the crowded instances (8 GiB); 0.15")
+    parser.add_argument("--front", choices=("mms", "native"), default="mms", help="the containers' front end; mms")
     parser.add_argument("--json", type=Path, help="where the results go")
     given = parser.parse_args(arguments)
     effort = QUICK if given.quick else FULL
     shelf = Shelf(ROOT / "build" / "bench-models")
     subprocess.run([sys.executable, "-m", "benchmarks.models", str(shelf.folder)], cwd=ROOT, check=True)
     parts: dict[str, Callable[[], list[Row]]] = {
-        "overhead": lambda: overhead(shelf, effort),
-        "crowd": lambda: crowd(shelf, effort, given.memory_scale),
+        "overhead": lambda: overhead(shelf, effort, given.front),
+        "crowd": lambda: crowd(shelf, effort, given.front, given.memory_scale),
     }
     rows = [row for name, part in parts.items() if given.only in (None, name) for row in part()]
     Console(width=None if sys.stdout.isatty() else 120).print(_table(rows))

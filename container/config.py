@@ -13,6 +13,7 @@ from container.errors import ConfigError
 DEFAULT_HANDLER = "handlers.service:handle"
 HANDLER_REGISTRY = "handlers.registry"
 _MB = 1024 * 1024
+_MOST = 1_000_000  # of what is counted: calls
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ class Config:
             state_dir=read("POLYHOST_STATE_DIR", str, "/var/lib/polyhost"),
             visible_gpus=environ.get("CUDA_VISIBLE_DEVICES"),  # empty means none, and not absent
             native=native,
-            queue_size=read("POLYHOST_QUEUE_SIZE", _positive, 100),
-            batch_size=read("POLYHOST_BATCH_SIZE", _positive, 1),
+            queue_size=read("POLYHOST_QUEUE_SIZE", _count, 100),
+            batch_size=read("POLYHOST_BATCH_SIZE", _count, 1),
             batch_delay_ms=read("POLYHOST_BATCH_DELAY_MS", _milliseconds, 0),
         )
 
@@ -120,6 +121,13 @@ def _port(value: str) -> int:
     if not value.isdecimal() or not 0 < int(value) < 32767:
         raise ValueError("must be a port from 1 to 32766 (Multi Model Server takes none above)")
     return int(value)
+
+
+def _count(value: str) -> int:
+    count = _positive(value)
+    if count > _MOST:
+        raise ValueError(f"must be a whole number from 1 to {_MOST}")
+    return count
 
 
 def _any_port(value: str) -> int:

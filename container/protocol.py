@@ -67,15 +67,19 @@ class Connection:
 
         It stays where it is: should this process be killed before it has said that it reads, another one reads it.
         """
+        self._drop_what_was_read()
+        return bool(self._buffer or self.socket.recv(1, socket.MSG_PEEK))
+
+    def _drop_what_was_read(self) -> None:
         del self._buffer[: self._position]
         self._position = 0
-        return bool(self._buffer or self.socket.recv(1, socket.MSG_PEEK))
 
     def receive(self) -> LoadCommand | PredictCommand | None:
         """The next command, or None where MMS has closed the connection between two commands."""
         command: bytes | bytearray = CANCEL
         while command == CANCEL:
-            if not self.wait():
+            self._drop_what_was_read()
+            if not (self._buffer or self._fill(1)):
                 return None
             command = self._bytes(1)
         if command == _LOAD:

@@ -114,7 +114,7 @@ class Link(asyncio.Protocol):
         try:
             for found in self._replies.feed(data):
                 self._on_reply(found)
-        except (GarbledError, UnicodeDecodeError, ValueError, KeyError) as error:
+        except (GarbledError, ValueError, KeyError, TypeError, AttributeError) as error:
             # A model's code has written to a descriptor that is not its own.
             self.give_up(Failure(500, "GarbledAnswerError", f"the worker's answer is garbled: {error}", "", "predict"))
 

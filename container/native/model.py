@@ -169,13 +169,13 @@ class ServedModel:
         if self.state is State.UNLOADING:
             raise errors.not_loaded(self.name)
         if self._rests_because is not None:
-            raise Refusal.of(self._rests_because)
+            raise self._counted(Refusal.of(self._rests_because))
         if self._idle and not self.queue and self.spec.settings.batch_size == 1:
             self.stats.batch_sizes.add(1)
             self._idle.pop().send([call])
             return
         if len(self.queue) >= self.spec.settings.queue_size:
-            raise errors.queue_full(self.name, len(self.queue))
+            raise self._counted(errors.queue_full(self.name, len(self.queue)))
         self.queue.append(call)
         self._serve_queue()
 
@@ -247,10 +247,14 @@ class ServedModel:
             self._refuse(self.queue.popleft(), refusal())
 
     def _refuse(self, call: Call, refusal: Refusal) -> None:
-        self.stats.errors[refusal.failure.type] += 1
-        self.stats.answers[refusal.failure.code] += 1
+        self._counted(refusal)
         if not call.given_up:
             call.caller.refuse_call(call, refusal)
+
+    def _counted(self, refusal: Refusal) -> Refusal:
+        self.stats.errors[refusal.failure.type] += 1
+        self.stats.answers[refusal.failure.code] += 1
+        return refusal
 
     # Links: LinkOwner
 

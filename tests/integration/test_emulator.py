@@ -45,11 +45,24 @@ def output_fn(prediction, accept):
     return json.dumps(prediction), "application/json"
 """
 
+YIELDING = """
+import time
+
+def model_fn(model_dir):
+    return None
+
+def transform_fn(model, body, content_type, accept):
+    for number in range(int(body)):
+        yield f"{number};"
+        time.sleep(0.3)
+"""
+
 
 class LocalSageMaker:
     """`polyhost emulator` as a process of its own, and clients for it."""
 
     def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+        self.front = "mms"  # of the containers of models to come
         self.process = process
         self.url = url
         self.log = log
@@ -67,18 +80,24 @@ class LocalSageMaker:
             config=Config(retries={"total_max_attempts": 1}, max_pool_connections=32),
         )
 
-    def upload(self, name: str, megabytes: int) -> None:
+    def upload(self, name: str, megabytes: int = 1, script: str = SCRIPT) -> None:
         content = io.BytesIO()
         with tarfile.open(fileobj=content, mode="w:gz") as archive:
             settings = json.dumps({"answer": name, "megabytes": megabytes})
-            for path, text in (("inference.py", SCRIPT), ("settings.json", settings)):
+            for path, text in (("inference.py", script), ("settings.json", settings)):
                 member = tarfile.TarInfo(path)
                 member.size = len(text)
                 archive.addfile(member, io.BytesIO(text.encode()))
         self.s3.put_object(Bucket=BUCKET, Key=f"{PREFIX}/{name}", Body=content.getvalue())
 
-    def host(self, name: str, instance_type: str, count: int, image: str = "polyhost") -> None:
-        container = {"Image": image, "Mode": "MultiModel", "ModelDataUrl": f"s3://{BUCKET}/{PREFIX}/"}
+    def host(self, name: str, instance_type: str, count: int, image: str = "polyhost", only: str | None = None) -> None:
+        """Many models, or the `only` one of a single-model endpoint."""
+        container = {
+            "Image": image,
+            "Mode": "SingleModel" if only else "MultiModel",
+            "ModelDataUrl": f"s3://{BUCKET}/{PREFIX}/{only or ''}",
+            "Environment": {"POLYHOST_FRONTEND": self.front},
+        }
         self.sagemaker.create_model(
             ModelName=name, PrimaryContainer=container, ExecutionRoleArn="arn:aws:iam::123456789012:role/test"
         )
@@ -135,8 +154,9 @@ def _answers(process: subprocess.Popen[bytes], url: str, log: Path) -> bool:
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSageMaker]:
+def local(front: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSageMaker]:
     with running(tmp_path_factory.mktemp("emulator"), "--memory-scale", "0.25") as started:
+        started.front = front
         yield started
 
 
@@ -207,6 +227,21 @@ def test_models_that_do_not_fit_together_all_answer(local: LocalSageMaker) -> No
 
 def test_a_killed_container_costs_only_the_requests_in_it(local: LocalSageMaker) -> None:
     kill_under_load(local)
+
+
+def test_an_answer_in_pieces_is_an_event_stream(local: LocalSageMaker) -> None:
+    """Of a single-model endpoint: the API takes no TargetModel. Behind MMS it is one piece."""
+    local.upload("yielding.tar.gz", script=YIELDING)
+    local.host("yielding", "ml.m5.large", 1, only="yielding.tar.gz")
+
+    answer = local.runtime.invoke_endpoint_with_response_stream(
+        EndpointName="yielding", ContentType="text/plain", Body=b"3"
+    )
+    pieces = [event["PayloadPart"]["Bytes"] for event in answer["Body"]]
+
+    assert b"".join(pieces) == b"0;1;2;"
+    assert len(pieces) == (3 if local.front == "native" else 1)
+    local.sagemaker.delete_endpoint(EndpointName="yielding")
 
 
 def _restarted(local: LocalSageMaker, victim: dict[str, Any]) -> bool:
