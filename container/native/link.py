@@ -55,6 +55,7 @@ class Link(asyncio.Protocol):
         self._cancelled = False
 
     async def open(self) -> None:
+        """Raises OSError where no descriptor is left."""
         ours, self.workers_end = socket.socketpair()
         ours.setblocking(False)
         await asyncio.get_running_loop().create_connection(lambda: self, sock=ours)

@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 
 from container.config import Config
-from container.errors import Failure
+from container.errors import INSUFFICIENT_STORAGE, Failure
 from container.messages import AddWorker, AdoptWorker, CloseModel, OpenModel
 from container.native import errors
 from container.native.call import Call
@@ -152,7 +152,10 @@ class ServedModel:
         """Raises Refusal where its processes do not end."""
         self.state = State.UNLOADING
         for link in list(self.links.values()):
+            cut_off, link.calls = link.calls, []
             self._drop(link)
+            for call in cut_off:
+                self._refuse(call, errors.unloading(self.name))
         self._refuse_queue(lambda: errors.not_loaded(self.name))
         self._close_sent = True
         self._forks.send(CloseModel(self.key))
@@ -365,7 +368,13 @@ class ServedModel:
     async def _add_link(self) -> None:
         link = self._book.new(self)
         self.links[link.number] = link
-        await link.open()
+        try:
+            await link.open()
+        except OSError as error:  # no descriptor is left
+            self._remove(link)
+            message = f"no connection to a worker can be made: {error}"
+            self._could_not_load(Failure(INSUFFICIENT_STORAGE, "OSError", message, self.name, "load"))
+            return
         self._forks.send(AddWorker(self.key, link.number), link.workers_end.fileno())
         link.load(
             LoadCommand(self.name, str(self.spec.directory), self.spec.settings.batch_size, self.spec.handler, None, "")
