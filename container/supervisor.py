@@ -28,6 +28,7 @@ _FINISH_S = 4.0
 _STOP_S = 4.0
 _RESTARTS, _RESTARTS_WITHIN_S = 5, 60.0
 _RESTART_S = 0.2
+_REAP_S = 1.0
 # The path of a socket has 107 bytes at most (unix(7)): PARENT/polyhost-XXXXXXXX/tmp/.mms.sock.PORT
 _LONGEST_RUN_DIR = 107 - len("/polyhost-XXXXXXXX/tmp/.mms.sock.65535")
 _DEFAULTS = {"OMP_NUM_THREADS": "1", "MXNET_USE_OPERATOR_TUNING": "0", "MXNET_ENGINE_TYPE": "NaiveEngine"}
@@ -56,6 +57,8 @@ class Supervisor:
             self._loop.on_signals(
                 {signal.SIGTERM: self._on_stop, signal.SIGINT: self._on_stop, signal.SIGCHLD: self._on_children}
             )
+            # Also unasked: the kernel's list of children can lack one that ends while it is read (proc(5)).
+            self._loop.every(_REAP_S, self._on_children)
             if self._config.native:
                 self._start_native_front_end()
                 self._start_fork_server()

@@ -459,6 +459,11 @@ def _invoke_until_cut_off(service: Service, name: str) -> None:
             pass
 
 
+def _running(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Without those that have ended and wait for whoever adopted them."""
+    return [process for process in processes if _asked(process.status) not in (None, psutil.STATUS_ZOMBIE)]
+
+
 def test_sigkill_of_the_entry_point(tmp_path: Path, front: str) -> None:
     parent = tmp_path / "run"
     container = ContainerProcess(
@@ -471,10 +476,11 @@ def test_sigkill_of_the_entry_point(tmp_path: Path, front: str) -> None:
     container.process.kill()
 
     container.stop()
-    _, still_there = psutil.wait_procs(left, 10)
-    for process in still_there:
-        process.kill()
-    assert not still_there
+    try:
+        wait_for(lambda: not _running(left), f"the end of all of {left}", 10)
+    finally:
+        for process in _running(left):
+            process.kill()
     assert not list(parent.iterdir())
 
 

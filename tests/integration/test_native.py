@@ -308,6 +308,8 @@ def _refuses_connections(container: ContainerProcess) -> bool:
         socket.create_connection(("127.0.0.1", container.port), timeout=1).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # it was in the backlog when the socket was closed
+        return False
     return False
 
 
