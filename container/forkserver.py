@@ -49,6 +49,7 @@ _ZYGOTES_WAIT_S, _ZYGOTES_POLL_S = 10.0, 0.05
 _ROUND_S = 0.5  # deadlines, load, and what models take
 _PATIENT_DEATHS = 2
 _MAX_REST_S = 60.0
+_REMOVALS, _REMOVAL_S = 60, 0.05
 _NAMES_IN_LOG, _NAMES_IN_ANSWER = 50, 20
 _MID_MESSAGE = (State.READING, State.ANSWERING, State.STREAMING)
 _STREAM_S = 480.0  # SageMaker's limit for a streamed response (Model Hosting FAQs)
@@ -101,6 +102,7 @@ class ForkServer:
         self._memory = MemoryGauge(ControlGroup.find())
         self._guard = MemoryGuard(self._memory, config)
         self._gpus = GpuGauge(config.visible_gpus)
+        self._orphaned = False  # the supervisor, which would remove the run folder, has been killed
         self._native = front_descriptor is not None
         self._front: Front = (
             MmsFront(self, config.port, run_dir) if front_descriptor is None else NativeFront(self, front_descriptor)
@@ -145,7 +147,7 @@ class ForkServer:
     def _on_supervisor_end(self) -> None:
         """The supervisor holds the other end of stdin, and has been killed: end what it can no longer end."""
         self._front.end_all()
-        shutil.rmtree(self._run_dir, ignore_errors=True)
+        self._orphaned = True
         self.loop.stop(1)
 
     # For the front end
@@ -477,6 +479,16 @@ class ForkServer:
         for worker in self._workers.values():
             worker.kill()
         self._pool.stop()
+        if self._orphaned:
+            self._remove_run_dir()
+
+    def _remove_run_dir(self) -> None:
+        """Again where somebody, himself about to end, has put something into it meanwhile."""
+        for _ in range(_REMOVALS):
+            shutil.rmtree(self._run_dir, ignore_errors=True)
+            if not self._run_dir.exists():
+                break
+            time.sleep(_REMOVAL_S)
 
 
 def main(arguments: Sequence[str]) -> int:

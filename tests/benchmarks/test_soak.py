@@ -2,8 +2,8 @@ from benchmarks.soak import soak
 
 
 def test_nothing_is_lost_and_nothing_grows() -> None:
-    """The ten minutes of scripts/soak in half a one."""
-    found = soak("native", seconds=30, models=50, seed=0)
+    """The ten minutes of scripts/soak in half a one; its first three seconds are no steady state, so more may be added."""
+    found = soak("native", seconds=30, models=50, seed=0, most_growth=0.2)
     assert not found.tally.failures
     counts = found.tally.counts
     assert counts["answered right"] > 1000

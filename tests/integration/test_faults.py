@@ -481,7 +481,7 @@ def test_sigkill_of_the_entry_point(tmp_path: Path, front: str) -> None:
     finally:
         for process in _running(left):
             process.kill()
-    assert not list(parent.iterdir())
+    wait_for(lambda: not list(parent.iterdir()), "the removal of the run folder", 5)
 
 
 def test_model_that_does_not_fit(tmp_path: Path, front: str) -> None:
