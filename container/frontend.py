@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Iterator, MutableMapping, Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ LOG4J = Path(__file__).parent / "log4j2.xml"
 _MMS_TIMEOUT_MARGIN_S = 30
 # A load holds a Netty thread until the model is up: with few threads, loads would hold up requests.
 _NETTY_THREADS = 32
+_JAVA = "com.amazonaws.ml.mms.ModelServer"
+_JAVA_STARTS_S, _LOOK_AGAIN_S = 20.0, 0.05
 _VMARGS = "-XX:-UseContainerSupport -XX:+UseSerialGC -Xms64m -Xmx512m -Xss256k"
 
 logger = logging.getLogger("polyhost.frontend")
@@ -82,17 +85,28 @@ def run_toolkit(config: Config, run_dir: Path) -> None:
 
 
 def _only_java_with(configuration: str, process_iter: Any) -> Any:
-    """The toolkit takes any MMS on the machine for its own and refuses two; ours has our file in its command line."""
+    """The toolkit takes any MMS on the machine for its own and refuses two; ours has our file in its command line.
+
+    Waits for it a while: the toolkit would look again some seconds later, and wait for ten minutes should Java have
+    come and gone meanwhile.
+    """
 
     def own_processes() -> Iterator[Any]:
-        for process in process_iter():
-            try:
-                if configuration in process.cmdline():
-                    yield process
-            except psutil.Error:
-                continue  # it ended meanwhile
+        deadline = time.monotonic() + _JAVA_STARTS_S
+        while not (found := list(_with_words(process_iter(), configuration, _JAVA))) and time.monotonic() < deadline:
+            time.sleep(_LOOK_AGAIN_S)
+        return iter(found)
 
     return own_processes
+
+
+def _with_words(processes: Iterator[Any], *words: str) -> Iterator[Any]:
+    for process in processes:
+        try:
+            if all(word in process.cmdline() for word in words):
+                yield process
+        except psutil.Error:
+            continue  # it ended meanwhile
 
 
 def main(arguments: Sequence[str]) -> int:

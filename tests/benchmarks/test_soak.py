@@ -2,7 +2,7 @@ from benchmarks.soak import soak
 
 
 def test_nothing_is_lost_and_nothing_grows() -> None:
-    """The ten minutes of scripts/soak in half a one; its first three seconds are no steady state, so more may be added."""
+    """The ten minutes of scripts/soak in half a one; its first seconds are no steady state, so it may grow by more."""
     found = soak("native", seconds=30, models=50, seed=0, most_growth=0.2)
     assert not found.tally.failures
     counts = found.tally.counts

@@ -1,7 +1,9 @@
 """What the toolkit, MMS and the launchers find in their environment."""
 
 import os
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psutil
@@ -79,8 +81,18 @@ def test_else_the_java_of_a_package(tmp_path: Path) -> None:
 
 
 def test_the_toolkit_sees_our_java_and_no_other() -> None:
-    own = psutil.Process()
-    seen = list(_only_java_with(own.cmdline()[-1], psutil.process_iter)())
-
-    assert own.pid in [process.pid for process in seen]
-    assert list(_only_java_with("/no/such/mms.properties", psutil.process_iter)()) == []
+    """Also one that is still to be started."""
+    ours, other = "/our/mms.properties", "/other/mms.properties"
+    sleeping = [sys.executable, "-c", "import time; time.sleep(60)", "com.amazonaws.ml.mms.ModelServer"]
+    started: list[subprocess.Popen[bytes]] = []
+    with subprocess.Popen([*sleeping, other]) as others:
+        later = threading.Timer(0.2, lambda: started.append(subprocess.Popen([*sleeping, ours])))
+        later.start()
+        try:
+            seen = list(_only_java_with(ours, psutil.process_iter)())
+            later.join()
+            assert [process.pid for process in seen] == [started[0].pid]
+        finally:
+            for process in (others, *started):
+                process.kill()
+                process.wait()
