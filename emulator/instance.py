@@ -83,6 +83,7 @@ class Instance:
         self._container: Container | None = None
         self._client: ContainerClient | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._doubted = False
         self._launches = 0
         self.cache: ModelCache | None = None
         if spec.container.multi_model:
@@ -92,7 +93,7 @@ class Instance:
 
     @property
     def in_service(self) -> bool:
-        return self.status == "InService"
+        return self.status == "InService" and not self._doubted
 
     @property
     def last_words(self) -> str:
@@ -154,6 +155,7 @@ class Instance:
         self._container = await self._platform.driver.start(launch)
         self._client = ContainerClient(self._platform.http, self._container.url)
         await self._until_healthy(self._container, self._client)
+        self._doubted = False
         if self.cache is not None:
             self.cache.attach(self._client, self._container.models_folder)
 
@@ -211,11 +213,17 @@ class Instance:
                 done, _ = await asyncio.wait({end}, timeout=PING_EVERY_S)
                 if done:
                     return f"the container ended with status {end.result()}"
-                missed = 0 if await self._client.ping() else missed + 1
+                missed = 0 if await self._answers(self._client) else missed + 1
             self._container.kill()  # nor would it heed SIGTERM
             return f"the container missed {missed} pings"
         finally:
             end.cancel()
+
+    async def _answers(self, client: ContainerClient) -> bool:
+        alive = await client.ping()
+        if alive and client is self._client:
+            self._doubted = False
+        return alive
 
     async def _end_container(self) -> None:
         container, self._container, self._client = self._container, None, None
@@ -240,6 +248,13 @@ class Instance:
                 return await self._ask(None, call)
             assert call.target_model is not None
             return await self._invoke_model(self.cache, call.target_model, call)
+        except ContainerGone:
+            # A container that was killed accepts connections until its last socket is closed. None of the next calls
+            # is to be lost like that: they go elsewhere, or wait, until it answers again or has been replaced.
+            self._doubted = True
+            if self._client is not None:
+                await self._answers(self._client)
+            raise
         finally:
             self.outstanding -= 1
 
