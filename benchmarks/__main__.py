@@ -14,6 +14,7 @@ from rich.console import Console
 
 from benchmarks import report
 from benchmarks.api import AnswerError
+from benchmarks.batches import batches
 from benchmarks.bench import Bench
 from benchmarks.churn import churn
 from benchmarks.cold import cold, limit
@@ -52,6 +53,7 @@ STAGES = {
     "cold": Stage(cold, _ALL),
     "density": Stage(density, _ALL),
     "hot": Stage(hot, _ALL),
+    "batches": Stage(batches, ("lr", "rf", "mlp"), stacks=("native",)),
     "churn": Stage(churn, _OF_EACH_FRAMEWORK),
     "idle": Stage(idle, _ONE),
     "fairness": Stage(fairness, _ONE),
@@ -121,7 +123,7 @@ class Run:
             bench = Bench(server, self._shelf, self._options.effort)
             for kind in kinds:
                 for name, stage in stages.items():
-                    if kind.name in stage.models:
+                    if kind.name in stage.models and stack.name in stage.stacks:
                         with self._noting_failure(f"{name} of {stack.name} with {kind.name}"):
                             self._add(name, kind, stack.name, stage.measure(bench, kind))
 

@@ -55,7 +55,7 @@ class Row:
 
 
 def rows(results: Results) -> list[Row]:
-    parts = (_cold, _density, _thousand, _hot, _idle, _fairness, _churn, _startup, _footprint)
+    parts = (_cold, _density, _thousand, _hot, _batches, _idle, _fairness, _churn, _startup, _footprint)
     return [row for part in parts for row in part(results)]
 
 
@@ -101,6 +101,14 @@ def _hot(results: Results) -> Iterator[Row]:
         yield figures.row(rate, f"hot, 8 clients: {model}", "/s", *aims)
         aim = _times_stock(figures, p99, NATIVE_HOT_P99_RATIO.get(model), False)
         yield figures.row(p99, f"hot, 8 clients, p99: {model}", "ms", None, aim)
+
+
+def _batches(results: Results) -> Iterator[Row]:
+    """Beside what the others do with single calls, above."""
+    for model in results.models("batches"):
+        figures = _Figures(results, "batches", model)
+        yield figures.row("per_second", f"hot, 8 clients, in batches: {model}", "/s")
+        yield figures.row("p99_ms", f"hot, 8 clients, in batches, p99: {model}", "ms")
 
 
 def _idle(results: Results) -> Iterator[Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,12 +57,28 @@ class Handler(ABC):
     def predict(self, inputs: Inputs, request: Request) -> Any: ...
 
     def answer(self, request: Request) -> Answer:
-        """The answer's type is settled first, so that an impossible wish costs no prediction."""
-        accept = media_types.choose(request.accept, media_types.ARRAYS, self.settings.default_accept)
-        with phase("decode"):
-            inputs = decoders.decode(request.body, request.content_type)
+        accept, inputs = self.read(request)
         with phase("predict"):
             prediction = self.predict(inputs, request)
+        return self.write(prediction, inputs, accept)
+
+    def answers(self, requests: Sequence[Request]) -> list[Answer | Exception]:
+        """To each its answer, or the exception that it alone failed with."""
+        return [self._answer_or_error(request) for request in requests]
+
+    def _answer_or_error(self, request: Request) -> Answer | Exception:
+        try:
+            return self.answer(request)
+        except Exception as error:
+            return error
+
+    def read(self, request: Request) -> tuple[str, Inputs]:
+        """The answer's type, settled first so that an impossible wish costs no prediction, and what was sent."""
+        accept = media_types.choose(request.accept, media_types.ARRAYS, self.settings.default_accept)
+        with phase("decode"):
+            return accept, decoders.decode(request.body, request.content_type)
+
+    def write(self, prediction: Any, inputs: Inputs, accept: str) -> Answer:
         with phase("encode"):
             return Answer(encoders.encode(as_asked(prediction, inputs, accept), accept), accept)
 

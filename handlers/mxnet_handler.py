@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy
 
 from handlers import labels, mxnet_params, registry, shapes, tensors
-from handlers.base import Handler, Request, Source
-from handlers.errors import BadModelError, phase
+from handlers.base import Source
+from handlers.errors import BadModelError
 from handlers.inputs import Inputs, Picture
+from handlers.row_handler import RowHandler
 from handlers.shapes import InputShape
 from handlers.tensors import Array
 
@@ -28,7 +29,7 @@ SYMBOL = "-symbol.json"
 EPOCH = re.compile(r"-(\d{4,})\.params$")
 
 
-class MxnetHandler(Handler):
+class MxnetHandler(RowHandler):
     def load(self, source: Source) -> None:
         symbol = registry.the_one(source.directory, [f"*{SYMBOL}"])
         name = symbol.name.removesuffix(SYMBOL)
@@ -37,13 +38,16 @@ class MxnetHandler(Handler):
         self.model = Network(symbol, _newest_params(source.directory, name), inputs, context)
         self._labels = labels.read(source.directory, "synset.txt")
 
-    def predict(self, inputs: Inputs, request: Request) -> Any:
-        with phase("decode"):
-            arrays = tensors.fill(inputs, self.model.inputs)
-        outputs = self.model(arrays)
+    def features(self, inputs: Inputs) -> dict[str, Array]:
+        return tensors.fill(inputs, self.model.inputs)
+
+    def forward(self, features: Mapping[str, Array], wish: Hashable) -> Any:
+        return self.model(features)
+
+    def interpret(self, output: Any, inputs: Inputs) -> Any:
         if isinstance(inputs, Picture) and self._labels:
-            return labels.best(outputs[0][0], self._labels)
-        return outputs[0] if len(outputs) == 1 else list(zip(*outputs, strict=True))
+            return labels.best(output[0][0], self._labels)
+        return output[0] if len(output) == 1 else list(zip(*output, strict=True))
 
 
 class Network:

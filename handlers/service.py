@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from handlers import registry
-from handlers.base import Answer, Handler, Request, Source
+from handlers.base import Handler, Request, Source
 from handlers.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,11 @@ class Service:
             self._handler = load(context)
         if data is None:
             return None
-        return [_answered(self._handler, item, context, index) for index, item in enumerate(data)]
+        answers = self._handler.answers([_request(item, context, index) for index, item in enumerate(data)])
+        for index, answer in enumerate(answers):
+            if not isinstance(answer, Exception):
+                context.set_response_content_type(index, answer.content_type)
+        return [answer if isinstance(answer, Exception) else answer.body for answer in answers]
 
 
 def load(context: Any) -> Handler:
@@ -53,16 +57,6 @@ def _source(context: Any) -> Source:
 def _gpu(value: Any) -> int | None:
     """MMS says "no GPU" with None or with a negative number."""
     return None if value is None or int(value) < 0 else int(value)
-
-
-def _answered(handler: Handler, item: Item, context: Any, index: int) -> Any:
-    """An item's body, or the exception that it alone failed with."""
-    try:
-        answer: Answer = handler.answer(_request(item, context, index))
-        context.set_response_content_type(index, answer.content_type)
-    except Exception as error:
-        return error
-    return answer.body
 
 
 def _request(item: Item, context: Any, index: int) -> Request:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import sklearn
 from sklearn.exceptions import InconsistentVersionWarning
 
 from handlers import images, model_code, registry
-from handlers.base import Handler, Request, Source
-from handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError, WrongShapeError, phase
+from handlers.base import Request, Source
+from handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError, WrongShapeError
 from handlers.inputs import Inputs, Picture, Rows
+from handlers.row_handler import RowHandler
 from handlers.tensors import numbers
 
 logger = logging.getLogger(__name__)
@@ -27,7 +29,7 @@ VERSION_IN_PICKLE = re.compile(rb"_sklearn_version\W{1,8}?[^\d.]{0,4}(\d+\.\d+[\
 OUTPUTS = ("predictions", "probabilities")
 
 
-class SklearnHandler(Handler):
+class SklearnHandler(RowHandler):
     def load(self, source: Source) -> None:
         path = registry.the_one(source.directory, registry.FILES["sklearn"])
         # A pickle may refer to modules of the archive's own.
@@ -42,24 +44,34 @@ class SklearnHandler(Handler):
             )
         self.model = model
 
-    def predict(self, inputs: Inputs, request: Request) -> Any:
-        method = self._method(request.options.get("output", OUTPUTS[0]))
-        with phase("decode"):
-            features = self._pixels(inputs) if isinstance(inputs, Picture) else self._features(inputs)
+    def wish(self, request: Request) -> str:
+        output = request.options.get("output", OUTPUTS[0])
+        if output not in OUTPUTS:
+            raise BadBodyError(f"The custom attribute output={output} is unknown; use one of {', '.join(OUTPUTS)}.")
+        if output == "probabilities" and not hasattr(self.model, "predict_proba"):
+            raise BadBodyError(f"{type(self.model).__name__} gives no probabilities; ask for output=predictions.")
+        return output
+
+    def features(self, inputs: Inputs) -> Any:
+        return self._pixels(inputs) if isinstance(inputs, Picture) else self._features(inputs)
+
+    def forward(self, features: Any, wish: Hashable) -> Any:
+        method = self.model.predict if wish == "predictions" else self.model.predict_proba
         try:
             return method(features)
         except (ValueError, TypeError) as error:
             # How scikit-learn says that it was given the wrong kind of data.
             raise BadBodyError(f"{type(self.model).__name__} refused the input: {error}") from error
 
-    def _method(self, output: str) -> Any:
-        if output not in OUTPUTS:
-            raise BadBodyError(f"The custom attribute output={output} is unknown; use one of {', '.join(OUTPUTS)}.")
-        if output == "predictions":
-            return self.model.predict
-        if not hasattr(self.model, "predict_proba"):
-            raise BadBodyError(f"{type(self.model).__name__} gives no probabilities; ask for output=predictions.")
-        return self.model.predict_proba
+    def kind(self, features: Any) -> Hashable:
+        if isinstance(features, pandas.DataFrame):
+            return tuple(features.columns), tuple(features.dtypes)
+        return super().kind(features)
+
+    def join(self, parts: Sequence[Any]) -> Any:
+        if isinstance(parts[0], pandas.DataFrame):
+            return pandas.concat(parts, ignore_index=True)
+        return super().join(parts)
 
     def _pixels(self, picture: Picture) -> Any:
         width, height = picture.image.size

@@ -6,7 +6,7 @@ import logging
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ import numpy
 import torch
 
 from handlers import labels, registry, shapes, tensors
-from handlers.base import Handler, Request, Source
-from handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError, phase
+from handlers.base import Source
+from handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError
 from handlers.inputs import Inputs, Picture, Rows
+from handlers.row_handler import RowHandler
 from handlers.shapes import InputShape
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 WRONG_INPUT = re.compile(r"\b(shapes?|sizes?|dimensions?|channels?|unbatched|dtype)\b|Guard failed")
 
 
-class TorchHandler(Handler):
+class TorchHandler(RowHandler):
     def load(self, source: Source) -> None:
         path = registry.the_one(source.directory, registry.FILES["torch"])
         self.adopt(_loader(path)(path, _device(source.gpu_id)), path.name, source)
@@ -38,27 +39,35 @@ class TorchHandler(Handler):
         self._inputs = _shapes(source.directory)
         self._labels = labels.read(source.directory, "synset.txt", "labels.txt")
 
-    def predict(self, inputs: Inputs, request: Request) -> Any:
-        with phase("decode"):
-            arrays = _arrays(inputs, self._inputs)
-        output = _plain(self._forward(arrays))
+    def features(self, inputs: Inputs) -> dict[str, Any]:
+        """By name, in the order of the model's inputs."""
+        if self._inputs is not None:
+            return tensors.fill(inputs, self._inputs)
+        if isinstance(inputs, Picture):
+            raise UnsuitableMediaTypeError(
+                f"The model's input size is unknown, so it takes no image: add a shapes.json such as {shapes.EXAMPLE}."
+            )
+        return {"input": _untyped(inputs)}
+
+    def interpret(self, output: Any, inputs: Inputs) -> Any:
         if not self._labels:
             return output
         best = [labels.best(row, self._labels) for row in output]
         return best[0] if isinstance(inputs, Picture) else best
 
-    def _forward(self, arrays: list[Any]) -> Any:
+    def forward(self, features: dict[str, Any], wish: Hashable) -> Any:
         try:
             with torch.inference_mode():
-                return self.model(*(_tensor(array).to(self._device) for array in arrays))
+                output = self.model(*(_tensor(array).to(self._device) for array in features.values()))
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, AssertionError) as error:
             reason = str(error).strip().rpartition("\n")[2].removeprefix("RuntimeError: ")
             if not WRONG_INPUT.search(reason):
                 raise
-            given = [list(array.shape) for array in arrays]
+            given = [list(array.shape) for array in features.values()]
             raise BadBodyError(f"The model cannot take input of shape {given}: {reason}") from error
+        return _plain(output)
 
 
 def _shapes(directory: Path) -> list[InputShape] | None:
@@ -67,16 +76,6 @@ def _shapes(directory: Path) -> list[InputShape] | None:
     if len(found) > 1:
         raise BadModelError(f"Two files tell the input's shape: {', '.join(path.name for path in found)}; keep one.")
     return shapes.read(found[0]) if found else None
-
-
-def _arrays(inputs: Inputs, expected: list[InputShape] | None) -> list[Any]:
-    if expected is not None:
-        return list(tensors.fill(inputs, expected).values())
-    if isinstance(inputs, Picture):
-        raise UnsuitableMediaTypeError(
-            f"The model's input size is unknown, so it takes no image: add a shapes.json such as {shapes.EXAMPLE}."
-        )
-    return [_untyped(inputs)]
 
 
 def _untyped(rows: Rows) -> Any:

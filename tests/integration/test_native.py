@@ -98,6 +98,29 @@ def test_a_variable_sets_the_batch_size_of_all(tmp_path: Path, pool: ThreadPoolE
         assert [answer.text for answer in answers] == ["8"] * 8
 
 
+def test_the_rows_of_a_batch_are_one_call_of_an_estimator(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    """This one answers each row with the number of rows that came with it."""
+    with running(tmp_path, "native", POLYHOST_ZYGOTES="sklearn") as container:
+        folder = container.models_dir / "counts" / "model"
+        folder.mkdir(parents=True)
+        (folder / "polyhost.json").write_text('{"batch_size": 4, "batch_delay_ms": 5000}')
+        (folder / "model.pkl").write_bytes(b"ccounts\nCounts\n)\x81.")
+        (folder / "counts.py").write_text(
+            "import numpy\n"
+            "class Counts:\n"
+            "    n_features_in_ = 2\n"
+            "    def predict(self, rows):\n"
+            "        return numpy.full(len(rows), len(rows))\n"
+        )
+        container.loaded("counts")
+        bodies = ["1,2", "3,4\n5,6", "7", "8,9"]
+
+        answers = list(pool.map(lambda rows: container.invoke("counts", rows, content_type="text/csv"), bodies))
+
+        assert [answer.status_code for answer in answers] == [200, 200, 400, 200]
+        assert [answer.json() for answer in answers if answer.status_code == 200] == [[4], [4, 4], [4]]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
