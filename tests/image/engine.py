@@ -115,8 +115,12 @@ def serving(image: str, *options: str, port: int = 8080) -> Iterator[Container]:
         address = docker("port", container, str(port)).stdout.split()[0]
         with httpx.Client(base_url=f"http://{address}", timeout=60, trust_env=False) as client:
             started = Container(container, client)
-            started.wait_until_ready()
-            yield started
+            try:
+                started.wait_until_ready()
+                yield started
+            except BaseException:
+                print(started.logs)  # pytest shows it beside what failed
+                raise
 
 
 def script(*arguments: str, environ: Mapping[str, str], timeout: float = 60) -> subprocess.CompletedProcess[str]:
