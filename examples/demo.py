@@ -5,6 +5,7 @@
 
 import argparse
 import contextlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +31,9 @@ from examples.server import POLYHOST, ServerError
 from examples.trials import CSV, JSON, NPY, PNG, Score, Trial
 
 Data = Callable[[], tuple[Samples, Samples]]
+
+KEPT = Path(__file__).parent.parent / "build" / "demo"  # the archives, and a request in each format
+REQUESTS = {PNG: "digit.png", CSV: "digit.csv", JSON: "digit.json", NPY: "digit.npy"}
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,8 @@ def _demonstrate(console: Console, keep: bool) -> list[Result]:
             endpoint.upload(store / model.archive)
         results = [result for model in MODELS for result in _ask(model, endpoint, store, console)]
         console.print(_table(results))
+        _keep(store)
+        console.print(f"The archives and a request in each format are in {KEPT}.", soft_wrap=True)
         if keep:
             _wait_for_interrupt(local, endpoint, console)
         with _step(console, f"delete the endpoint {endpoint.name}"):
@@ -163,6 +169,15 @@ def _ask(model: Model, endpoint: Endpoint, store: Path, console: Console) -> Ite
         with _step(console, f"ask {model.archive} with {len(held_out.x)} x {trial.sent}"):
             score = trials.ask(endpoint, model.archive, trial, held_out)
         yield Result(model, trial, score, (store / model.archive).stat().st_size, loads=number == 0)
+
+
+def _keep(store: Path) -> None:
+    """For the commands of the README."""
+    shutil.rmtree(KEPT, ignore_errors=True)
+    shutil.copytree(store, KEPT)
+    _, held_out = digits.digits()
+    for trial in (trial for model in MODELS if model.data is digits.digits for trial in model.trials):
+        (KEPT / REQUESTS[trial.sent]).write_bytes(trial.send(held_out.x[0]))
 
 
 def _wait_for_interrupt(local: LocalSageMaker, endpoint: Endpoint, console: Console) -> None:

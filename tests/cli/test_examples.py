@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ from examples.server import POLYHOST, serving
 from examples.trials import Score
 
 ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
 TRAIN = """
 from pathlib import Path
 from examples import train_mxnet
@@ -79,6 +82,25 @@ def test_the_demo(tmp_path: Path) -> None:
     assert [model.name for model in demo.MODELS if f"\n {model.name} " not in ran.stdout] == []
     assert "Nothing is left running." in ran.stdout
     assert list(tmp_path.glob("polyhost-*")) == []
+    _follow_the_readme(tmp_path)
+
+
+def _follow_the_readme(tmp_path: Path) -> None:
+    """Its commands with what the demo left, but for the folder and the port."""
+    commands = re.findall(r"^(polyhost (?:check|models) .*?|mkdir .*?|tar .*?)(?: +#.*)?$", README.read_text(), re.M)
+    (tmp_path / "ml").mkdir()
+    with serving(tmp_path / "ml") as server:
+        said = {}
+        for command in (command.replace("/tmp/ml", str(tmp_path / "ml")) for command in commands):
+            on_server = ["--url", server.url] if " models " in command else []
+            program, *words = [*shlex.split(command), *on_server]
+            executable = POLYHOST if program == "polyhost" else program
+            ran = subprocess.run([executable, *words], cwd=ROOT, capture_output=True, text=True)
+            assert ran.returncode == 0, (command, ran.stderr)
+            said[" ".join(command.split()[:3])] = ran.stdout
+    assert said["polyhost models invoke"] == "[5]"
+    assert said["polyhost check build/demo/digits-forest.tar.gz"].endswith("[5]\n")
+    assert said["polyhost models unload"] == "Unloaded digits.\n"
 
 
 @pytest.mark.parametrize(("accuracy", "status"), [(0.95, 0), (0.94, 1)])
