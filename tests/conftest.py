@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,13 @@ def container(front: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Shared by the whole session: tests take model names of their own (`new_model`) and unload what they load."""
     with running(tmp_path_factory.mktemp("shared-container"), front) as started:
         yield started
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """For calls that go on beside the test."""
+    with ThreadPoolExecutor(16) as executor:
+        yield executor
 
 
 @pytest.fixture

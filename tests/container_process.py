@@ -10,13 +10,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).parent.parent
 ENTRY_POINT = ROOT / "container" / "dockerd-entrypoint.py"
+LAUNCHER = "sleep"  # what a launcher of MMS's becomes
 
 
 def free_port() -> int:
@@ -97,11 +101,42 @@ class ContainerProcess:
         """Every process below the entry point, the entry point not included."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
+    def processes_of(self, name: str) -> list[psutil.Process]:
+        """A model's launcher and workers, and what they have started: all of them work in its folder."""
+        return self.processes_in(self.folder(name))
+
+    def processes_in(self, folder: Path) -> list[psutil.Process]:
+        """Without those that have ended and are not reaped yet: they work nowhere."""
+        return [process for process in self.processes() if asked(process.cwd) == str(folder)]
+
+    def workers_of(self, name: str) -> list[psutil.Process]:
+        return self.workers_in(self.folder(name))
+
+    def workers_in(self, folder: Path) -> list[psutil.Process]:
+        return [process for process in self.processes_in(folder) if asked(process.name) != LAUNCHER]
+
+    def launchers_of(self, name: str) -> list[psutil.Process]:
+        return [process for process in self.processes_of(name) if asked(process.name) == LAUNCHER]
+
     def process_of(self, *words: str) -> psutil.Process:
         """The one process whose command line has all these words."""
-        found = [process for process in self.processes() if _has(process, words)]
+        commands = [(process, asked(process.cmdline) or []) for process in self.processes()]
+        found = [process for process, command in commands if all(word in command for word in words)]
         assert len(found) == 1, f"{words}: {[process.cmdline() for process in self.processes()]}"
         return found[0]
+
+    # A model's folder
+
+    def folder(self, name: str) -> Path:
+        """Where the platform has unpacked the model."""
+        return self.models_dir / name / "model"
+
+    def mark(self, name: str, file: str) -> None:
+        """Lets a model of kind `waits_for_a_file` go on."""
+        (self.folder(name) / file).touch()
+
+    def wait_for_mark(self, name: str, file: str) -> None:
+        wait_for((self.folder(name) / file).exists, f"the model's {file}")
 
     # Its API (contract 2.1)
 
@@ -125,6 +160,21 @@ class ContainerProcess:
     def names(self) -> list[str]:
         return [model["modelName"] for model in self.http.get("/models").json()["models"]]
 
+    def metric(self, name: str, **labels: str) -> float | None:
+        """A figure of the native front end's /metrics."""
+        for family in text_string_to_metric_families(self.http.get("/metrics").text):
+            for sample in family.samples:
+                if sample.name == name and labels.items() <= sample.labels.items():
+                    return float(sample.value)
+        return None
+
+    def wait_until_waiting(self, name: str, calls: int) -> None:
+        """So many calls stand in the model's queue. Nothing tells that of MMS from outside: time has to do."""
+        if self.native:
+            wait_for(lambda: self.metric("polyhost_waiting", model=name) == calls, f"{calls} calls in the queue")
+        else:
+            time.sleep(0.2)
+
     # Its log
 
     def log_text(self) -> str:
@@ -145,12 +195,12 @@ class ContainerProcess:
         return found
 
 
-def _has(process: psutil.Process, words: tuple[str, ...]) -> bool:
+def asked(question: Callable[[], T]) -> T | None:
+    """What a process says of itself; None where it has ended meanwhile."""
     try:
-        command = process.cmdline()
+        return question()
     except psutil.Error:
-        return False
-    return all(word in command for word in words)
+        return None
 
 
 @contextmanager

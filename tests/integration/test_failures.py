@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from tests.container_process import ContainerProcess, running, wait_for
@@ -58,17 +57,6 @@ def neighbour(container: ContainerProcess, new_model: NewModel) -> Iterator[str]
     assert container.invoke(name).json()["pid"] == pid
 
 
-def processes_in(folder: Path, container: ContainerProcess) -> list[psutil.Process]:
-    return [process for process in container.processes() if _works_in(process, folder)]
-
-
-def _works_in(process: psutil.Process, folder: Path) -> bool:
-    try:
-        return Path(process.cwd()) == folder
-    except psutil.Error:
-        return False
-
-
 @pytest.mark.usefixtures("neighbour")
 @pytest.mark.parametrize(("kind", "mms", "native", "words"), LOAD_FAILURES)
 def test_failed_load(
@@ -85,7 +73,7 @@ def test_failed_load(
     wait_for(lambda: name not in container.names(), f"{name} unregistered", 1)
     assert container.invoke(name).status_code == 404
     assert container.unload(name).status_code == 404
-    assert not processes_in(container.models_dir / name / "model", container)
+    assert not container.processes_of(name)
     assert container.wait_for_event(words, model=name)["level"] == "ERROR"
 
 

@@ -27,14 +27,7 @@ def _unpack(folder: Path, kind: str) -> Path:
 
 
 def workers(container: ContainerProcess) -> list[psutil.Process]:
-    return [process for process in container.processes() if _works_in_the_model(process, container)]
-
-
-def _works_in_the_model(process: psutil.Process, container: ContainerProcess) -> bool:
-    try:
-        return Path(process.cwd()) == container.base_dir / "model" and process.name() != "sleep"
-    except psutil.Error:
-        return False
+    return container.workers_in(container.base_dir / "model")
 
 
 def answers(container: ContainerProcess) -> bool:
