@@ -19,6 +19,8 @@ from handlers.media_types import CSV, IMAGE, JPEG, JSON, JSON_LINES, NPY, PNG, M
 Body = bytes | bytearray
 # numpy leaves these functions without annotations.
 npy: Any = numpy.lib.format
+NPY_HEADER = 1024  # bytes; a plain array's takes 118
+NPY_DIMENSIONS = 32  # numpy's own limit
 
 
 def decode(body: Body, content_type: str) -> Inputs:
@@ -117,11 +119,18 @@ def _from_npy(body: Body, media_type: MediaType) -> Rows:
     stream = io.BytesIO(body)
     try:
         version = npy.read_magic(stream)
-        shape, fortran, dtype = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version](stream)
-    except KeyError:
-        raise BadBodyError(f"The NPY version {version} is not supported; write version 1.0 or 2.0.") from None
+        read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
     except ValueError as error:
         raise BadBodyError(f"The body is not NPY: {error}") from None
+    if read_header is None:
+        raise BadBodyError(f"The NPY version {version} is not supported; write version 1.0 or 2.0.")
+    try:
+        shape, fortran, dtype = read_header(stream, max_header_size=NPY_HEADER)
+    except Exception as error:
+        # numpy hands the sender's text to Python's tokenizer and parser. These raise whatever they like: a MemoryError
+        # too, for an expression nested too deeply.
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise BadBodyError(f"The NPY header cannot be read: {reason}") from None
     return Rows(_array(body, stream.tell(), shape, "F" if fortran else "C", dtype))
 
 
@@ -130,6 +139,8 @@ def _array(body: Body, offset: int, shape: tuple[int, ...], order: Any, dtype: n
         raise BadBodyError(
             f"The NPY body holds Python objects ({dtype}), which are pickled; only plain values are read."
         )
+    if dtype.subdtype or len(shape) > NPY_DIMENSIONS or any(size < 0 for size in shape):
+        raise BadBodyError(f"The NPY header says {dtype}{list(shape)}, which is no array of plain values.")
     expected, given = math.prod(shape) * dtype.itemsize, len(body) - offset
     if not shape or expected != given or not expected:
         raise BadBodyError(f"The NPY body says {dtype}{list(shape)}, {expected} bytes; it holds {given}.")

@@ -2,18 +2,28 @@ from __future__ import annotations
 
 import io
 import math
+import operator
 import tracemalloc
 from typing import Any
 
 import numpy
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from handlers.decoders import DECODERS, decode
 from handlers.errors import BadBodyError, HandlerError, UnsupportedMediaTypeError
 from handlers.inputs import Rows
-from tests.handlers.served import npy
+from tests.handlers.served import npy, picture
+
+
+def npy_header(text: str) -> bytes:
+    """A body that begins with this text for a header, and has eight bytes after it."""
+    return b"\x93NUMPY\x02\x00" + len(text).to_bytes(4, "little") + text.encode() + b"12345678"
+
+
+def npy_claim(descr: str, shape: str) -> bytes:
+    return npy_header(f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}\n")
 
 
 @pytest.mark.parametrize(
@@ -79,6 +89,14 @@ def test_an_empty_cell_is_a_missing_number() -> None:
         ("application/x-npy", npy(numpy.float64(3)), "holds 8"),
         ("application/x-npy", npy([None, {}]), "pickled; only plain values"),
         ("application/x-npy", b"\x93NUMPY\x03\x00" + npy([1])[8:], "version (3, 0)"),
+        ("application/x-npy", npy_header("-" * 9000 + "1"), "Header info length (9001) is large"),
+        ("application/x-npy", npy_header("-" * 1000 + "1"), "header cannot be read"),
+        ("application/x-npy", npy_header("+" * 1000 + "1"), "header cannot be read"),
+        ("application/x-npy", npy_header("((("), "header cannot be read"),
+        ("application/x-npy", npy_claim("()", "(1,)"), "header cannot be read"),
+        ("application/x-npy", npy_claim("'<f8'", "(-1, -2)"), "float64[-1, -2], which is no array"),
+        ("application/x-npy", npy_claim("'<f8'", f"({'1, ' * 40})"), "1, 1], which is no array"),
+        ("application/x-npy", npy_claim("('<f8', (2, 2))", "(1,)"), "[1], which is no array"),
     ],
 )
 def test_bodies_that_cannot_be_read(content_type: str, body: bytes, text: str) -> None:
@@ -107,7 +125,24 @@ def test_a_claimed_size_is_not_allocated() -> None:
     assert peak < 1_000_000
 
 
-@given(st.sampled_from(sorted(DECODERS)), st.binary(min_size=1, max_size=200))
+# What a reader takes for its own, so that it reads on.
+BEGINNINGS = (b"", b"\x93NUMPY\x01\x00", npy([[1.5]])[:40], b"\x89PNG\r\n\x1a\n", picture([[1, 2]])[:30], b"\xff\xd8\xff")
+CLAIMS = st.builds(
+    npy_claim,
+    st.sampled_from(["'<f8'", "'|S8'", "'<U0'", "'O'", "'M8[s]'", "('<i2', (2,))", "[('a', '<f8')]", "[]", "3"]),
+    st.lists(st.sampled_from([-1, 0, 1, 2, 8, 1 << 40, 1 << 70]), max_size=40).map(lambda sizes: repr(tuple(sizes))),
+)
+
+
+@given(
+    st.sampled_from(sorted(DECODERS)),
+    st.builds(operator.add, st.sampled_from(BEGINNINGS), st.binary(min_size=1, max_size=200))
+    | st.text("()[]{}-+'1 ,:x\n", max_size=300).map(npy_header)
+    | CLAIMS,
+)
+@example("application/x-npy", npy_header("-" * 9000 + "1"))
+@example("application/x-npy", npy_header("((("))
+@example("application/x-npy", npy_claim("'<f8'", "(-1, -1)"))
 def test_no_body_does_worse_than_400(content_type: str, body: bytes) -> None:
     try:
         decode(body, content_type)
