@@ -14,12 +14,14 @@ from handlers.errors import BadBodyError, UnsuitableMediaTypeError
 from handlers.inputs import Picture
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM")
+MAX_PIXELS = 50_000_000  # a file of 1 MB may claim more, and four bytes of memory are taken for each
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def read(body: bytes | bytearray) -> Picture:
     try:
         image = Image.open(io.BytesIO(body), formats=FORMATS)
+        _check_size(*image.size)
         image.load()
     except UnidentifiedImageError:
         raise BadBodyError(f"The body of {len(body)} bytes is not an image; readable: {', '.join(FORMATS)}.") from None
@@ -27,6 +29,13 @@ def read(body: bytes | bytearray) -> Picture:
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise BadBodyError(f"The image of {len(body)} bytes cannot be read: {error}") from error
     return Picture(image)
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise BadBodyError(
+            f"The image has {width} x {height} pixels; at most {MAX_PIXELS // 1_000_000} million are read."
+        )
 
 
 def grey_pixels(picture: Picture) -> NDArray[numpy.uint8]:

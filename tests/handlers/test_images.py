@@ -71,9 +71,27 @@ def test_every_format_is_read_and_its_truncation_told(form: str) -> None:
 
 
 def test_a_decompression_bomb_is_refused() -> None:
-    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
     with pytest.raises(BadBodyError, match="exceeds limit"):
-        images.read(b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(b"")))
+        images.read(_claim(100_000, 100_000))
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize(("width", "height"), [(13_300, 13_300), (1, images.MAX_PIXELS + 1)])
+def test_a_picture_above_our_limit_is_not_decoded(width: int, height: int) -> None:
+    """Pillow itself would take up to 179 million pixels."""
+    with pytest.raises(BadBodyError, match=f"has {width} x {height} pixels; at most 50 million"):
+        images.read(_claim(width, height))
+
+
+def test_a_picture_of_as_many_pixels_as_allowed_is_decoded() -> None:
+    with pytest.raises(BadBodyError, match="cannot be read: image file is truncated"):
+        images.read(_claim(1, images.MAX_PIXELS))
+
+
+def _claim(width: int, height: int) -> bytes:
+    """A PNG of this size by its header, without a pixel."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(b""))
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
