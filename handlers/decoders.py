@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -41,6 +42,8 @@ def text(body: Body, media_type: MediaType) -> str:
         raise BadBodyError(f"The charset {charset!r} of the Content-Type is unknown; send utf-8.") from None
     except UnicodeDecodeError as error:
         raise BadBodyError(f"The body is not {charset}: {error.reason} at byte {error.start}.") from None
+    except UnicodeError as error:
+        raise BadBodyError(f"The body is not {charset}: {error}.") from None
 
 
 def _from_json(body: Body, media_type: MediaType) -> Rows:
@@ -48,7 +51,8 @@ def _from_json(body: Body, media_type: MediaType) -> Rows:
 
 
 def _from_json_lines(body: Body, media_type: MediaType) -> Rows:
-    lines = enumerate(text(body, media_type).splitlines(), start=1)
+    # Not splitlines(): JSON allows its other separators, such as U+2028, inside a string.
+    lines = enumerate(text(body, media_type).split("\n"), start=1)
     return rows_from([_parsed(line, f"Line {number}") for number, line in lines if line.strip()])
 
 
@@ -64,6 +68,7 @@ def _parsed(source: str, where: str) -> Any:
 
 
 def _from_csv(body: Body, media_type: MediaType) -> Rows:
+    csv.field_size_limit(sys.maxsize)  # of the module as a whole: 131,072 characters else
     reader = csv.reader(io.StringIO(text(body, media_type), newline=""), strict=True)
     try:
         table = [(reader.line_num, cells) for cells in reader if cells]
@@ -94,22 +99,36 @@ def _table(lines: list[list[str]], header: str | None) -> Rows:
 
 
 def _looks_like_header(lines: list[list[str]]) -> bool:
-    return len(lines) > 1 and not any(map(_is_number, lines[0])) and any(map(_is_number, lines[1]))
+    first, *others = lines
+    return bool(others) and _are_names(first) and any(map(_is_number, others[0]))
+
+
+def _are_names(cells: list[str]) -> bool:
+    """Words that differ; the first may be empty, as pandas leaves it above an index."""
+    names = cells if cells[0].strip() else cells[1:]
+    differ = len(set(names)) == len(names) > 0
+    return differ and all(name.strip() for name in names) and not any(map(_is_number, names))
 
 
 def _is_number(cell: str) -> bool:
     try:
-        float(cell)
+        _number(cell)
     except ValueError:
         return False
     return True
+
+
+def _number(cell: str) -> float:
+    if "_" in cell:
+        raise ValueError("float() would take it for one of Python's digit separators")
+    return float(cell)
 
 
 def _column(cells: Iterable[str]) -> Iterable[float | str]:
     """Numbers where every cell is one; an empty cell is a missing number."""
     cells = list(cells)
     try:
-        return [float(cell) if cell.strip() else math.nan for cell in cells]
+        return [_number(cell) if cell.strip() else math.nan for cell in cells]
     except ValueError:
         return cells
 

@@ -20,7 +20,8 @@ def read(directory: Path, *names: str) -> list[str]:
     if path is None:
         return []
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        with path.open(encoding="utf-8") as file:
+            return [line.rstrip("\n") for line in file]
     except UnicodeDecodeError as error:
         raise BadModelError(f"{path.name} is not utf-8: {error.reason} at byte {error.start}.") from None
 

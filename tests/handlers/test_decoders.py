@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import math
 import operator
 import tracemalloc
 from typing import Any
@@ -40,11 +39,16 @@ def npy_claim(descr: str, shape: str) -> bytes:
         ("text/csv", "a, b\n1,2\n", Rows([[1, 2]], ("a", "b"))),
         ("text/csv", "red,blue\n", Rows([["red", "blue"]])),
         ("text/csv", "red,blue\ngreen,grey\n", Rows([["red", "blue"], ["green", "grey"]])),
+        ("text/csv", ",a,b\n0,1,2\n", Rows([[0, 1, 2]], ("", "a", "b"))),
+        ("text/csv", "red,red\nblue,3\n", Rows([["red", "red"], ["blue", "3"]])),
+        ("text/csv", "1_000,1\n2,3\n", Rows([["1_000", 1], ["2", 3]])),
+        ("text/csv", "a" * 200_000 + ",1\n", Rows([["a" * 200_000, 1]])),
         ("text/csv; header=present", "red,blue\ngreen,grey\n", Rows([["green", "grey"]], ("red", "blue"))),
         ("text/csv; header=absent", "a,b\n1,2\n", Rows([["a", "b"], ["1", "2"]])),
         ("text/csv", '"a, ""b""",1\n', Rows([['a, "b"', 1]])),
         ("text/csv; charset=latin-1", "é\n".encode("latin-1"), Rows([["é"]])),
         ("application/jsonlines", "[1, 2]\n\n[3, 4]\n", Rows([[1, 2], [3, 4]])),
+        ("application/jsonlines", '["a\u2028b\u0085"]\r\n["c"]\r\n', Rows([["a\u2028b\u0085"], ["c"]])),
         ("application/jsonlines", '{"a": 1}\n{"a": 2}', Rows([[1], [2]], ("a",))),
     ],
 )
@@ -52,10 +56,19 @@ def test_text_bodies(content_type: str, body: str | bytes, rows: Rows) -> None:
     assert decode(body.encode() if isinstance(body, str) else body, content_type) == rows
 
 
-def test_an_empty_cell_is_a_missing_number() -> None:
-    rows = decode(b"1,\n,2\n", "text/csv")
+@pytest.mark.parametrize(
+    ("body", "missing"),
+    [
+        (b"1,\n,2\n", [[False, True], [True, False]]),
+        (b",\n1,2\n", [[True, True], [False, False]]),
+        (b'""\n1\n', [[True], [False]]),
+        (b"red,\nblue,3\n", [[False, True], [False, False]]),
+    ],
+)
+def test_an_empty_cell_is_a_missing_number(body: bytes, missing: list[list[bool]]) -> None:
+    rows = decode(body, "text/csv")
     assert isinstance(rows, Rows)
-    assert [[math.isnan(cell) for cell in row] for row in rows.values] == [[False, True], [True, False]]
+    assert [[cell != cell for cell in row] for row in rows.values] == missing
 
 
 @pytest.mark.parametrize(
@@ -68,6 +81,8 @@ def test_an_empty_cell_is_a_missing_number() -> None:
         ("text/csv", b'1,"2\n', "Line 1 is not CSV"),
         ("text/csv", b"1,\xff", "not utf-8: invalid start byte at byte 2"),
         ("text/csv; charset=klingon", b"1", "charset 'klingon'"),
+        ("text/csv; charset=undefined", b"1", "undefined encoding"),
+        ("text/csv; charset=punycode", b"\xff-1", "not punycode"),
         ("application/json", b"[[1], [2,\n3,]]", "line 2, column"),
         ("application/json", b"[" * 100_000, "nested too deeply"),
         ("application/json", b"1" * 5000, "not usable JSON"),
@@ -126,7 +141,7 @@ def test_a_claimed_size_is_not_allocated() -> None:
 
 
 # What a reader takes for its own, so that it reads on.
-BEGINNINGS = (b"", b"\x93NUMPY\x01\x00", npy([[1.5]])[:40], b"\x89PNG\r\n\x1a\n", picture([[1, 2]])[:30], b"\xff\xd8\xff")
+BEGINNINGS = (b"", b"\x93NUMPY\x01\x00", npy([[1.5]])[:40], b"\x89PNG\r\n\x1a\n", picture([[1, 2]])[:30], b"\xff\xd8")
 CLAIMS = st.builds(
     npy_claim,
     st.sampled_from(["'<f8'", "'|S8'", "'<U0'", "'O'", "'M8[s]'", "('<i2', (2,))", "[('a', '<f8')]", "[]", "3"]),

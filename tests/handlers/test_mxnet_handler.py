@@ -172,5 +172,11 @@ def test_fewer_labels_than_classes(mxnet_net: Path, archive: Archive) -> None:
     assert (reply.status, "7 classes, but its labels name 2" in str(reply.error)) == (500, True)
 
 
+def test_a_line_of_labels_ends_with_the_line_only(mxnet_net: Path, archive: Archive) -> None:
+    names = "".join(f"thing {index}\u2028or \x85 two\r\n" for index in range(7))
+    lines = Served(archive(mxnet_net, **{"synset.txt": names})).ask(picture(IMAGE), "image/png").json
+    assert all(line.endswith("\u2028or \x85 two") for line in lines)
+
+
 def test_the_shim_comes_with_the_handler(mxnet: Any) -> None:
     assert sys.modules["numpy"].__dict__["bool"] is numpy.bool_
