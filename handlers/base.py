@@ -86,5 +86,18 @@ class Handler(ABC):
 def as_asked(prediction: Any, inputs: Inputs, accept: str) -> Any:
     """One object in, one object out; rows in, rows out."""
     if isinstance(inputs, Rows) and inputs.single and accept in (media_types.JSON, media_types.JSON_LINES):
-        return {"prediction": prediction[0]}
+        return {"prediction": _only_row(prediction)}
     return prediction
+
+
+def _only_row(output: Any) -> Any:
+    """The answer to one row: that of each output where there are several, and the whole of what has no rows."""
+    match encoders.plain(output):
+        case dict(outputs):
+            return {name: _only_row(value) for name, value in outputs.items()}
+        case [row]:
+            return row
+        case [*outputs]:
+            return [_only_row(value) for value in outputs]
+        case value:
+            return value

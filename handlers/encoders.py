@@ -21,11 +21,11 @@ def encode(prediction: Any, media_type: str) -> bytes:
 
 def _to_json(prediction: Any) -> bytes:
     """JSON has no NaN and no infinity: they become null."""
-    plain = _plain(prediction)
+    value = plain(prediction)
     try:
-        written = json.dumps(plain, default=_plain, allow_nan=False, ensure_ascii=False)
+        written = json.dumps(value, default=plain, allow_nan=False, ensure_ascii=False)
     except ValueError:
-        written = json.dumps(_finite(plain), default=_plain, allow_nan=False, ensure_ascii=False)
+        written = json.dumps(_finite(value), default=plain, allow_nan=False, ensure_ascii=False)
     return written.encode()
 
 
@@ -34,8 +34,8 @@ def _to_json_lines(prediction: Any) -> bytes:
 
 
 def _to_csv(prediction: Any) -> bytes:
-    rows = [_as_list(row) for row in _as_list(prediction)]
-    if any(isinstance(cell, list | dict) for row in rows for cell in row):
+    rows = [[plain(cell) for cell in _as_list(row)] for row in _as_list(prediction)]
+    if any(isinstance(cell, list | tuple | dict) for row in rows for cell in row):
         raise NotAcceptableError(
             f"The answer is nested deeper than rows of values and does not fit {CSV}; ask for {JSON}."
         )
@@ -47,7 +47,7 @@ def _to_csv(prediction: Any) -> bytes:
 def _to_npy(prediction: Any) -> bytes:
     stream = io.BytesIO()
     try:
-        numpy.save(stream, numpy.asarray(_plain(prediction)), allow_pickle=False)
+        numpy.save(stream, _as_array(prediction), allow_pickle=False)
     except ValueError:
         raise NotAcceptableError(
             f"The answer is not an array of plain values and does not fit {NPY}; ask for {JSON}."
@@ -56,24 +56,31 @@ def _to_npy(prediction: Any) -> bytes:
 
 
 def _as_list(value: Any) -> list[Any]:
-    value = _plain(value)
+    value = plain(value)
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _plain(value: Any) -> Any:
+def _as_array(prediction: Any) -> Any:
+    """An array keeps its type; one of objects has that of what it holds."""
+    if isinstance(prediction, numpy.ndarray) and not prediction.dtype.hasobject:
+        return prediction
+    return numpy.asarray(plain(prediction))
+
+
+def plain(value: Any) -> Any:
     """Arrays, tensors, tables, dates and numpy scalars as what json can write."""
     if value is None or isinstance(value, str | int | float | list | tuple | dict):
         return value
     for method in ("isoformat", "toarray", "to_numpy", "tolist"):
         if hasattr(value, method):
-            return _plain(getattr(value, method)())
+            return plain(getattr(value, method)())
     raise HandlerError(
         f"The prediction holds a {type(value).__name__}, which cannot be written; return numbers or text."
     )
 
 
 def _finite(value: Any) -> Any:
-    value = _plain(value)
+    value = plain(value)
     match value:
         case float():
             return value if math.isfinite(value) else None

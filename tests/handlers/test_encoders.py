@@ -47,6 +47,7 @@ def test_json(prediction: Any, text: str) -> None:
         (3, "3\n"),
         ([float("nan")], "nan\n"),
         (pandas.DataFrame({"a": [1], "b": [2]}), "1,2\n"),
+        ([(numpy.float64(1.5), numpy.array("x")), (torch.tensor(2), None)], "1.5,x\n2,\n"),
     ],
 )
 def test_csv(prediction: Any, lines: str) -> None:
@@ -58,16 +59,34 @@ def test_json_lines() -> None:
 
 
 @pytest.mark.parametrize(
-    "prediction", [numpy.eye(2), [[1, 2], [3, 4]], ["a", "b"], torch.ones(2), scipy.sparse.eye_array(2)]
+    ("prediction", "expected"),
+    [
+        (numpy.eye(2, dtype=numpy.float32), numpy.eye(2, dtype=numpy.float32)),
+        (numpy.zeros((0, 3), numpy.int8), numpy.zeros((0, 3), numpy.int8)),
+        (numpy.array(["a", "bc"], dtype=object), numpy.array(["a", "bc"])),
+        ([[1, 2], [3, 4]], numpy.array([[1, 2], [3, 4]])),
+        ([numpy.float32([1, 2])], numpy.float32([[1, 2]])),
+        (torch.ones(2), numpy.ones(2)),
+        (scipy.sparse.eye_array(2), numpy.eye(2)),
+    ],
 )
-def test_npy(prediction: Any) -> None:
-    expected = prediction.toarray() if scipy.sparse.issparse(prediction) else numpy.asarray(prediction)
-    assert (numpy.load(io.BytesIO(encode(prediction, NPY)), allow_pickle=False) == expected).all()
+def test_npy(prediction: Any, expected: Any) -> None:
+    read = numpy.load(io.BytesIO(encode(prediction, NPY)), allow_pickle=False)
+    assert (read.dtype, read.shape) == (expected.dtype, expected.shape)
+    assert (read == expected).all()
 
 
 @pytest.mark.parametrize(
     ("prediction", "media_type"),
-    [(numpy.zeros((1, 2, 3)), CSV), ([{"a": 1}], CSV), ([{"a": 1}], NPY), ([[1], [2, 3]], NPY), ([None], NPY)],
+    [
+        (numpy.zeros((1, 2, 3)), CSV),
+        ([(numpy.zeros(2), numpy.zeros(2))], CSV),
+        ([[(1, 2)]], CSV),
+        ([{"a": 1}], CSV),
+        ([{"a": 1}], NPY),
+        ([[1], [2, 3]], NPY),
+        ([None], NPY),
+    ],
 )
 def test_answers_that_do_not_fit_the_type(prediction: Any, media_type: str) -> None:
     with pytest.raises(NotAcceptableError, match="ask for application/json"):
