@@ -14,6 +14,7 @@ import numpy
 from handlers.base import Answer, Handler, Request
 from handlers.errors import phase
 from handlers.inputs import Inputs
+from handlers.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,10 @@ class _Pending:
 class RowHandler(Handler):
     """`predict` is `features`, `forward` and `interpret`, one after the other."""
 
-    _apart = False  # a model that could not answer several requests in one call is not asked to again
+    def __init__(self, settings: Settings | None = None) -> None:
+        super().__init__(settings)
+        self._apart = False  # a model that could not answer several requests in one call is not asked to again
+        self._tried: set[Hashable] = set()  # the wishes whose joined output was once held against the lone ones
 
     @abstractmethod
     def features(self, inputs: Inputs) -> Any:
@@ -63,7 +67,9 @@ class RowHandler(Handler):
     def answers(self, requests: Sequence[Request]) -> list[Answer | Exception]:
         """The rows of requests that are alike go through the model in one call.
 
-        If that fails, each request goes alone: a bad one fails for itself.
+        If that fails, each request goes alone: a bad one fails for itself. The first time each goes alone too, since an
+        output's first axis may be something else, such as time, and as long as the rows by chance. Cut along it, the
+        parts have other shapes than the lone outputs: those hold fewer rows.
         """
         if len(requests) == 1 or self._apart:
             return super().answers(requests)
@@ -106,22 +112,36 @@ class RowHandler(Handler):
 
     def _outputs(self, group: Sequence[_Pending]) -> list[Any]:
         """Of each, or the exception that it failed with."""
-        if len(group) == 1:
-            return [self._output(group[0])]
+        if len(group) == 1 or self._apart:
+            return [self._output(member) for member in group]
+        refusal: Exception | None = None
+        outputs: list[Any] = []
         try:
-            joined = self.forward(self.join([member.features for member in group]), group[0].wish)
-            return split(joined, [_count(member.features) for member in group])
+            outputs = self._joined(group)
+            if group[0].wish in self._tried:
+                return outputs
         except Exception as error:
-            outputs = [self._output(member) for member in group]
-            if not any(isinstance(output, Exception) for output in outputs):
-                self._apart = True
-                logger.warning(
-                    "the model does not take the rows of several requests in one call, so each goes alone from now on:"
-                    " %s: %s",
-                    type(error).__name__,
-                    error,
-                )
-            return outputs
+            refusal = error
+        alone = [self._output(member) for member in group]
+        if not any(isinstance(output, Exception) for output in alone):
+            self._learn(group[0].wish, refusal or _difference(outputs, alone))
+        return alone
+
+    def _joined(self, group: Sequence[_Pending]) -> list[Any]:
+        output = self.forward(self.join([member.features for member in group]), group[0].wish)
+        return split(output, [_count(member.features) for member in group])
+
+    def _learn(self, wish: Hashable, refusal: Exception | None) -> None:
+        """From a batch that was answered both ways: together, and one by one without an error."""
+        if refusal is None:
+            self._tried.add(wish)
+            return
+        self._apart = True
+        logger.warning(
+            "the model does not take the rows of several requests in one call, so each goes alone from now on: %s: %s",
+            type(refusal).__name__,
+            refusal,
+        )
 
     def _output(self, member: _Pending) -> Any:
         try:
@@ -156,6 +176,24 @@ def split(output: Any, counts: Sequence[int]) -> list[Any]:
             return [list(parts) for parts in _across(output, counts)]
     given = f"shape {list(output.shape)}" if isinstance(output, numpy.ndarray) else f"type {type(output).__name__}"
     raise InseparableError(f"the answer to {sum(counts)} rows holds something of {given}")
+
+
+def _difference(parts: Sequence[Any], alone: Sequence[Any]) -> InseparableError | None:
+    for part, lone in zip(parts, alone, strict=True):
+        if _shape(part) != _shape(lone):
+            return InseparableError(f"a request's part has the shape {_shape(part)}, and alone {_shape(lone)}")
+    return None
+
+
+def _shape(output: Any) -> Any:
+    match output:
+        case dict():
+            return {name: _shape(value) for name, value in output.items()}
+        case list():
+            return [_shape(value) for value in output]
+        case numpy.ndarray():
+            return list(output.shape)
+    return type(output).__name__
 
 
 def _across(outputs: Iterable[Any], counts: Sequence[int]) -> Iterable[tuple[Any, ...]]:

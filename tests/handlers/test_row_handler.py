@@ -26,9 +26,17 @@ class Counts:
 """
 
 
+def untried(archive: Archive, source: str) -> Served:
+    return Served(archive(**{"counts.py": source, "model.pkl": b"ccounts\nCounts\n)\x81."}))
+
+
 @pytest.fixture
 def counts(archive: Archive) -> Served:
-    return Served(archive(**{"counts.py": COUNTS + "LIST = False\n", "model.pkl": b"ccounts\nCounts\n)\x81."}))
+    """After its trial: the first batch was answered one by one too."""
+    served = untried(archive, COUNTS + "LIST = False\n")
+    for headers in ({}, {ATTRIBUTES: "output=probabilities"}):
+        asked(served, [[1]], [[2]], **headers)
+    return served
 
 
 def asked(served: Served, *bodies: Any, **headers: str) -> list[Any]:
@@ -38,6 +46,48 @@ def asked(served: Served, *bodies: Any, **headers: str) -> list[Any]:
 
 def test_the_rows_of_all_requests_are_one_call(counts: Served) -> None:
     assert asked(counts, [[1, 2]], [[3, 4], [5, 6]], [7, 8]) == [[4], [4, 4], [4]]
+
+
+def test_the_first_batch_is_answered_one_by_one(archive: Archive) -> None:
+    """For each output, since one may have rows where another has none."""
+    served = untried(archive, COUNTS + "LIST = False\n")
+    probabilities = {ATTRIBUTES: "output=probabilities"}
+    assert asked(served, [[1]], [[2], [3]]) == [[1], [2, 2]]
+    assert asked(served, [[1]], [[2], [3]], **probabilities) == [[[1, 1]], [[2, 2]] * 2]
+    assert asked(served, [[1]], [[2], [3]]) == [[3], [3, 3]]
+    assert asked(served, [[1]], [[2], [3]], **probabilities) == [[[3, 3]], [[3, 3]] * 2]
+
+
+def test_a_first_axis_as_long_as_the_rows_by_chance(
+    archive: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Three steps of time, and three rows in all: cut by rows, a caller would get another's steps."""
+    import torch
+
+    class TimeFirst(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.reshape(-1, 3, 1).permute(1, 0, 2)
+
+    served = Served(torch_archive(archive, tmp_path, TimeFirst()))
+    for _ in range(2):
+        assert asked(served, [[1, 2, 3]], [[4, 5, 6], [7, 8, 9]]) == [
+            [[[1]], [[2]], [[3]]],
+            [[[4], [7]], [[5], [8]], [[6], [9]]],
+        ]
+    assert caplog.text.count("a request's part has the shape [1, 3, 1], and alone [3, 1, 1]") == 1
+
+
+def test_an_output_that_does_not_grow_with_the_rows(archive: Archive, tmp_path: Path) -> None:
+    import torch
+
+    class Sums(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"rows": x, "sum": x.sum(0)}
+
+    served = Served(torch_archive(archive, tmp_path, Sums()))
+    for _ in range(2):
+        answers = asked(served, [[1, 2, 3]], [[4, 5, 6], [7, 8, 9]])
+        assert [answer["sum"] for answer in answers] == [[1, 2, 3], [11, 13, 15]]
 
 
 def test_each_in_its_own_form(counts: Served) -> None:
@@ -65,22 +115,26 @@ def test_an_unknown_output_fails_alone(counts: Served) -> None:
     assert replies[1].status == 400
 
 
-def test_a_row_that_the_model_refuses_fails_alone(digits_forest: Path, digits: tuple[Any, Any]) -> None:
-    """The call for all fails by it; each then goes alone, and later batches go together again."""
+def test_a_row_that_the_model_refuses_fails_alone(
+    digits_forest: Path, digits: tuple[Any, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The call for all fails by it, and each then goes alone."""
     served = Served(digits_forest)
     images, targets = digits
-    rows = [[image.ravel().tolist()] for image in images[:2]]
+    rows = [[image.ravel().tolist()] for image in (images[:2] + 0.5)]
     expected = [served.ask(json.dumps(row)).json for row in rows]
-    broken = [[float("nan")] * 63 + ["a"]]
+    broken = [[float("inf")] * 64]  # numbers like the others'
     replies = served.ask_all(*((json.dumps(body), JSON) for body in (rows[0], broken, rows[1])))
     assert [replies[index].json for index in (0, 2)] == expected == [[target] for target in targets[:2]]
-    assert replies[1].status == 400
+    assert (replies[1].status, "contains infinity" in str(replies[1].error)) == (400, True)
     assert asked(served, *rows) == expected
+    assert "each goes alone" not in caplog.text
 
 
 def test_the_bad_one_of_a_joined_call(archive: Archive, caplog: pytest.LogCaptureFixture) -> None:
     source = COUNTS.replace("return [", "assert 13 not in rows, 'thirteen'\n        return [") + "LIST = False\n"
-    served = Served(archive(**{"counts.py": source, "model.pkl": b"ccounts\nCounts\n)\x81."}))
+    served = untried(archive, source)
+    asked(served, [[1]], [[2]])
     replies = served.ask_all(("[[1]]", JSON), ("[[13]]", JSON), ("[[2]]", JSON))
     assert [replies[index].json for index in (0, 2)] == [[1], [1]]
     assert str(replies[1].error).startswith("thirteen") and replies[1].error.phase == "predict"
@@ -90,7 +144,7 @@ def test_the_bad_one_of_a_joined_call(archive: Archive, caplog: pytest.LogCaptur
 
 def test_an_output_without_rows_is_asked_for_one_by_one(archive: Archive, caplog: pytest.LogCaptureFixture) -> None:
     """A list may be anything; the log says once why there are no more batches."""
-    served = Served(archive(**{"counts.py": COUNTS + "LIST = True\n", "model.pkl": b"ccounts\nCounts\n)\x81."}))
+    served = untried(archive, COUNTS + "LIST = True\n")
     for _ in range(2):
         assert asked(served, [[1]], [[2], [3]]) == [[1], [2, 2]]
     assert caplog.text.count("each goes alone from now on: InseparableError: the answer to 3 rows") == 1
@@ -142,6 +196,7 @@ def test_torch_outputs_in_a_dict(archive: Archive, tmp_path: Path) -> None:
             return {"sums": [x.sum(1), torch.ones(x.shape[0]) * x.shape[0]], "twice": [2 * x]}
 
     served = Served(torch_archive(archive, tmp_path, Several()))
+    asked(served, [[1, 2]], [[3, 4]])
     assert asked(served, [[1, 2]], [[3, 4], [5, 6]]) == [
         {"sums": [[3], [3]], "twice": [[2, 4]]},
         {"sums": [[7, 11], [3, 3]], "twice": [[6, 8], [10, 12]]},
