@@ -28,6 +28,8 @@ def read(directory: Path, *names: str) -> list[str]:
 
 def best(scores: NDArray[Any], labels: Sequence[str]) -> list[str]:
     """The most probable classes, as `probability=0.412345, class=n02123045 tabby, tabby cat`."""
+    if scores.size != max(scores.shape, default=0):
+        raise WrongLabelsError(f"Labels are for a score for each class; this model answers {list(scores.shape)} a row.")
     scores = scores.ravel()
     if len(labels) < len(scores):
         raise WrongLabelsError(f"The model scores {len(scores)} classes, but its labels name {len(labels)}.")

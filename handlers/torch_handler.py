@@ -15,7 +15,7 @@ import torch
 
 from handlers import labels, registry, shapes, tensors
 from handlers.base import Source
-from handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError
+from handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError, WrongLabelsError
 from handlers.inputs import Inputs, Picture, Rows
 from handlers.row_handler import RowHandler
 from handlers.shapes import InputShape
@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 # How torch words an input that a layer cannot take; it has no exception of its own for that.
 WRONG_INPUT = re.compile(r"\b(shapes?|sizes?|dimensions?|channels?|unbatched|dtype)\b|Guard failed")
+# How TorchScript, a program of torch.export and a plain module word another number of inputs.
+WRONG_COUNT = re.compile(r"forward\(\) (is missing|missing|expected at most|takes)|input tree spec")
 
 
 class TorchHandler(RowHandler):
@@ -52,6 +54,8 @@ class TorchHandler(RowHandler):
     def interpret(self, output: Any, inputs: Inputs) -> Any:
         if not self._labels:
             return output
+        if not isinstance(output, numpy.ndarray) or output.ndim < 2:
+            raise WrongLabelsError("Labels are for a model with one output of rows of scores; this one has another.")
         best = [labels.best(row, self._labels) for row in output]
         return best[0] if isinstance(inputs, Picture) else best
 
@@ -61,13 +65,25 @@ class TorchHandler(RowHandler):
                 output = self.model(*(_tensor(array).to(self._device) for array in features.values()))
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).strip().rpartition("\n")[2].removeprefix("RuntimeError: ")
-            if not WRONG_INPUT.search(reason):
+        except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+            refusal = _refusal(error, [list(array.shape) for array in features.values()])
+            if refusal is None:
                 raise
-            given = [list(array.shape) for array in features.values()]
-            raise BadBodyError(f"The model cannot take input of shape {given}: {reason}") from error
+            raise BadBodyError(refusal) from error
         return _plain(output)
+
+
+def _refusal(error: Exception, given: list[list[int]]) -> str | None:
+    """What to tell the caller where the input is to blame."""
+    if WRONG_COUNT.search(str(error)):
+        return (
+            f"The model takes another number of inputs than {len(given)}: add a shapes.json that names each, in the "
+            f"order of its arguments, such as {shapes.EXAMPLE}, and send an object with a value for each."
+        )
+    reason = str(error).strip().rpartition("\n")[2].removeprefix("RuntimeError: ")
+    if isinstance(error, RuntimeError | AssertionError) and WRONG_INPUT.search(reason):
+        return f"The model cannot take input of shape {given}: {reason}"
+    return None
 
 
 def _shapes(directory: Path) -> list[InputShape] | None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy
 import pytest
 import torch
 
-from handlers.errors import BadModelError
+from handlers.errors import BadModelError, WrongLabelsError
 from tests.handlers.conftest import Archive
 from tests.handlers.served import Served, npy, picture
 
@@ -44,6 +45,69 @@ def test_labels_give_the_best(torch_script: Path, archive: Archive) -> None:
     expected = ["probability=1.000000, class=plus", "probability=0.000000, class=minus"]
     assert served.ask(picture(PIXELS), "image/png").json == expected
     assert served.ask(npy(SAMPLES), "application/x-npy").json == [expected, expected]
+
+
+class Pair(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x, x
+
+
+class Named(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"scores": x, "twice": 2 * x}
+
+
+class Matrix(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.unsqueeze(1).repeat(1, 2, 1)
+
+
+class Sums(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sum(1)
+
+
+@pytest.mark.parametrize("network", [Pair, Named, Matrix, Sums])
+def test_labels_are_for_rows_of_scores(archive: Archive, network: type[torch.nn.Module]) -> None:
+    served = Served(archive(**{"model.pt2": _exported(network(), torch.zeros(1, 2)), "labels.txt": "plus\nminus\n"}))
+    reply = served.ask("[[1, 2]]")
+    assert isinstance(reply.error, WrongLabelsError)
+    assert str(reply.error).startswith("Labels are for")
+
+
+def test_scores_may_have_axes_of_one(archive: Archive) -> None:
+    class Pooled(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, :, None, None]
+
+    served = Served(archive(**{"model.pt2": _exported(Pooled(), torch.zeros(1, 2)), "labels.txt": "plus\nminus\n"}))
+    assert served.ask("[[0.25, 0.75]]").json == [
+        ["probability=0.750000, class=minus", "probability=0.250000, class=plus"]
+    ]
+
+
+class Difference(torch.nn.Module):
+    def forward(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        return left - right
+
+
+@pytest.mark.parametrize("kind", ["script", "program", "module"])
+def test_several_inputs_need_a_shapes_file(archive: Archive, kind: str) -> None:
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(torch.jit.script(Difference()), stream)
+    files: dict[str, Any] = {
+        "script": {"model.pt": stream.getvalue()},
+        "program": {"model.pt2": _exported(Difference(), torch.zeros(1, 2), torch.zeros(1, 2))},
+        "module": {"inference.py": f"import torch\nfrom {__name__} import *\ndef model_fn(d): return Difference()\n"},
+    }[kind]
+    body = json.dumps({"right": [1, 1], "left": [3, 4]})
+    reply = Served(archive(**files)).ask(body)
+    assert (reply.status, "add a shapes.json that names each" in str(reply.error)) == (400, True)
+
+    files["shapes.json"] = '[{"shape": [1, 2], "name": "left"}, {"shape": [1, 2], "name": "right"}]'
+    assert Served(archive(**files)).ask(body).json == {"prediction": [2, 3]}
 
 
 def test_without_shapes_an_image_is_refused(torch_program: Path) -> None:
@@ -140,7 +204,7 @@ def test_a_gpu_that_is_not_there_is_a_warning(torch_program: Path, caplog: pytes
     assert "GPU 0 was assigned" in caplog.text
 
 
-def _exported(module: torch.nn.Module, example: torch.Tensor) -> bytes:
+def _exported(module: torch.nn.Module, *examples: torch.Tensor) -> bytes:
     stream = io.BytesIO()
-    torch.export.save(torch.export.export(module.eval(), (example,)), stream)
+    torch.export.save(torch.export.export(module.eval(), examples), stream)
     return stream.getvalue()
