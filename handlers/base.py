@@ -49,6 +49,14 @@ class Handler(ABC):
     @abstractmethod
     def load(self, source: Source) -> None: ...
 
+    def check_default_accept(self) -> None:
+        """Whether the answer to a call without Accept is one of those that our encoders write."""
+        if self.settings.default_accept not in media_types.ARRAYS:
+            raise BadModelError(
+                f"SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT is {self.settings.default_accept!r}; it must be one of "
+                f"{', '.join(media_types.ARRAYS)}, or what the output_fn of an inference.py writes."
+            )
+
     def adopt(self, model: Any, name: str, source: Source) -> None:
         """Predict with a model that a script's model_fn made."""
         raise BadModelError(f"{name} gives a {type(model).__name__}; add a predict_fn that knows what to do with it.")

@@ -47,6 +47,10 @@ class ScriptHandler(Handler):
         self.model = self._load_model(source)
         self._default_predict = self._choose_predict(source)
 
+    def check_default_accept(self) -> None:
+        if not self._functions.keys() & {"output_fn", "transform_fn"}:
+            super().check_default_accept()
+
     def predict(self, inputs: Inputs, request: Request) -> Any:
         return self._predict(inputs, request)
 

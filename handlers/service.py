@@ -40,6 +40,10 @@ def load(context: Any) -> Handler:
     name = registry.choose(source.directory, source.settings)
     handler: Handler = registry.resolve(registry.HANDLERS[name])(source.settings)
     handler.load(source)
+    handler.check_default_accept()
+    for path in (source.directory / "requirements.txt", source.directory / "code" / "requirements.txt"):
+        if path.is_file():
+            logger.warning("%s is not installed: put modules into the archive, other packages into the image", path)
     logger.info("%s served by the %s handler", source.directory, name)
     return handler
 

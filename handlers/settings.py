@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from handlers.errors import BadModelError
+from handlers.media_types import MediaType
 
 DEFAULT_PROGRAM = "inference.py"
 DEFAULT_ACCEPT = "application/json"
@@ -21,7 +22,7 @@ class Settings:
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
         return cls(
             program=_program(environ.get("SAGEMAKER_PROGRAM") or DEFAULT_PROGRAM),
-            default_accept=environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT") or DEFAULT_ACCEPT,
+            default_accept=MediaType.parse(environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT") or DEFAULT_ACCEPT).name,
         )
 
 

@@ -29,6 +29,33 @@ def test_the_default_answer_type_is_a_setting(moons_forest: Path, monkeypatch: p
     assert Served(moons_forest).ask("[[2, -1]]").body == b"1\n"
 
 
+def test_a_default_answer_that_nobody_writes_fails_the_load(
+    moons_forest: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/html; charset=utf-8")
+    with pytest.raises(BadModelError, match=r"INVOCATIONS_ACCEPT is 'text/html'; it must be one of application/json, "):
+        Served(moons_forest)
+    with pytest.raises(BadModelError, match="INVOCATIONS_ACCEPT is 'text/html'"):
+        Served(archive(**{"inference.py": "def model_fn(model_dir):\n    return len\n"}))
+
+
+@pytest.mark.parametrize("function", ["output_fn(prediction, accept)", "transform_fn(model, body, kind, accept)"])
+def test_a_script_may_write_any_default(archive: Archive, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    monkeypatch.setenv("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/html")
+    source = f"def model_fn(model_dir):\n    return len\ndef {function}:\n    return accept\n"
+    reply = Served(archive(**{"inference.py": source})).ask("[[1]]")
+    assert (reply.body, reply.content_type) == (b"text/html", "text/html")
+
+
+@pytest.mark.parametrize("place", ["requirements.txt", "code/requirements.txt"])
+def test_requirements_are_not_installed(
+    moons_forest: Path, archive: Archive, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    Served(archive(moons_forest, **{place: "left-pad"}))
+    messages = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(messages) == 1 and f"{place} is not installed: put modules into the archive" in messages[0]
+
+
 @pytest.mark.parametrize("gpu_id", [None, -1, "-1"])
 def test_no_gpu(torch_program: Path, gpu_id: int | None, caplog: pytest.LogCaptureFixture) -> None:
     Served(torch_program, gpu_id=gpu_id)

@@ -15,6 +15,19 @@ def test_from_the_environment() -> None:
     assert Settings.from_environ(environ) == Settings("serve.py", "text/csv")
 
 
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("TEXT/CSV", "text/csv"),
+        ("text/csv; charset=utf-8", "text/csv"),
+        ("application/x-jsonlines", "application/jsonlines"),
+        ("text/html", "text/html"),
+    ],
+)
+def test_the_default_answer_by_any_of_its_names(value: str, name: str) -> None:
+    assert Settings.from_environ({"SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": value}).default_accept == name
+
+
 @pytest.mark.parametrize("value", ["/etc/serve.py", "../serve.py", "serve", "code/../../serve.py"])
 def test_a_program_outside_the_archive(value: str) -> None:
     with pytest.raises(BadModelError, match=f"SAGEMAKER_PROGRAM is {value!r}"):
