@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy
 
-from handlers.errors import HandlerError, NotAcceptableError
+from handlers.errors import NotAcceptableError, WrongAnswerError
 from handlers.media_types import CSV, JSON, JSON_LINES, NPY
 
 
@@ -74,7 +74,7 @@ def plain(value: Any) -> Any:
     for method in ("isoformat", "toarray", "to_numpy", "tolist"):
         if hasattr(value, method):
             return plain(getattr(value, method)())
-    raise HandlerError(
+    raise WrongAnswerError(
         f"The prediction holds a {type(value).__name__}, which cannot be written; return numbers or text."
     )
 

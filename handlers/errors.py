@@ -60,7 +60,7 @@ class WrongLabelsError(HandlerError):
 
 
 class WrongAnswerError(HandlerError):
-    """A script's function returned what cannot be sent."""
+    """The model, or a script's function, returned what cannot be sent."""
 
     phase = "encode"
 

@@ -18,7 +18,6 @@ PNG = "image/png"
 
 IMAGES = (IMAGE, JPEG, PNG)
 ARRAYS = (JSON, CSV, JSON_LINES, NPY)
-TEXTS = (JSON, CSV, JSON_LINES)
 # Spellings that clients use for the same thing.
 ALIASES = {
     "application/x-jsonlines": JSON_LINES,
@@ -38,10 +37,6 @@ class MediaType:
     def parse(text: str) -> MediaType:
         name, *parameters = (part.strip() for part in text.split(";"))
         return MediaType(canonical(name), dict(_parameter(part) for part in parameters if part))
-
-    @property
-    def is_text(self) -> bool:
-        return self.name in TEXTS or self.name.startswith("text/")
 
 
 def canonical(name: str) -> str:

@@ -20,7 +20,7 @@ from handlers import decoders, encoders, images, media_types, model_code, regist
 from handlers.base import Answer, Handler, Request, Source, as_asked
 from handlers.errors import BadModelError, BadScriptError, WrongAnswerError, phase
 from handlers.inputs import Inputs, Picture, Rows, rows_from
-from handlers.media_types import JSON, MediaType
+from handlers.media_types import CSV, JSON, MediaType
 
 Function = Callable[..., Any]
 
@@ -31,7 +31,11 @@ ARGUMENTS = {
     "predict_fn": ("data", "model"),
     "output_fn": ("prediction", "accept"),
     "transform_fn": ("model", "body", "content_type", "accept"),
+    "pre_model_fn": ("model_dir",),
+    "model_warmup_fn": ("model_dir", "model"),
 }
+# Bodies that reach a script as str, as in SageMaker's toolkit (sagemaker_inference.content_types.UTF8_TYPES).
+TEXTS = (JSON, CSV)
 REPLACED_BY_TRANSFORM = ("input_fn", "predict_fn", "output_fn")
 
 
@@ -44,8 +48,10 @@ class ScriptHandler(Handler):
         self._fallback = _fallback(path, source)
         model_code.put_first(path.parent, source.directory)
         self._functions = _functions(_imported(path), path)
+        self._call_at_load("pre_model_fn", source)
         self.model = self._load_model(source)
         self._default_predict = self._choose_predict(source)
+        self._call_at_load("model_warmup_fn", source, self.model)
 
     def check_default_accept(self) -> None:
         if not self._functions.keys() & {"output_fn", "transform_fn"}:
@@ -64,6 +70,10 @@ class ScriptHandler(Handler):
             prediction = self._predict(data, request)
         with phase("encode"):
             return self._output(prediction, data, accept, request)
+
+    def _call_at_load(self, name: str, source: Source, *arguments: Any) -> None:
+        if name in self._functions:
+            self._functions[name](str(source.directory), *arguments, source.context)
 
     def _load_model(self, source: Source) -> Any:
         if "model_fn" in self._functions:
@@ -218,11 +228,12 @@ def _takes(signature: inspect.Signature, count: int) -> bool:
 
 
 def _body_and_type(request: Request) -> tuple[str | bytes, str]:
-    """Text types reach a script as str, all others as bytes, as in SageMaker's toolkit."""
-    media_type = MediaType.parse(request.content_type or JSON)
-    if media_type.is_text:
-        return decoders.text(request.body, media_type), media_type.name
-    return bytes(request.body), media_type.name
+    """The type as it was sent: a script may need its parameters, such as the boundary of multipart/form-data."""
+    content_type = request.content_type or JSON
+    media_type = MediaType.parse(content_type)
+    if media_type.name in TEXTS:
+        return decoders.text(request.body, media_type), content_type
+    return bytes(request.body), content_type
 
 
 def _as_inputs(data: Any) -> Inputs:
@@ -252,19 +263,20 @@ def _values(inputs: Inputs) -> Any:
 
 
 def _answer(returned: Any, accept: str, function: str) -> Answer:
-    match returned:
-        case (body, str(content_type)):
-            pass
-        case body:
-            content_type = accept
-    if isinstance(body, Iterator):
-        return Answer(body, content_type)
-    if not isinstance(body, str | bytes | bytearray):
+    """What is no body yet is written as JSON, as MMS does."""
+    body, content_type = returned, None
+    if isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], str):
+        body, content_type = returned
+    if isinstance(body, bytearray):
+        body = bytes(body)
+    if isinstance(body, str | bytes | Iterator):
+        return Answer(body, content_type or accept)
+    if body is None:
         raise WrongAnswerError(
-            f"{function} returned a {type(body).__name__}; it must return the body as str or bytes, in one or yielded "
-            "in pieces, or a pair of the body and its content type."
+            f"{function} returned None; it must return the body, in one or yielded in pieces, or a pair of the body "
+            "and its content type."
         )
-    return Answer(body if isinstance(body, str) else bytes(body), content_type)
+    return Answer(encoders.encode(body, JSON), content_type or JSON)
 
 
 def _why_no_default(source: Source) -> str:

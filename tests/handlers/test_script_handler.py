@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy
 import pytest
+from sagemaker_inference import content_types
 
+from handlers import script_handler
 from handlers.errors import BadModelError
 from tests.handlers.conftest import Archive
 from tests.handlers.served import Served, npy, picture
@@ -43,8 +45,11 @@ def test_the_seeds_script(archive: Archive, moons_forest: Path) -> None:
 
 @pytest.mark.parametrize("place", ["inference.py", "code/inference.py"])
 def test_a_script_alone(archive: Archive, place: str) -> None:
-    reply = Served(archive(**{place: ECHO})).ask("é", "text/plain; charset=utf-8", Accept="text/html, */*;q=0.1")
-    assert (reply.body.decode(), reply.content_type) == (repr(("m", "é", "text/plain", "text/html")), "text/html")
+    reply = Served(archive(**{place: ECHO})).ask("é", "text/csv; charset=utf-8", Accept="text/html, */*;q=0.1")
+    assert (reply.body.decode(), reply.content_type) == (
+        repr(("m", "é", "text/csv; charset=utf-8", "text/html")),
+        "text/html",
+    )
 
 
 def test_another_name_by_the_environment(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,10 +58,60 @@ def test_another_name_by_the_environment(archive: Archive, monkeypatch: pytest.M
     assert b"'m'" in Served(folder).ask("x").body
 
 
-def test_texts_are_str_and_the_rest_bytes(archive: Archive) -> None:
-    served = Served(archive(**{"inference.py": ECHO}))
-    assert served.ask("[1]").body == repr(("m", "[1]", "application/json", "application/json")).encode()
-    assert served.ask(b"\xff", "application/octet-stream").body.startswith(b"('m', b'\\xff'")
+@pytest.mark.parametrize(
+    ("content_type", "kind"),
+    [
+        ("application/json", str),
+        ("text/csv", str),
+        ("Text/CSV; charset=latin-1", str),
+        ("application/jsonlines", bytes),
+        ("text/plain", bytes),
+        ("application/x-npy", bytes),
+        ("application/octet-stream", bytes),
+    ],
+)
+def test_json_and_csv_are_str_and_the_rest_bytes(archive: Archive, content_type: str, kind: type) -> None:
+    """The types in lower case as in SageMaker's toolkit, with whatever parameters."""
+    reply = Served(archive(**{"inference.py": ECHO})).ask(b"1,2", content_type)
+    body = "1,2" if kind is str else b"1,2"
+    assert reply.body.decode() == repr(("m", body, content_type, "application/json"))
+
+
+def test_the_toolkit_has_the_same_texts() -> None:
+    assert set(script_handler.TEXTS) == set(content_types.UTF8_TYPES)
+
+
+def test_a_body_without_a_type_is_json(archive: Archive) -> None:
+    reply = Served(archive(**{"inference.py": ECHO})).ask("[1]", "")
+    assert reply.body == repr(("m", "[1]", "application/json", "application/json")).encode()
+
+
+def test_the_type_is_the_scripts_as_it_was_sent(archive: Archive) -> None:
+    sent = "Multipart/Form-Data; boundary=AaB03x"
+    assert repr(sent) in Served(archive(**{"inference.py": ECHO})).ask(b"--AaB03x--", sent).body.decode()
+
+
+def test_what_is_called_at_load(archive: Archive) -> None:
+    source = """
+CALLS = []
+def pre_model_fn(model_dir):
+    CALLS.append(("before", model_dir))
+def model_fn(model_dir):
+    return CALLS
+def model_warmup_fn(model_dir, model, context):
+    model.append(("after", model_dir, context.model_name))
+def predict_fn(data, model):
+    return model
+"""
+    folder = archive(**{"inference.py": source})
+    assert Served(folder).ask("[1]").json == [["before", str(folder)], ["after", str(folder), "model"]]
+
+
+@pytest.mark.parametrize("function", ["pre_model_fn(model_dir)", "model_warmup_fn(model_dir, model)"])
+def test_a_failure_of_what_is_called_at_load_fails_it(archive: Archive, function: str) -> None:
+    source = f"def model_fn(d):\n    return len\ndef {function}:\n    raise LookupError('mine')\n"
+    with pytest.raises(LookupError, match="mine"):
+        Served(archive(**{"inference.py": source}))
 
 
 def test_every_function_may_take_the_context(archive: Archive) -> None:
@@ -85,9 +140,8 @@ def test_the_framework_stands_in_for_what_is_missing(archive: Archive, moons_for
 
 
 def test_a_scripts_input_goes_to_the_frameworks_predict(archive: Archive, moons_forest: Path) -> None:
-    source = (
-        "def input_fn(body, content_type):\n    return [[float(x) for x in row.split(';')] for row in body.split()]\n"
-    )
+    source = "def input_fn(body, content_type):\n"
+    source += "    return [[float(x) for x in row.split(b';')] for row in body.split()]\n"
     served = Served(archive(moons_forest, **{"code/inference.py": source}))
     assert served.ask("-1;1 2;-1", "text/plain").json == [0, 1]
 
@@ -198,17 +252,45 @@ def test_what_a_script_raises_later_is_marked_with_its_phase(archive: Archive, f
     assert (type(error), error.phase, error.status) == (ValueError, phase, 422)
 
 
-def test_an_answer_that_cannot_be_sent(archive: Archive) -> None:
-    source = "def model_fn(d):\n    return len\ndef output_fn(prediction, accept):\n    return {'a': 1}\n"
+@pytest.mark.parametrize(
+    ("returned", "body", "content_type"),
+    [
+        ("{'a': numpy.float32(1)}", b'{"a": 1.0}', "application/json"),
+        ("['a', 'b']", b'["a", "b"]', "application/json"),
+        ("(1, 2)", b"[1, 2]", "application/json"),
+        ("3", b"3", "application/json"),
+        ("numpy.array([float('nan')])", b"[null]", "application/json"),
+        ("({'a': 1}, 'application/vnd.mine+json')", b'{"a": 1}', "application/vnd.mine+json"),
+        ("bytearray(b'x')", b"x", "text/html"),
+    ],
+)
+def test_an_answer_that_is_no_body_becomes_json(
+    archive: Archive, returned: str, body: bytes, content_type: str
+) -> None:
+    source = (
+        f"import numpy\ndef model_fn(d):\n    return len\ndef output_fn(prediction, accept):\n    return {returned}\n"
+    )
+    reply = Served(archive(**{"inference.py": source})).ask("[[1]]", Accept="text/html")
+    assert (reply.body, reply.content_type) == (body, content_type)
+
+
+@pytest.mark.parametrize(
+    ("returned", "text"), [("None", "output_fn returned None; it must return the body"), ("object()", "holds a object")]
+)
+def test_an_answer_that_cannot_be_sent(archive: Archive, returned: str, text: str) -> None:
+    source = f"def model_fn(d):\n    return len\ndef output_fn(prediction, accept):\n    return {returned}\n"
     reply = Served(archive(**{"inference.py": source})).ask("[[1]]")
     assert (reply.status, reply.error.phase) == (500, "encode")
-    assert "output_fn returned a dict; it must return the body" in str(reply.error)
+    assert text in str(reply.error)
 
 
 def test_an_own_output_fn_may_answer_in_any_type_and_ours_may_not(archive: Archive) -> None:
     model = "def model_fn(d):\n    return len\n"
     own = Served(archive(**{"inference.py": model + "def output_fn(p, accept):\n    return str(p)\n"}))
     assert own.ask("[[1]]", Accept="text/html").content_type == "text/html"
+    ours = Served(archive(**{"inference.py": model}))
+    reply = ours.ask("[[1]]", Accept="text/html")
+    assert (reply.status, "answers in application/json, text/csv" in str(reply.error)) == (406, True)
 
 
 def test_sys_exit_is_not_swallowed(archive: Archive) -> None:
