@@ -20,7 +20,7 @@ from handlers.base import Request, Source
 from handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError, WrongShapeError
 from handlers.inputs import Inputs, Picture, Rows
 from handlers.row_handler import RowHandler
-from handlers.tensors import numbers
+from handlers.tensors import array
 
 logger = logging.getLogger(__name__)
 
@@ -106,10 +106,10 @@ class SklearnHandler(RowHandler):
 
 def _table(values: Any) -> Any:
     """Numbers where every value is one, null for a missing one; else objects, as text and categories need."""
-    array = numbers(values, dtype=None)
-    if isinstance(values, numpy.ndarray) or array.dtype.kind not in "OU":
-        return array
-    return numbers(values, dtype=object if _has_text(values) else numpy.float64)
+    given = array(values)
+    if isinstance(values, numpy.ndarray) or given.dtype.kind not in "OU":
+        return given
+    return array(values, dtype=object if _has_text(values) else numpy.float64)
 
 
 def _has_text(values: Any) -> bool:

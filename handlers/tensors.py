@@ -10,7 +10,7 @@ import numpy
 from numpy.typing import NDArray
 
 from handlers import images
-from handlers.errors import BadBodyError, WrongShapeError
+from handlers.errors import BadBodyError, UnsuitableMediaTypeError, WrongShapeError
 from handlers.inputs import Inputs, Picture, Rows
 from handlers.shapes import InputShape
 
@@ -25,15 +25,49 @@ def fill(inputs: Inputs, shapes: Sequence[InputShape]) -> dict[str, Array]:
     if len(shapes) != 1:
         names = [shape.name for shape in shapes]
         raise BadBodyError(f"The model has the inputs {names}; send an object with a value for each.")
-    values = images.tensor(inputs, shapes[0].sample) if isinstance(inputs, Picture) else inputs.values
-    return {shapes[0].name: _batch(values, shapes[0])}
+    (shape,) = shapes
+    if not isinstance(inputs, Picture):
+        return {shape.name: _batch(inputs.values, shape)}
+    if shape.dtype == "int8":
+        raise UnsuitableMediaTypeError("The model's input is int8, which an image's values, 0 to 255, do not fit.")
+    return {shape.name: _batch(images.tensor(inputs, shape.sample), shape)}
 
 
-def numbers(values: Any, dtype: Any = numpy.float32) -> Array:
+def array(values: Any, dtype: Any = None) -> Array:
+    """The values as numpy takes them."""
     try:
         return numpy.asarray(values, dtype=dtype)
     except (ValueError, TypeError, OverflowError) as error:
-        raise BadBodyError(_ragged(values) or f"The body holds something that is not a number: {error}.") from None
+        raise _no_number(values, error) from None
+
+
+def numbers(values: Any, dtype: Any = numpy.float32) -> Array:
+    """The values as numbers of this type. One that it cannot hold is refused, where numpy would wrap or cut it."""
+    given = array(values)
+    if given.dtype.kind in "cmM":  # complex, or times
+        raise BadBodyError(f"The body holds {given.dtype}; the model takes {numpy.dtype(dtype)}.")
+    try:
+        with numpy.errstate(invalid="ignore", over="ignore"):
+            converted = given.astype(dtype, copy=False)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise _no_number(values, error) from None
+    lost = _lost(given, converted)
+    if lost.any():
+        raise BadBodyError(f"The model takes {converted.dtype}, which cannot hold {given[lost].flat[0]}.")
+    return converted
+
+
+def _lost(given: Array, converted: Array) -> Any:
+    """Where another number has come out. Text is left out: it is parsed, and fails where it does not fit."""
+    if given.dtype == converted.dtype or given.dtype.kind not in "biufO":
+        return numpy.zeros((), bool)
+    if converted.dtype.kind == "f":
+        return numpy.isinf(converted) & (given != converted)
+    return given != converted
+
+
+def _no_number(values: Any, error: Exception) -> BadBodyError:
+    return BadBodyError(_ragged(values) or f"The body holds something that is not a number: {error}.")
 
 
 def _batch(values: Any, shape: InputShape) -> Array:
@@ -41,13 +75,13 @@ def _batch(values: Any, shape: InputShape) -> Array:
 
     Dimensions of one may be left out, as in rows of 28 x 28 for a model of 1 x 28 x 28.
     """
-    array, sample = numbers(values, shape.dtype), shape.sample
+    given, sample = numbers(values, shape.dtype), shape.sample
     size = math.prod(sample)
-    if array.ndim and (_same(array.shape[1:], sample) or array.shape[1:] == (size,)):
-        return array.reshape(array.shape[0], *sample)
-    if _same(array.shape, sample) or array.shape == (size,):
-        return array.reshape(1, *sample)
-    raise WrongShapeError(f"[n, {', '.join(map(str, sample))}] or n rows of {size} values", list(array.shape))
+    if given.ndim and (_same(given.shape[1:], sample) or given.shape[1:] == (size,)):
+        return given.reshape(given.shape[0], *sample)
+    if _same(given.shape, sample) or given.shape == (size,):
+        return given.reshape(1, *sample)
+    raise WrongShapeError(f"[n, {', '.join(map(str, sample))}] or n rows of {size} values", list(given.shape))
 
 
 def _same(shape: tuple[int, ...], sample: tuple[int, ...]) -> bool:

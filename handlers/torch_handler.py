@@ -98,10 +98,11 @@ def _untyped(rows: Rows) -> Any:
     """Numbers as float32, except what came as an array of integers, such as tokens; a flat list is one row."""
     if isinstance(rows.values, torch.Tensor):
         return rows.values
-    array = tensors.numbers(rows.values, dtype=None if isinstance(rows.values, numpy.ndarray) else numpy.float32)
+    array = rows.values
+    if not isinstance(array, numpy.ndarray) or array.dtype.kind == "f":
+        array = tensors.numbers(array)
     if array.dtype.kind not in "iufb":
         raise BadBodyError(f"A tensor holds numbers; given {array.dtype}.")
-    array = array.astype(numpy.float32) if array.dtype.kind == "f" else array
     return array.reshape(1, -1) if array.ndim < 2 else array
 
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy
 import pytest
+from PIL import Image
 
-from handlers.errors import BadBodyError, WrongShapeError
-from handlers.inputs import Rows
+from handlers.errors import BadBodyError, UnsuitableMediaTypeError, WrongShapeError
+from handlers.inputs import Picture, Rows
 from handlers.shapes import InputShape
 from handlers.tensors import fill, numbers
 
@@ -63,3 +65,58 @@ def test_inputs_of_unlike_lengths() -> None:
 def test_not_numbers(values: Any, text: str) -> None:
     with pytest.raises(BadBodyError, match=text):
         numbers(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "value"),
+    [
+        ([[1.9]], "int64", "1.9"),
+        ([[3, 300, -1]], "uint8", "300"),
+        ([[0, -1]], "uint8", "-1"),
+        ([[float("nan")]], "int32", "nan"),
+        ([[float("inf")]], "int64", "inf"),
+        ([[1 << 70]], "int64", "not a number"),
+        ([[None]], "int64", "not a number"),
+        (numpy.array([[200]], numpy.uint8), "int8", "200"),
+        (numpy.array([[1 << 40]]), "int32", "1099511627776"),
+        ([[1e300]], "float32", "1e"),
+        ([[-1e300]], "float32", "-1e"),
+        ([[70000]], "float16", "70000"),
+        (numpy.array([[1 + 2j]]), "float32", "complex128"),
+        (numpy.array([[1 + 2j]]), "int64", "complex128"),
+        (numpy.array([["2024-02-29"]], "M8[D]"), "float32", "datetime64[D]"),
+    ],
+)
+def test_numbers_that_the_type_cannot_hold(values: Any, dtype: str, value: str) -> None:
+    with pytest.raises(BadBodyError, match=rf"{re.escape(value)}"):
+        numbers(values, dtype)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected"),
+    [
+        ([[1.0, -2.0]], "int64", [[1, -2]]),
+        ([[True, 0]], "uint8", [[1, 0]]),
+        ([["3", 4]], "int64", [[3, 4]]),
+        ([[0, 255]], "uint8", [[0, 255]]),
+        ([[0.1]], "float16", [[0.0999755859375]]),
+        ([[float("inf"), 1]], "float32", [[float("inf"), 1]]),
+        ([[16777217]], "float32", [[16777216]]),
+        (numpy.array([[1.5]], ">f8"), "float32", [[1.5]]),
+    ],
+)
+def test_numbers_that_it_can(values: Any, dtype: str, expected: Any) -> None:
+    converted = numbers(values, dtype)
+    assert (converted.dtype, converted.tolist()) == (numpy.dtype(dtype), expected)
+
+
+def test_null_is_not_a_number() -> None:
+    assert numpy.isnan(numbers([[None, 1]])).tolist() == [[True, False]]
+
+
+def test_an_image_for_bytes_below_zero_is_refused() -> None:
+    """Above 127 it would wrap."""
+    dark = Picture(Image.new("L", (3, 2), 100))
+    assert fill(dark, [InputShape("image", (1, 1, 2, 3), "uint8")])["image"].tolist() == [[[[100] * 3] * 2]]
+    with pytest.raises(UnsuitableMediaTypeError, match="int8"):
+        fill(dark, [InputShape("image", (1, 1, 2, 3), "int8")])
