@@ -12,7 +12,7 @@ import numpy
 
 from handlers import labels, mxnet_params, registry, shapes, tensors
 from handlers.base import Source
-from handlers.errors import BadModelError
+from handlers.errors import BadBodyError, BadModelError
 from handlers.inputs import Inputs, Picture
 from handlers.row_handler import RowHandler
 from handlers.shapes import InputShape
@@ -47,7 +47,9 @@ class MxnetHandler(RowHandler):
     def interpret(self, output: Any, inputs: Inputs) -> Any:
         if isinstance(inputs, Picture) and self._labels:
             return labels.best(output[0][0], self._labels)
-        return output[0] if len(output) == 1 else list(zip(*output, strict=True))
+        if len(output) == 1:
+            return output[0]
+        return list(zip(*output, strict=True)) if self.model.rows_first else output
 
 
 class Network:
@@ -56,22 +58,35 @@ class Network:
     def __init__(self, symbol: Path, params: Path, inputs: Sequence[InputShape], context: Any) -> None:
         self.inputs = inputs
         self._batch = inputs[0].batch
-        self._executor = _bind(_read_symbol(symbol), _read_params(params), inputs, context, params.name)
+        network = _read_symbol(symbol)
+        self._executor = _bind(network, _read_params(params), inputs, context, params.name)
+        self._outputs = _inferred(network, _given(inputs))[1]
+        self.rows_first = all(shape[:1] == (self._batch,) for shape in self._outputs)
 
     def __call__(self, arrays: Mapping[str, Array]) -> list[Array]:
         """The outputs, each with a row for every row given."""
-        pieces = [self._forward(piece) for piece in self._pieces(arrays)]
+        rows = len(next(iter(arrays.values())))
+        if not self.rows_first and rows != self._batch:
+            raise BadBodyError(
+                f"The network's outputs have the shapes {self._outputs}, which do not all begin with the batch of its "
+                f"shapes file, so they cannot be cut: send {self._batch} rows, not {rows}."
+            )
+        pieces = [self._forward(piece) for piece in self._pieces(arrays, rows)]
         return [numpy.concatenate(parts) for parts in zip(*pieces, strict=True)]
 
-    def _pieces(self, arrays: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
-        rows = len(next(iter(arrays.values())))
+    def _pieces(self, arrays: Mapping[str, Array], rows: int) -> Iterator[dict[str, Array]]:
         for start in range(0, rows, self._batch):
             yield {name: array[start : start + self._batch] for name, array in arrays.items()}
 
     def _forward(self, piece: Mapping[str, Array]) -> list[Array]:
         rows = len(next(iter(piece.values())))
         padded = {name: _padded(array, self._batch) for name, array in piece.items()}
-        return [output.asnumpy()[:rows] for output in self._executor.forward(is_train=False, **padded)]
+        outputs = [output.asnumpy() for output in self._executor.forward(is_train=False, **padded)]
+        return outputs if rows == self._batch else [output[:rows] for output in outputs]
+
+
+def _given(inputs: Sequence[InputShape]) -> dict[str, tuple[int, ...]]:
+    return {shape.name: shape.shape for shape in inputs}
 
 
 def _padded(array: Array, rows: int) -> Array:
@@ -81,7 +96,7 @@ def _padded(array: Array, rows: int) -> Array:
 
 
 def _bind(symbol: Any, params: Mapping[str, Any], inputs: Sequence[InputShape], context: Any, file: str) -> Any:
-    given = {shape.name: shape.shape for shape in inputs}
+    given = _given(inputs)
     _check_names(symbol, params, given, file)
     arg_shapes, _, aux_shapes = _inferred(symbol, given)
     dtypes = {shape.name: shape.dtype for shape in inputs}

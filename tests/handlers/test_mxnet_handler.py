@@ -65,18 +65,16 @@ def test_a_batch_in_the_shapes_file_is_filled_and_cut(mxnet_net: Path, archive: 
     assert numpy.allclose(Served(folder).ask(samples, "application/x-npy").json, expected, atol=1e-6)
 
 
+def saved(archive: Archive, folder: Path, mxnet: Any, network: Any, shapes: list[dict[str, Any]]) -> Path:
+    mxnet.model.save_checkpoint(str(folder / "net"), 3, network, {}, {"unused": mxnet.nd.zeros((1,))})
+    files = {name: (folder / name).read_bytes() for name in ("net-symbol.json", "net-0003.params")}
+    return archive(**files, **{"net-shapes.json": json.dumps(shapes)})
+
+
 def test_grey_images_for_one_channel(archive: Archive, mxnet: Any, tmp_path: Path) -> None:
     """The network sums the picture, so that its answer is known."""
     total = mxnet.sym.sum(mxnet.sym.Variable("pixels"), axis=(1, 2, 3))
-    mxnet.model.save_checkpoint(str(tmp_path / "sum"), 3, total, {}, {"unused": mxnet.nd.zeros((1,))})
-    folder = archive(
-        **{
-            "sum-symbol.json": (tmp_path / "sum-symbol.json").read_bytes(),
-            "sum-0003.params": (tmp_path / "sum-0003.params").read_bytes(),
-            "sum-shapes.json": '[{"shape": [1, 1, 8, 8], "name": "pixels"}]',
-        }
-    )
-    served = Served(folder)
+    served = Served(saved(archive, tmp_path, mxnet, total, [{"shape": [1, 1, 8, 8], "name": "pixels"}]))
     grey = numpy.arange(64).reshape(8, 8)
     assert served.ask(picture(grey), "image/png").json == [grey.sum()]
     assert served.ask(picture(numpy.stack([grey] * 3, axis=2)), "image/png").json == [grey.sum()]
@@ -86,21 +84,34 @@ def test_grey_images_for_one_channel(archive: Archive, mxnet: Any, tmp_path: Pat
 def test_several_inputs_and_outputs(archive: Archive, mxnet: Any, tmp_path: Path) -> None:
     left, right = mxnet.sym.Variable("left"), mxnet.sym.Variable("right")
     both = mxnet.sym.Group([left + right, left - right])
-    mxnet.model.save_checkpoint(str(tmp_path / "two"), 0, both, {}, {"unused": mxnet.nd.zeros((1,))})
-    folder = archive(
-        **{
-            "two-symbol.json": (tmp_path / "two-symbol.json").read_bytes(),
-            "two-0000.params": (tmp_path / "two-0000.params").read_bytes(),
-            "two-shapes.json": '[{"shape": [1, 2], "name": "left"}, {"shape": [1, 2], "name": "right"}]',
-        }
-    )
-    served = Served(folder)
+    shapes = [{"shape": [1, 2], "name": "left"}, {"shape": [1, 2], "name": "right"}]
+    served = Served(saved(archive, tmp_path, mxnet, both, shapes))
     assert served.ask('{"right": [1, 1], "left": [3, 4]}').json == {"prediction": [[4, 5], [2, 3]]}
     assert served.ask('[{"left": [3, 4], "right": [0, 0]}, {"left": [1, 2], "right": [1, 1]}]').json == [
         [[3, 4], [3, 4]],
         [[2, 3], [0, 1]],
     ]
     assert "inputs ['left', 'right']" in str(served.ask("[[3, 4]]").error)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_an_output_without_rows_first_is_not_cut(
+    archive: Archive, mxnet: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, several: bool
+) -> None:
+    rows = mxnet.sym.Variable("data")
+    turned = mxnet.sym.transpose(rows)
+    network = mxnet.sym.Group([turned, rows]) if several else turned
+    served = Served(saved(archive, tmp_path, mxnet, network, [{"shape": [2, 3], "name": "data"}]))
+    given = [[1, 2, 3], [4, 5, 6]]
+    expected = [[1, 4], [2, 5], [3, 6]]
+    assert served.ask(json.dumps(given)).json == ([expected, given] if several else expected)
+    for other in (given[:1], given * 2):
+        reply = served.ask(json.dumps(other))
+        assert reply.status == 400
+        assert f"cannot be cut: send 2 rows, not {len(other)}" in str(reply.error)
+
+    together = served.ask_all(*((json.dumps(given), {"Content-Type": "application/json"}) for _ in range(2)))
+    assert [reply.json for reply in together] == [[expected, given] if several else expected] * 2
 
 
 def test_the_newest_epoch_is_taken(mxnet_net: Path, archive: Archive) -> None:
