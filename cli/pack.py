@@ -31,4 +31,5 @@ def pack(
     if as_json:
         output.print_json({"archive": str(target), "bytes": size, "handler": server, "members": names})
     else:
-        typer.echo(f"{target}: {output.size(size)}, {len(names)} members, served by the {server} handler")
+        members = f"{len(names)} member" + "s" * (len(names) != 1)
+        typer.echo(f"{target}: {output.size(size)}, {members}, served by the {server} handler")

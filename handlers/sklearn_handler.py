@@ -120,7 +120,11 @@ def _has_text(values: Any) -> bool:
 
 def _frame(rows: Rows, names: list[str]) -> Any:
     """Columns by name, in the estimator's order; names it does not know are left out."""
-    table = [rows.values] if _is_flat(rows.values) else rows.values
+    table = rows.values
+    if isinstance(table, numpy.ndarray) and table.ndim > 2:
+        raise WrongShapeError(f"[n, {len(names)}]", list(table.shape))
+    if _is_flat(table):
+        table = [[value] for value in table] if len(names) == 1 else [table]
     missing = [name for name in names if rows.names is not None and name not in rows.names]
     if missing:
         raise WrongShapeError(f"the features {names}", f"{list(rows.names or ())}, without {missing}")

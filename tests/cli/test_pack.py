@@ -25,7 +25,7 @@ def test_it_says_what_it_wrote_and_who_will_serve_it(folder: Path, tmp_path: Pat
     result = pack(folder, "-o", target)
     assert result.exit_code == 0
     assert result.stdout.startswith(f"{target}: ")
-    assert result.stdout.endswith(" bytes, 1 members, served by the sklearn handler\n")
+    assert result.stdout.endswith(" bytes, 1 member, served by the sklearn handler\n")
     with tarfile.open(target) as tar:
         assert tar.getnames() == ["./model.joblib"]
 

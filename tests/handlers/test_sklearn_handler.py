@@ -134,6 +134,21 @@ def test_rows_of_the_wrong_width_for_named_columns(named_pipeline: Path) -> None
     assert (reply.status, "rows of 2 values (colour, size), given rows of [3]" in str(reply.error)) == (400, True)
 
 
+def test_an_array_of_three_dimensions_for_named_columns(named_pipeline: Path) -> None:
+    reply = Served(named_pipeline).ask(npy(numpy.zeros((1, 2, 2))), "application/x-npy")
+    assert (reply.status, "expected [n, 2], given [1, 2, 2]" in str(reply.error)) == (400, True)
+
+
+def test_a_flat_list_for_one_named_column_is_a_row_a_value(archive: Archive) -> None:
+    import pandas
+
+    table = pandas.DataFrame({"size": [1.0, 2.0]})
+    served = Served(archive(**{"model.pkl": pickle.dumps(LinearRegression().fit(table, [2, 4]))}))
+    assert served.ask("[1, 2, 3]").json == pytest.approx([2, 4, 6])
+    assert served.ask(npy([1.0, 2.0, 3.0]), "application/x-npy").json == pytest.approx([2, 4, 6])
+    assert served.ask('{"size": 3}').json == {"prediction": pytest.approx(6)}
+
+
 def test_null_is_a_missing_number(archive: Archive) -> None:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
