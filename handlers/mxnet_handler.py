@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     import mxnet
 
+logger = logging.getLogger(__name__)
+
 SYMBOL = "-symbol.json"
 EPOCH = re.compile(r"-(\d{4,})\.params$")
 
@@ -34,8 +37,7 @@ class MxnetHandler(RowHandler):
         symbol = registry.the_one(source.directory, [f"*{SYMBOL}"])
         name = symbol.name.removesuffix(SYMBOL)
         inputs = shapes.read(_shapes_file(source.directory, name))
-        context = mxnet.cpu() if source.gpu_id is None else mxnet.gpu(source.gpu_id)
-        self.model = Network(symbol, _newest_params(source.directory, name), inputs, context)
+        self.model = Network(symbol, _newest_params(source.directory, name), inputs, _context(source.gpu_id))
         self._labels = labels.read(source.directory, "synset.txt")
 
     def features(self, inputs: Inputs) -> dict[str, Array]:
@@ -83,6 +85,15 @@ class Network:
         padded = {name: _padded(array, self._batch) for name, array in piece.items()}
         outputs = [output.asnumpy() for output in self._executor.forward(is_train=False, **padded)]
         return outputs if rows == self._batch else [output[:rows] for output in outputs]
+
+
+def _context(gpu_id: int | None) -> Any:
+    if gpu_id is None:
+        return mxnet.cpu()
+    if not mxnet.context.num_gpus():
+        logger.warning("GPU %d was assigned, but this MXNet (%s) sees none; using the CPU", gpu_id, mxnet.__version__)
+        return mxnet.cpu()
+    return mxnet.gpu(gpu_id)
 
 
 def _given(inputs: Sequence[InputShape]) -> dict[str, tuple[int, ...]]:

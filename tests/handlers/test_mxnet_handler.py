@@ -114,6 +114,14 @@ def test_an_output_without_rows_first_is_not_cut(
     assert [reply.json for reply in together] == [[expected, given] if several else expected] * 2
 
 
+def test_a_gpu_that_is_not_there_is_a_warning(mxnet_net: Path, mxnet: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """As with the MXNet of the package index, which is built without CUDA."""
+    if mxnet.context.num_gpus():
+        pytest.skip("this MXNet sees a GPU")
+    assert len(Served(mxnet_net, gpu_id=0).ask(picture(IMAGE), "image/png").json) == 5
+    assert "GPU 0 was assigned" in caplog.text
+
+
 def test_the_newest_epoch_is_taken(mxnet_net: Path, archive: Archive) -> None:
     older = (mxnet_net / "net-0000.params").read_bytes()
     Served(archive(mxnet_net, **{"net-0000.params": b"damaged", "net-0007.params": older, "._net-0009.params": b"x"}))
