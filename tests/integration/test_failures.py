@@ -36,7 +36,7 @@ LOAD_FAILURES = [
 PREDICT_FAILURES = [
     ("raises_in_predict", 500, "ValueError", "this body makes no sense"),
     ("out_of_memory_in_predict", 507, "MemoryError", "MemoryError"),
-    ("returns_unserialisable", 500, "HandlerError", "object"),
+    ("returns_unserialisable", 500, "WrongAnswerError", "object"),
     ("returns_wrong_length", 500, "BadAnswerError", "2 items for 1 request"),
     ("returns_no_list", 500, "BadAnswerError", "must return a list"),
     ("returns_an_object", 500, "BadAnswerError", "type object"),
