@@ -16,13 +16,15 @@ from tests.handlers.conftest import Archive
 from tests.handlers.served import ATTRIBUTES, Served, npy, picture
 
 JSON = {"Content-Type": "application/json"}
-# Answers each row with the number of rows that it came with.
+# Answers a row that begins below zero with the number of rows that it came with, any other with 0.
 COUNTS = """
+import numpy
 class Counts:
     def predict(self, rows):
-        return [len(rows)] * len(rows) if LIST else __import__("numpy").full(len(rows), len(rows))
+        counts = [len(rows) if row[0] < 0 else 0 for row in rows]
+        return counts if LIST else numpy.array(counts)
     def predict_proba(self, rows):
-        return __import__("numpy").full((len(rows), 2), float(len(rows)))
+        return numpy.array([[len(rows) if row[0] < 0 else 0.0] * 2 for row in rows])
 """
 
 
@@ -45,17 +47,27 @@ def asked(served: Served, *bodies: Any, **headers: str) -> list[Any]:
 
 
 def test_the_rows_of_all_requests_are_one_call(counts: Served) -> None:
-    assert asked(counts, [[1, 2]], [[3, 4], [5, 6]], [7, 8]) == [[4], [4, 4], [4]]
+    assert asked(counts, [[-1, 2]], [[-3, 4], [-5, 6]], [-7, 8]) == [[4], [4, 4], [4]]
 
 
 def test_the_first_batch_is_answered_one_by_one(archive: Archive) -> None:
     """For each output, since one may have rows where another has none."""
     served = untried(archive, COUNTS + "LIST = False\n")
     probabilities = {ATTRIBUTES: "output=probabilities"}
-    assert asked(served, [[1]], [[2], [3]]) == [[1], [2, 2]]
-    assert asked(served, [[1]], [[2], [3]], **probabilities) == [[[1, 1]], [[2, 2]] * 2]
-    assert asked(served, [[1]], [[2], [3]]) == [[3], [3, 3]]
-    assert asked(served, [[1]], [[2], [3]], **probabilities) == [[[3, 3]], [[3, 3]] * 2]
+    assert asked(served, [[1]], [[2], [3]]) == [[0], [0, 0]]
+    assert asked(served, [[1]], [[2], [3]], **probabilities) == [[[0, 0]], [[0, 0]] * 2]
+    assert asked(served, [[-1]], [[-2], [-3]]) == [[3], [3, 3]]
+    assert asked(served, [[-1]], [[-2], [-3]], **probabilities) == [[[3, 3]], [[3, 3]] * 2]
+
+
+@pytest.mark.parametrize("output", ["predictions", "probabilities"])
+def test_an_answer_that_depends_on_other_rows(archive: Archive, caplog: pytest.LogCaptureFixture, output: str) -> None:
+    served = untried(archive, COUNTS + "LIST = False\n")
+    shape: Any = (lambda count: count) if output == "predictions" else (lambda count: [count, count])
+    for _ in range(2):
+        answers = asked(served, [[-1]], [[-2], [-3]], **{ATTRIBUTES: f"output={output}"})
+        assert answers == [[shape(1)], [shape(2)] * 2]
+    assert caplog.text.count("the answer to one row depends on the others") == 1
 
 
 def test_a_first_axis_as_long_as_the_rows_by_chance(
@@ -92,25 +104,25 @@ def test_an_output_that_does_not_grow_with_the_rows(archive: Archive, tmp_path: 
 
 def test_each_in_its_own_form(counts: Served) -> None:
     replies = counts.ask_all(
-        ("[[1, 2]]", JSON | {"Accept": "text/csv"}),
-        ('{"a": 1, "b": 2}', JSON),
-        ("[3, 4]\n[5, 6]", {"Content-Type": "application/jsonlines"}),
+        ("[[-1, 2]]", JSON | {"Accept": "text/csv"}),
+        ('{"a": -1, "b": 2}', JSON),
+        ("[-3, 4]\n[-5, 6]", {"Content-Type": "application/jsonlines"}),
     )
     assert [reply.body for reply in replies] == [b"4\n", b'{"prediction": 4}', b"[4, 4]"]
 
 
 def test_requests_that_are_not_alike_go_apart(counts: Served) -> None:
-    assert asked(counts, [[1, 2]], [[1, 2, 3]], [[1.5, 2]], [[3, 4]]) == [[2], [1], [1], [2]]
+    assert asked(counts, [[-1, 2]], [[-1, 2, 3]], [[-1.5, 2]], [[-3, 4]]) == [[2], [1], [1], [2]]
 
 
 def test_other_outputs_go_apart(counts: Served) -> None:
     probabilities = JSON | {ATTRIBUTES: "output=probabilities"}
-    replies = counts.ask_all(("[[1]]", JSON), ("[[1]]", probabilities), ("[[1]]", probabilities), ("[[1]]", JSON))
+    replies = counts.ask_all(("[[-1]]", JSON), ("[[-1]]", probabilities), ("[[-1]]", probabilities), ("[[-1]]", JSON))
     assert [reply.json for reply in replies] == [[2], [[2.0, 2.0]], [[2.0, 2.0]], [2]]
 
 
 def test_an_unknown_output_fails_alone(counts: Served) -> None:
-    replies = counts.ask_all(("[[1]]", JSON), ("[[1]]", JSON | {ATTRIBUTES: "output=colours"}), ("[[1]]", JSON))
+    replies = counts.ask_all(("[[-1]]", JSON), ("[[-1]]", JSON | {ATTRIBUTES: "output=colours"}), ("[[-1]]", JSON))
     assert [replies[index].json for index in (0, 2)] == [[2], [2]]
     assert replies[1].status == 400
 
@@ -132,13 +144,13 @@ def test_a_row_that_the_model_refuses_fails_alone(
 
 
 def test_the_bad_one_of_a_joined_call(archive: Archive, caplog: pytest.LogCaptureFixture) -> None:
-    source = COUNTS.replace("return [", "assert 13 not in rows, 'thirteen'\n        return [") + "LIST = False\n"
+    source = COUNTS.replace("counts = [", "assert 13 not in rows, 'thirteen'\n        counts = [") + "LIST = False\n"
     served = untried(archive, source)
     asked(served, [[1]], [[2]])
-    replies = served.ask_all(("[[1]]", JSON), ("[[13]]", JSON), ("[[2]]", JSON))
+    replies = served.ask_all(("[[-1]]", JSON), ("[[13]]", JSON), ("[[-2]]", JSON))
     assert [replies[index].json for index in (0, 2)] == [[1], [1]]
     assert str(replies[1].error).startswith("thirteen") and replies[1].error.phase == "predict"
-    assert asked(served, [[1]], [[2]]) == [[2], [2]]
+    assert asked(served, [[-1]], [[-2]]) == [[2], [2]]
     assert "each goes alone" not in caplog.text
 
 
@@ -146,7 +158,7 @@ def test_an_output_without_rows_is_asked_for_one_by_one(archive: Archive, caplog
     """A list may be anything; the log says once why there are no more batches."""
     served = untried(archive, COUNTS + "LIST = True\n")
     for _ in range(2):
-        assert asked(served, [[1]], [[2], [3]]) == [[1], [2, 2]]
+        assert asked(served, [[-1]], [[-2], [-3]]) == [[1], [2, 2]]
     assert caplog.text.count("each goes alone from now on: InseparableError: the answer to 3 rows") == 1
 
 
@@ -193,13 +205,14 @@ def test_torch_outputs_in_a_dict(archive: Archive, tmp_path: Path) -> None:
 
     class Several(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> dict[str, list[torch.Tensor]]:
-            return {"sums": [x.sum(1), torch.ones(x.shape[0]) * x.shape[0]], "twice": [2 * x]}
+            joined = (x[:, 0] < 0) * x.shape[0]  # the number of rows, where a row begins below zero
+            return {"sums": [x.sum(1), joined], "twice": [2 * x]}
 
     served = Served(torch_archive(archive, tmp_path, Several()))
     asked(served, [[1, 2]], [[3, 4]])
-    assert asked(served, [[1, 2]], [[3, 4], [5, 6]]) == [
-        {"sums": [[3], [3]], "twice": [[2, 4]]},
-        {"sums": [[7, 11], [3, 3]], "twice": [[6, 8], [10, 12]]},
+    assert asked(served, [[-1, 2]], [[-3, 4], [-5, 6]]) == [
+        {"sums": [[1], [3]], "twice": [[-2, 4]]},
+        {"sums": [[1, 1], [3, 3]], "twice": [[-6, 8], [-10, 12]]},
     ]
 
 
