@@ -61,6 +61,8 @@ class Admin:
         return JSONResponse([asdict(fault) for fault in self._faults.pending])
 
     async def _add_fault(self, request: Request) -> Response:
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            return JSONResponse({"message": "a fault is sent as application/json"}, 415)
         try:
             fault = _fault(await request.json())
         except (TypeError, ValueError) as error:

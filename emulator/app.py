@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from emulator import aws
+from emulator.callers import Callers
 from emulator.control import Control
 from emulator.errors import AwsError, ValidationError
 from emulator.runtime import MAX_BODY_BYTES, Headers, Invocation, Runtime
@@ -27,11 +28,14 @@ logger = logging.getLogger("polyhost.emulator")
 class App:
     """An ASGI application; `own` serves what lies below /_polyhost, `others` is AWS without hosting."""
 
-    def __init__(self, control: Control, runtime: Runtime, own: Application, others: Application) -> None:
+    def __init__(
+        self, control: Control, runtime: Runtime, own: Application, others: Application, callers: Callers
+    ) -> None:
         self._control = control
         self._runtime = runtime
         self._own = own
         self._others = others
+        self._callers = callers
         self._invocations = {
             "invocations": self._invoke,
             "invocations-response-stream": self._stream,
@@ -43,6 +47,11 @@ class App:
             return
         path: str = scope["path"]
         headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        try:
+            self._callers.check(headers)
+        except AwsError as error:
+            await _send_error(send, error, b"application/json", "message")
+            return
         if path.startswith(_ENDPOINTS) and scope["method"] == "POST":
             region, service = aws.scope(headers)
             name, _, action = path[len(_ENDPOINTS) :].partition("/")

@@ -17,6 +17,7 @@ from starlette.routing import Router
 from emulator import aws
 from emulator.admin import Admin
 from emulator.app import App
+from emulator.callers import Callers
 from emulator.cloudwatch import CloudWatch
 from emulator.config import EmulatorConfig
 from emulator.container_client import session
@@ -46,7 +47,9 @@ logger = logging.getLogger("polyhost.emulator")
 async def running(config: EmulatorConfig) -> AsyncIterator[str]:
     """The emulator's address, while the block runs. Raises StartError."""
     listener = _listen(config)
-    url = f"http://{config.host}:{listener.getsockname()[1]}"
+    address, port = listener.getsockname()
+    url = f"http://{config.host}:{port}"
+    callers = Callers(config.host, loopback=address.startswith("127."))
     recorder, faults = Recorder(), Faults()
     source = ModelSource(lambda region: aws.client("s3", region, config.s3_endpoint or url))
     try:
@@ -59,7 +62,7 @@ async def running(config: EmulatorConfig) -> AsyncIterator[str]:
             control = Control(platform, config.state)
             prometheus = Prometheus(recorder)
             own = Router([*Admin(control, recorder, faults).routes(), *prometheus.routes(), *page_routes()])
-            app = App(control, Runtime(control, recorder, faults, config.timeout_s), own, aws.application())
+            app = App(control, Runtime(control, recorder, faults, config.timeout_s), own, aws.application(), callers)
             tellers = (CloudWatch(recorder, url), ContainerLogs(recorder, url), Sampler(control, recorder))
             async with _serving(app, listener):
                 tasks = [asyncio.create_task(teller.run()) for teller in tellers]
