@@ -15,14 +15,24 @@ def application() -> Any:
     return WSGIMiddleware(dispatcher, workers=16)
 
 
-def client(service: str, region: str, endpoint_url: str | None, **config: Any) -> Any:
-    """A client of an emulated service, or of AWS itself where there is no address."""
+def client(service: str, region: str, own_url: str) -> Any:
+    """A client of an emulated service. HTTP_PROXY is not for it: a proxy does not reach this machine's loopback."""
+    keys = {"aws_access_key_id": "polyhost", "aws_secret_access_key": "polyhost"}
+    return _client(service, region, own_url, proxies={}, **keys)
+
+
+def foreign_s3(region: str, endpoint: str) -> Any:
+    """A client of another S3, with the credentials that boto3 finds where it always looks."""
+    return _client("s3", region, endpoint, proxies=None)
+
+
+def _client(service: str, region: str, url: str, proxies: dict[str, str] | None, **keys: str) -> Any:
     import boto3
     from botocore.config import Config
 
-    keys = {"aws_access_key_id": "polyhost", "aws_secret_access_key": "polyhost"} if endpoint_url else {}
-    settings = Config(max_pool_connections=32, retries={"total_max_attempts": 3, "mode": "standard"}, **config)
-    return boto3.client(service, region_name=region, endpoint_url=endpoint_url, config=settings, **keys)
+    settings = Config(max_pool_connections=32, retries={"total_max_attempts": 3, "mode": "standard"}, proxies=proxies)
+    # A session of its own: the default one may not be shared by threads (boto3, "Sessions").
+    return boto3.Session().client(service, region_name=region, endpoint_url=url, config=settings, **keys)
 
 
 def scope(headers: Mapping[bytes, bytes]) -> tuple[str, str]:

@@ -3,15 +3,19 @@
 import asyncio
 import errno
 import shutil
+import stat
+import threading
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from emulator import archives
@@ -19,6 +23,9 @@ from emulator.errors import ArchiveError, DiskFull, DownloadError, ModelDataMiss
 from emulator.model_data import ModelData
 
 PARALLEL_DOWNLOADS = 16
+_IN_THIS_THREAD = TransferConfig(use_threads=False)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,36 +43,62 @@ class ModelSource:
 
     def __init__(self, client: Callable[[str], Any]) -> None:
         self._client = lru_cache(None)(client)
-        self._threads = ThreadPoolExecutor(PARALLEL_DOWNLOADS, thread_name_prefix="download")
-
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._turns = asyncio.Semaphore(PARALLEL_DOWNLOADS)
 
     async def fetch(self, data: ModelData, folder: Path, limit_bytes: int, timeout_s: float, region: str) -> Fetched:
-        """Makes the folder, whole or not at all. Raises DownloadError."""
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._threads, self._fetch, data, folder, limit_bytes, region)
+        """Makes the folder, whole or not at all; the folder that holds its parent exists. Raises DownloadError."""
+        given_up = threading.Event()
         try:
-            return await asyncio.wait_for(asyncio.shield(work), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await self._apart(partial(self._fetch, data, folder, limit_bytes, region, given_up))
         except TimeoutError:
             raise DownloadError(f"{data} was not downloaded within {timeout_s:.0f} s") from None
+        finally:
+            given_up.set()
 
     async def etag(self, data: ModelData, region: str) -> str | None:
         """None where there is no such object."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._head, data, region)
+            etag, _ = await self._apart(partial(self._head, data, region))
+            return etag
         except ModelDataMissing:
             return None
 
-    def _fetch(self, data: ModelData, folder: Path, limit_bytes: int, region: str) -> Fetched:
+    async def _apart(self, work: Callable[[], T]) -> T:
+        """In a thread of its own that nobody waits for: an executor's would keep the process from ending while S3 is
+        silent, for minutes."""
+        outcome: Future[T] = Future()
+
+        def run() -> None:
+            if outcome.set_running_or_notify_cancel():
+                try:
+                    outcome.set_result(work())
+                except BaseException as error:
+                    outcome.set_exception(error)
+
+        async with self._turns:
+            threading.Thread(target=run, name="download", daemon=True).start()
+            return await asyncio.wrap_future(outcome)
+
+    def _fetch(
+        self, data: ModelData, folder: Path, limit_bytes: int, region: str, given_up: threading.Event
+    ) -> Fetched:
         start = time.monotonic()
         work = folder.parent / f".download-{uuid.uuid4().hex}"
+
+        def go_on(_: int = 0) -> None:
+            if given_up.is_set():
+                raise DownloadError(f"{data} is not wanted any more")
+
         try:
-            work.mkdir(parents=True)
-            etag, archive = self._archive(data, work, limit_bytes, region)
+            go_on()
+            folder.parent.mkdir(exist_ok=True)  # not its parents: an instance that is gone is not to come back
+            work.mkdir()
+            archive, etag = self._archive(data, work, limit_bytes, region, go_on)
             unpacked = work / "model"
             unpacked.mkdir(mode=0o755)
             size = archives.unpack(archive, unpacked, limit_bytes)
+            go_on()
             shutil.rmtree(folder, ignore_errors=True)  # of a download that nobody waited for any more
             unpacked.rename(folder)
             return Fetched(etag, archive.stat().st_size, size, time.monotonic() - start)
@@ -77,26 +110,39 @@ class ModelSource:
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
-    def _archive(self, data: ModelData, work: Path, limit_bytes: int, region: str) -> tuple[str, Path]:
-        etag = self._head(data, region)
+    def _archive(
+        self, data: ModelData, work: Path, limit_bytes: int, region: str, go_on: Callable[[int], None]
+    ) -> tuple[Path, str]:
+        """With its ETag."""
+        etag, size = self._head(data, region)
+        if size > limit_bytes:
+            raise ArchiveError(f"the archive has {size} bytes, more than the {limit_bytes} of the instance's volume")
         if data.bucket is None:
-            return etag, Path(data.key)
+            try:
+                Path(data.key).open("rb").close()
+            except OSError as error:
+                raise DownloadError(f"{data} could not be read: {error.strerror}") from error
+            return Path(data.key), etag
         path = work / "archive"
         try:
-            self._client(region).download_file(data.bucket, data.key, str(path))
-        except (ClientError, BotoCoreError) as error:
+            self._client(region).download_file(data.bucket, data.key, str(path), Callback=go_on, Config=_IN_THIS_THREAD)
+        except (ClientError, BotoCoreError, Boto3Error) as error:
             raise DownloadError(f"{data} could not be downloaded: {error}") from error
-        return etag, path
+        return path, etag
 
-    def _head(self, data: ModelData, region: str) -> str:
+    def _head(self, data: ModelData, region: str) -> tuple[str, int]:
+        """ETag and bytes."""
         if data.bucket is None:
             try:
                 status = Path(data.key).stat()
             except OSError:
                 raise ModelDataMissing(missing(data)) from None
-            return f"{status.st_mtime_ns}-{status.st_size}"
+            if not stat.S_ISREG(status.st_mode):
+                raise ModelDataMissing(missing(data))
+            return f"{status.st_mtime_ns}-{status.st_size}", status.st_size
         try:
-            return str(self._client(region).head_object(Bucket=data.bucket, Key=data.key)["ETag"])
+            found = self._client(region).head_object(Bucket=data.bucket, Key=data.key)
+            return found["ETag"], found["ContentLength"]
         except ClientError as error:
             if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NoSuchBucket", "NotFound"):
                 raise ModelDataMissing(missing(data)) from None

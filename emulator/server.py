@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -26,7 +27,7 @@ from emulator.control import Control
 from emulator.downloads import ModelSource
 from emulator.drivers.docker import DockerDriver
 from emulator.drivers.process import ProcessDriver
-from emulator.errors import StartError
+from emulator.errors import EmulatorError, StartError
 from emulator.faults import Faults
 from emulator.hosting import Driver
 from emulator.instance import Platform
@@ -51,7 +52,10 @@ async def running(config: EmulatorConfig) -> AsyncIterator[str]:
     url = f"http://{config.host}:{port}"
     callers = Callers(config.host, loopback=address.startswith("127."))
     recorder, faults = Recorder(), Faults()
-    source = ModelSource(lambda region: aws.client("s3", region, config.s3_endpoint or url))
+    if (endpoint := config.s3_endpoint) is not None:
+        source = ModelSource(partial(aws.foreign_s3, endpoint=endpoint))
+    else:
+        source = ModelSource(partial(aws.client, "s3", own_url=url))
     try:
         async with (
             _driver(config) as driver,
@@ -75,7 +79,6 @@ async def running(config: EmulatorConfig) -> AsyncIterator[str]:
                         task.cancel()
                     await asyncio.gather(*tasks, return_exceptions=True)
     finally:
-        source.close()
         listener.close()
 
 
@@ -113,6 +116,10 @@ class Emulator:
         assert self._loop is not None and self._stop is not None
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(STOP_S)
+        if self._thread.is_alive():
+            raise EmulatorError(f"the emulator did not stop within {STOP_S:.0f} s; its containers may still run")
+        if self._error is not None:
+            raise self._error
 
     def client(self, service: str, region: str) -> Any:
         """A boto3 client for it."""

@@ -166,3 +166,23 @@ def test_it_stops_while_a_container_starts(tmp_path: Path) -> None:
         assert process.wait(15) == 0
         _, alive = psutil.wait_procs([child], timeout=5)
         assert not alive
+
+
+def test_it_stops_while_s3_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download that hangs must not hold it up."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with started("--s3-endpoint", endpoint) as (process, url):
+            sagemaker = _client("sagemaker", url)
+            container = {"Image": "i", "ModelDataUrl": "s3://bucket/model.tar.gz"}
+            sagemaker.create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
+            variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+            sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
+            sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
+            silent.settimeout(30)
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(15) == 0

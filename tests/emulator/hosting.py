@@ -25,10 +25,8 @@ def no_s3(region: str) -> Any:
 
 @asynccontextmanager
 async def platform(folder: Path) -> AsyncIterator[Platform]:
-    source = ModelSource(no_s3)
     async with session() as http:
-        yield Platform(ProcessDriver(COMMAND), source, Recorder(), Faults(), http, folder / "instances")
-    source.close()
+        yield Platform(ProcessDriver(COMMAND), ModelSource(no_s3), Recorder(), Faults(), http, folder / "instances")
 
 
 def upload(folder: Path, *names: str, **settings: Any) -> None:

@@ -132,7 +132,6 @@ async def desk(folder: Path, state=None):
             yield Desk(control, models, platform)
         finally:
             await control.close()
-            source.close()
     assert list(disk.iterdir()) == [], "an instance left its disk behind"
 
 
