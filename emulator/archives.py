@@ -28,6 +28,8 @@ def unpack(archive: Path, folder: Path, limit_bytes: int) -> int:
                 _write(tar, member, target, folder)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ArchiveError(f"not a complete gzip-compressed tar: {error}") from error
+    except (RuntimeError, ValueError) as error:  # links in a circle (pathlib), a NUL in a name
+        raise ArchiveError(f"its members do not fit together: {error}") from error
     except OSError as error:
         if error.errno in _OF_THE_DISK:
             raise

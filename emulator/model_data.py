@@ -2,9 +2,12 @@
 
 import re
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote
 
-_HOST = re.compile(r"^(?:(?P<bucket>.+)\.)?s3[.-](?:[a-z0-9-]+\.)?amazonaws\.com(?:\.cn)?$")
+from emulator.errors import ModelDataMissing
+
+_URL = re.compile(r"(?P<scheme>[a-z0-9]+)://(?P<place>[^/]*)/?(?P<path>.*)", re.DOTALL)
+_HOST = re.compile(r"(?:(?P<bucket>.+)\.)?s3[.-](?:[a-z0-9-]+\.)?amazonaws\.com(?:\.cn)?")
 
 
 @dataclass(frozen=True)
@@ -20,26 +23,31 @@ class ModelData:
 
         Raises ValueError, which names the URL and the accepted forms.
         """
-        parts = urlsplit(url)
-        path = unquote(parts.path)
-        if parts.scheme == "file" and parts.netloc in ("", "localhost") and path.startswith("/"):
-            return cls(None, path)
-        if parts.scheme == "s3" and parts.netloc:
-            return cls(parts.netloc, path.removeprefix("/"))
-        host = _HOST.match(parts.netloc) if parts.scheme in ("http", "https") else None
-        if host and host["bucket"]:
-            return cls(host["bucket"], path.removeprefix("/"))
-        if host:
-            bucket, _, key = path.removeprefix("/").partition("/")
-            if bucket:
+        if parts := _URL.fullmatch(url):
+            scheme, place, path = parts.groups()
+            if scheme == "s3" and place:
+                return cls(place, path)  # as it is: what S3 calls an S3 URI is not percent-encoded
+            path = unquote(path)
+            if scheme == "file" and place in ("", "localhost") and url != f"file://{place}":
+                return cls(None, f"/{path}")
+            host = _HOST.fullmatch(place) if scheme in ("http", "https") else None
+            if host and host["bucket"]:
+                return cls(host["bucket"], path)
+            bucket, _, key = path.partition("/")
+            if host and bucket:
                 return cls(bucket, key)
         raise ValueError(
             f"{url!r} is no address of model data: use s3://BUCKET/KEY, https://s3-REGION.amazonaws.com/BUCKET/KEY or file:///PATH"
         )
 
     def join(self, target: str) -> "ModelData":
-        """TargetModel is put behind the prefix as it is (developer guide, "Invoke a Multi-Model Endpoint")."""
+        """TargetModel is put behind the prefix as it is (developer guide, "Invoke a Multi-Model Endpoint").
+
+        Raises ModelDataMissing for one that would lead out of a folder; S3 knows no way up.
+        """
+        if self.bucket is None and ".." in target.split("/"):
+            raise ModelDataMissing(f"TargetModel {target!r} leads out of {self}")
         return ModelData(self.bucket, self.key + target.removeprefix("/"))
 
     def __str__(self) -> str:
-        return f"file://{self.key}" if self.bucket is None else f"s3://{self.bucket}/{self.key}"
+        return f"file://{quote(self.key)}" if self.bucket is None else f"s3://{self.bucket}/{self.key}"

@@ -68,6 +68,16 @@ def test_what_would_get_out_is_refused_and_named(tmp_path: Path, folder: Path, m
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["a.tar.gz"]
 
 
+def test_links_in_a_circle_and_names_that_no_file_has_are_refused(tmp_path: Path, folder: Path) -> None:
+    circle = [_member("a", tarfile.SYMTYPE, "b"), _member("b", tarfile.SYMTYPE, "a"), _member("a/file", size=1)]
+    named = _member("plain", size=1)
+    named.pax_headers = {"path": "nu\0l"}
+    for number, members in enumerate((circle, [named])):
+        archive = _tar(tmp_path / f"{number}.tar.gz", *members)
+        with pytest.raises(ArchiveError, match="do not fit together"):
+            unpack(archive, folder, LIMIT)
+
+
 def test_an_archive_that_grows_too_large_is_stopped(tmp_path: Path, folder: Path) -> None:
     archive = _tar(tmp_path / "a.tar.gz", _member("zeros", size=LIMIT + 1))
     with pytest.raises(ArchiveError, match="larger than"):
