@@ -30,6 +30,7 @@ class Fleet:
         self._platform = platform
         self._region = region
         self._endpoint = endpoint
+        self._leaving: set[Instance] = set()
         self._sessions: dict[str, Instance] = {}
         self._hurried = False
         self._stopped = False
@@ -45,25 +46,29 @@ class Fleet:
 
     async def resize(self, count: int) -> None:
         """Instances that go finish the calls that they have; their models come back elsewhere on demand."""
-        leaving = self.instances[count:]
-        self.instances = self.instances[:count]
-        await asyncio.gather(*(self._retire(instance, DRAIN_S) for instance in leaving))
+        leaving, self.instances = self.instances[count:], self.instances[:count]
+        await self._retire_all(leaving, DRAIN_S)
         await self._grow(count - len(self.instances))
 
     async def stop(self, drain_s: float = DRAIN_S) -> None:
         self._stopped = True
         leaving, self.instances = self.instances, []
-        await asyncio.gather(*(self._retire(instance, drain_s) for instance in leaving))
+        await self._retire_all([*leaving, *self._leaving], drain_s)  # of which a resize that was cut short left some
 
     def hurry(self) -> None:
         """Instances that are leaving no longer finish what they have."""
         self._hurried = True
+
+    async def _retire_all(self, instances: list[Instance], drain_s: float) -> None:
+        self._leaving.update(instances)
+        await asyncio.gather(*(self._retire(instance, drain_s) for instance in instances))
 
     async def _retire(self, instance: Instance, drain_s: float) -> None:
         deadline = asyncio.get_running_loop().time() + drain_s
         while instance.outstanding and not self._hurried and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(RETRY_PAUSE_S)
         await instance.stop()
+        self._leaving.discard(instance)
 
     async def _grow(self, count: int) -> None:
         new = [self._new() for _ in range(count)]

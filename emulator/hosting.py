@@ -1,6 +1,6 @@
 """What the parts of the emulator tell one another about hosting; free of AWS's JSON."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -68,9 +68,10 @@ class Container(Protocol):
         """Its exit status, negative for a signal, once it has ended by itself or by others."""
 
     async def stop(self, grace_s: float) -> None:
-        """SIGTERM, SIGKILL after the grace; returns when nothing of it is left."""
+        """SIGTERM, SIGKILL after the grace; returns when nothing of it is left. Can be called again where it was cut
+        short."""
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
         """SIGKILL, as a crash would."""
 
     async def usage(self) -> Usage | None:
@@ -84,7 +85,8 @@ class Driver(Protocol):
         """The image's digest (or a name that stands for it). Raises ImageError."""
 
     async def start(self, launch: Launch) -> Container:
-        """Returns once the process runs, before it answers /ping. Raises ContainerError."""
+        """Returns once the process runs, before it answers /ping. Raises ContainerError. Then, and where it is
+        cancelled, it leaves nothing behind."""
 
     async def sweep(self, folder: Path) -> None:
         """Removes the containers that a killed emulator left; their instances' folders lie in this one."""
@@ -129,7 +131,3 @@ class Answer:
     container_us: int  # time of the container's own answer
     waited_us: int = 0  # for download and load
     cache_hit: bool = True
-
-
-Clock = Callable[[], float]
-Sleep = Callable[[float], Awaitable[None]]

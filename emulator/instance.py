@@ -1,7 +1,6 @@
 """An instance of a variant: its container, kept alive, and the models in it."""
 
 import asyncio
-import contextlib
 import shutil
 import time
 from collections import deque
@@ -23,7 +22,7 @@ from emulator.recorder import Place, Recorder
 
 PING_EVERY_S = 5.0  # as container logs of real endpoints show
 PINGS_MISSED = 3
-STOP_GRACE_S = 8.0  # SageMaker gives 30 s; the emulator promises to be gone within 10
+STOP_GRACE_S = 7.0  # SageMaker gives 30 s; the emulator promises to be gone within 10, and closes its page in 2
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 30.0
 STEADY_S = 60.0  # a container that lived as long is started anew at once
@@ -121,8 +120,7 @@ class Instance:
         self.status = "Stopped"
         if self._keeper is not None:
             self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+            await asyncio.gather(self._keeper, return_exceptions=True)
         if self.cache is not None:
             await self.cache.close()
         await self._end_container()
@@ -181,7 +179,10 @@ class Instance:
         pause = 0.0
         while True:
             born = time.monotonic()
-            reason = await self._until_lost()
+            try:
+                reason = await self._until_lost()
+            except Exception as error:  # nothing that goes wrong here may leave the instance without a keeper
+                reason = f"the container could not be watched: {error!r}"
             if time.monotonic() - born > STEADY_S:
                 pause = 0.0
             self.status = "Restarting"
@@ -191,14 +192,15 @@ class Instance:
                 self.cache.detach()
             began = time.monotonic()
             while True:
-                await self._end_container()
                 await asyncio.sleep(pause)
                 pause = min(max(FIRST_PAUSE_S, pause * 2), LONGEST_PAUSE_S)
                 try:
+                    await self._end_container()
                     await self._launch()
                     break
-                except (HostingError, OSError) as error:
-                    self._event("failed", f"{error}; again in {pause:.1f} s")
+                except Exception as error:
+                    words = str(error) if isinstance(error, HostingError | OSError) else repr(error)
+                    self._event("failed", f"{words}; again in {pause:.1f} s")
             self.restarts += 1
             self.status = "InService"
             self._event("instance", f"in service again after {time.monotonic() - began:.1f} s")
@@ -214,7 +216,7 @@ class Instance:
                 if done:
                     return f"the container ended with status {end.result()}"
                 missed = 0 if await self._answers(self._client) else missed + 1
-            self._container.kill()  # nor would it heed SIGTERM
+            await self._container.kill()  # nor would it heed SIGTERM
             return f"the container missed {missed} pings"
         finally:
             end.cancel()
@@ -226,9 +228,11 @@ class Instance:
         return alive
 
     async def _end_container(self) -> None:
-        container, self._container, self._client = self._container, None, None
-        if container is not None:
-            await container.stop(STOP_GRACE_S)
+        """Can be called again where it was cut short."""
+        self._client = None
+        if self._container is not None:
+            await self._container.stop(STOP_GRACE_S)
+            self._container = None
 
     # Calls
 
@@ -243,7 +247,7 @@ class Instance:
                 raise ContainerTimeout("a fault on demand: the container gave no answer in time")
             if self._take("kill-container", call) and self._container is not None:
                 self._event("fault", "the container is killed on demand")
-                self._container.kill()
+                await self._container.kill()
             if self.cache is None:
                 return await self._ask(None, call)
             assert call.target_model is not None

@@ -60,13 +60,17 @@ class DockerDriver:
             f"--volume={mount}",
             *(f"--env={name}={value}" for name, value in settings.items()),
         ]
-        status, output, error = await _run("run", "--detach", *options, launch.image, "serve")
-        if status:
-            await _run("rm", "--force", "--volumes", launch.name)
-            raise ContainerError(f"docker run {launch.image}: {error.strip()[-1000:]}")
-        container = DockerContainer(output.split()[-1], f"http://127.0.0.1:{port}", self._engine)
-        await container.follow(launch)
-        return container
+        running = asyncio.create_task(_run("run", "--detach", *options, launch.image, "serve"))
+        try:
+            status, output, error = await asyncio.shield(running)
+            if status:
+                raise ContainerError(f"docker run {launch.image}: {error.strip()[-1000:]}")
+            container = DockerContainer(output.split()[-1], f"http://127.0.0.1:{port}", self._engine)
+            await container.follow(launch)
+            return container
+        except BaseException:
+            await asyncio.shield(_undo(running, launch.name))
+            raise
 
     async def sweep(self, folder: Path) -> None:
         _, left, _ = await _run("ps", "--all", "--quiet", f"--filter=label={_OWNER_LABEL}={folder.name}")
@@ -125,11 +129,17 @@ class DockerContainer:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._output
 
-    def kill(self) -> None:
-        asyncio.get_running_loop().create_task(_run("kill", self._id))
+    async def kill(self) -> None:
+        await _run("kill", self._id)
 
     async def usage(self) -> Usage | None:
         return await self._engine.usage(self._id, self.pid) if self._engine is not None else None
+
+
+async def _undo(running: "asyncio.Task[tuple[int, str, str]]", name: str) -> None:
+    """`docker run` goes on without whoever asked for it."""
+    await asyncio.wait({running})
+    await _run("rm", "--force", "--volumes", name)
 
 
 async def _run(*arguments: str) -> tuple[int, str, str]:

@@ -19,6 +19,7 @@ from emulator.errors import ContainerError
 from emulator.hosting import Container, Launch, Usage
 
 _MARK = "POLYHOST_INSTANCE"
+_RUN_DIR = "ph-"
 # What a process needs of the emulator's environment; a container sees nothing else of it either.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "JAVA_HOME", "TMPDIR", "VIRTUAL_ENV")
 # Joins its control group before anything else runs.
@@ -46,7 +47,8 @@ class ProcessDriver:
             logger.warning(
                 "no control group can be made here (that needs root): instances' memory is watched, not limited"
             )
-        run_dir = Path(tempfile.mkdtemp(prefix="ph-"))
+        run_dir = Path(tempfile.mkdtemp(prefix=_RUN_DIR))  # not in the instance's folder: paths of sockets are short
+        (launch.folder / run_dir.name).touch()  # for who sweeps after a killed emulator
         port = free_port()
         # A pipe of our own: asyncio's would let wait() last until the last descendant has closed it.
         output, writer = os.pipe2(os.O_CLOEXEC)
@@ -60,19 +62,21 @@ class ProcessDriver:
                 cwd=launch.folder,
                 start_new_session=True,  # Ctrl-C is for the emulator, which then ends its containers in order
             )
-        except OSError as error:
+        except BaseException as error:
             os.close(output)
-            shutil.rmtree(run_dir, ignore_errors=True)
-            if group:
-                group.remove()
-            raise ContainerError(f"{self._command[0]} does not start: {error}") from error
+            await asyncio.to_thread(_clear, group, run_dir, launch.name)
+            if isinstance(error, OSError):
+                raise ContainerError(f"{self._command[0]} does not start: {error}") from error
+            raise
         finally:
             os.close(writer)
         return ContainerProcess(process, output, port, launch, group, run_dir)
 
     async def sweep(self, folder: Path) -> None:
-        """The processes ended with their emulator; their control groups did not."""
+        """The processes ended with their emulator; their control groups and folders did not."""
         for instance in folder.glob("i-*"):
+            for noted in instance.glob(f"{_RUN_DIR}*"):
+                await asyncio.to_thread(shutil.rmtree, Path(tempfile.gettempdir(), noted.name), True)
             for group in ControlGroup.named(f"*-{instance.name}-*"):
                 with contextlib.suppress(OSError):
                     await asyncio.to_thread(group.remove)
@@ -133,7 +137,7 @@ class ContainerProcess:
                 self._process.terminate()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._process.wait(), grace_s)
-        self.kill()
+        self._kill()
         await self._process.wait()
         await asyncio.to_thread(self._sweep)
         # With the last of its processes its output ends; what has been printed until then is still read.
@@ -142,7 +146,13 @@ class ContainerProcess:
         with contextlib.suppress(asyncio.CancelledError):
             await self._output
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
+        self._kill()
+
+    def _kill(self) -> None:
+        if self._process.returncode is None:  # it may not have joined its control group yet
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
         for pid in self._members():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -156,13 +166,8 @@ class ContainerProcess:
         return Usage(memory, sum(map(_cpu_s, members)))
 
     def _sweep(self) -> None:
-        self.kill()
-        if self._group:
-            try:
-                self._group.remove()
-            except OSError as error:
-                logger.warning("the control group of %s could not be removed: %s", self._name, error)
-        shutil.rmtree(self._run_dir, ignore_errors=True)
+        self._kill()
+        _clear(self._group, self._run_dir, self._name)
 
     def _members(self) -> list[int]:
         """The control group's processes; without one, those that carry the container's mark."""
@@ -174,6 +179,15 @@ class ContainerProcess:
         mark = f"{_MARK}={self._name}".encode()
         pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
         return [pid for pid in pids if mark in _environ(pid)]
+
+
+def _clear(group: ControlGroup | None, run_dir: Path, name: str) -> None:
+    if group:
+        try:
+            group.remove()
+        except OSError as error:
+            logger.warning("the control group of %s could not be removed: %s", name, error)
+    shutil.rmtree(run_dir, ignore_errors=True)
 
 
 async def _read_lines(descriptor: int, on_line: Callable[[str], None]) -> None:

@@ -77,7 +77,7 @@ def test_a_killed_container_costs_only_the_calls_in_flight(tmp_path: Path) -> No
             victim = fleet.instances[0]
             in_flight = victim.outstanding
             assert victim._container is not None
-            victim._container.kill()
+            await victim._container.kill()
             await until(lambda: victim.restarts == 1)
             seen = answered
             await until(lambda: answered > seen + 100)
@@ -96,7 +96,7 @@ def test_a_container_killed_during_a_load_costs_nothing(tmp_path: Path) -> None:
             await until(lambda: kinds(given, "downloaded"))
             victim = next(instance for instance in fleet.instances if instance.outstanding)
             assert victim._container is not None
-            victim._container.kill()
+            await victim._container.kill()
             assert (await asked).status == 200
 
     asyncio.run(scenario())
@@ -108,7 +108,7 @@ def test_the_only_instance_is_waited_for_while_it_restarts(tmp_path: Path) -> No
         async with running(tmp_path, instances=1) as (fleet, _given):
             before = pid(await fleet.invoke(call("a")))
             assert fleet.instances[0]._container is not None
-            fleet.instances[0]._container.kill()
+            await fleet.instances[0]._container.kill()
             await until(lambda: not fleet.instances[0].in_service)
             assert pid(await fleet.invoke(call("a"))) != before
 
@@ -126,6 +126,29 @@ def test_growing_and_shrinking_under_load(tmp_path: Path) -> None:
             await fleet.resize(1)
             assert [answer.status for answer in await asyncio.gather(*calls)] == [200] * 30
             assert len(await fleet.snapshot()) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_resize_that_is_cut_short_leaves_nothing(tmp_path: Path) -> None:
+    """As the emulator's end cuts it short while instances finish their calls."""
+
+    async def scenario() -> None:
+        upload(tmp_path, "a", invoke_seconds=1)
+        async with running(tmp_path) as (fleet, _given):
+            asked = asyncio.create_task(fleet.invoke(call("a")))
+            await until(lambda: any(instance.outstanding for instance in fleet.instances))
+            fleet.instances.sort(key=lambda instance: instance.outstanding)
+            leaving = fleet.instances[1]
+            resize = asyncio.create_task(fleet.resize(1))
+            await until(lambda: len(fleet.instances) == 1)
+            resize.cancel()
+            await asyncio.gather(resize, return_exceptions=True)
+            assert leaving.status == "InService"
+            await fleet.stop(drain_s=0)
+            assert leaving.status == "Stopped"
+            assert list((tmp_path / "instances").iterdir()) == []
+            await asyncio.gather(asked, return_exceptions=True)
 
     asyncio.run(scenario())
 

@@ -14,6 +14,7 @@ import pytest
 
 from emulator.errors import ContainerError, ContainerGone, DownloadError, LoadRefused, ModelDataMissing, ModelNotReady
 from emulator.faults import Fault
+from emulator.hosting import Container
 from emulator.instance import Instance, Platform
 from emulator.model_cache import ModelCache
 from emulator.recorder import Place
@@ -316,6 +317,60 @@ def test_a_container_that_hangs_is_replaced(tmp_path: Path, monkeypatch: pytest.
             os.kill((await instance.snapshot())["pid"], signal.SIGSTOP)
             await until(lambda: instance.restarts == 1)
             assert "missed 3 pings" in kinds(given, "restarted")[0]
+            assert (await instance.invoke(call("a"))).status == 200
+
+    asyncio.run(scenario())
+
+
+class Slow:
+    """A container whose end can be cut short."""
+
+    def __init__(self, container: Container) -> None:
+        self._container = container
+        self.stopping = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    async def stop(self, grace_s: float) -> None:
+        if not self.stopping.is_set():
+            self.stopping.set()
+            await asyncio.Event().wait()
+        await self._container.stop(grace_s)
+
+
+def test_a_restart_that_is_cut_short_leaves_no_container(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        upload(tmp_path)
+        async with running(tmp_path) as (instance, _cache, _given):
+            assert instance._container is not None
+            container = instance._container
+            instance._container = slow = Slow(container)  # type: ignore[assignment]
+            await container.kill()
+            await slow.stopping.wait()
+            await instance.stop()
+            assert not Path(f"/proc/{container.pid}").exists()
+
+    asyncio.run(scenario())
+
+
+def test_what_the_keeper_did_not_expect_is_told_and_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        upload(tmp_path, "a")
+        async with running(tmp_path) as (instance, _cache, given):
+            launch, attempts = instance._launch, []
+
+            async def fail_once() -> None:
+                attempts.append(1)
+                if len(attempts) == 1:
+                    raise KeyError("odd")
+                await launch()
+
+            monkeypatch.setattr(instance, "_launch", fail_once)
+            assert instance._container is not None
+            await instance._container.kill()
+            await until(lambda: instance.restarts == 1)
+            assert any("KeyError('odd'); again in" in message for message in kinds(given, "failed"))
             assert (await instance.invoke(call("a"))).status == 200
 
     asyncio.run(scenario())

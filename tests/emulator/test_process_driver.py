@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,24 @@ def test_nothing_is_left_of_one_that_will_not_end(tmp_path: Path) -> None:
         await container.stop(0.2)
         assert await container.wait() == -signal.SIGKILL
         assert not psutil.wait_procs(family, timeout=5)[1]
+
+    _run(work)
+
+
+def test_the_folder_for_its_sockets_is_known_to_who_sweeps_after_a_killed_emulator(tmp_path: Path) -> None:
+    async def work() -> None:
+        instance = tmp_path / "i-1"
+        instance.mkdir()
+        driver = ProcessDriver(COMMAND)
+        container = await driver.start(_launch(instance, []))
+        (noted,) = instance.glob("ph-*")
+        run_dir = Path(tempfile.gettempdir(), noted.name)
+        assert run_dir.is_dir()
+        await container.kill()
+        await container.wait()
+        await driver.sweep(tmp_path)
+        assert not run_dir.exists()
+        await container.stop(1)
 
     _run(work)
 
