@@ -9,7 +9,7 @@ from typing import Any
 
 from emulator import specs
 from emulator.endpoint import Endpoint, Variant
-from emulator.errors import ImageError, UnknownOperation, ValidationException
+from emulator.errors import ImageError, ServiceUnavailable, StartError, UnknownOperation, ValidationException
 from emulator.hosting import VariantSpec
 from emulator.instance import Platform
 from emulator.listing import page
@@ -56,12 +56,18 @@ class Control:
     # For the emulator
 
     async def open(self) -> None:
-        """Endpoints that were there before come back: their containers start again."""
+        """Endpoints that were there before come back: their containers start again. Raises StartError."""
         for resource in self._resources.all(None, "endpoint"):
             if resource.changes.get("Status") == "Deleting":
                 self._resources.remove(resource)
-            else:
+                continue
+            try:
                 self._restore(resource)
+            except (KeyError, TypeError, AttributeError) as error:
+                raise StartError(
+                    f"endpoint {resource.name} in the state cannot be read ({error!r}); mend it, or choose another"
+                    " --state"
+                ) from error
 
     async def close(self) -> None:
         """Ends every container; what is remembered stays as it is."""
@@ -71,6 +77,8 @@ class Control:
 
     async def call(self, region: str, operation: str, body: bytes, patient: bool = False) -> bytes:
         """`patient`: a waiter asks, which would rather have a late answer than ask again. Raises AwsError."""
+        if self._closing:  # what began now would outlive the emulator
+            raise ServiceUnavailable("The emulator is about to end.")
         members = self._service.parse(operation, body)
         method = self._operations.get(operation)
         if method is None:
@@ -165,11 +173,12 @@ class Control:
 
     def _restore(self, resource: Resource) -> None:
         status, reason = resource.changes.get("Status"), resource.changes.get("FailureReason")
+        wanted = [specs.from_json(saved) for saved in resource.changes["Variants"]]
         endpoint = self._new_endpoint(resource)
         if status == "Failed":
             endpoint.fail(reason or "It had failed before the emulator was started again.")
         else:
-            endpoint.create([specs.from_json(saved) for saved in resource.changes["Variants"]])
+            endpoint.create(wanted)
 
     def _remember(self, resource: Resource, endpoint: Endpoint) -> None:
         if self._closing:

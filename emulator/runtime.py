@@ -33,6 +33,7 @@ from emulator.recorder import Place, Recorder
 from emulator.service_model import ServiceModel
 
 MAX_BODY_BYTES = 6_291_456  # botocore, BodyBlob
+MAX_MESSAGE = 2048  # botocore, Message: a ModelError's Message and OriginalMessage
 _CONTENT_TYPE = b"content-type"
 _STREAMED_CONTENT_TYPE = b"x-amzn-sagemaker-content-type"
 # The platform hands on nothing else (developer guide, your-algorithms-inference-code; botocore, InvokeEndpoint).
@@ -227,19 +228,18 @@ def _check(endpoint: Endpoint, variant: Variant, target: str | None) -> None:
 
 
 def _headers(answered: Mapping[str, str], variant: str, content_type: bytes) -> Headers:
-    """Those of a good answer; `content_type` is the name under which the container's goes."""
+    """Those of a good answer, byte by byte as aiohttp read them; `content_type` is the name under which the container's
+    goes."""
     names = {"content-type": content_type} | {name: name.encode() for name in _TO_CLIENT}
-    headers = [(wire, answered[name].encode("latin-1")) for name, wire in names.items() if name in answered]
+    headers = [
+        (wire, answered[name].encode("utf-8", "surrogateescape")) for name, wire in names.items() if name in answered
+    ]
     return [*headers, (b"x-amzn-invoked-production-variant", variant.encode())]
 
 
 def _answered_error(answer: Answer, endpoint: Endpoint) -> ModelError:
     """The container answered, but not with a 2xx."""
-    text = answer.body.decode(errors="replace")
-    kind = "client" if answer.status < 500 else "server"
-    return _error(
-        endpoint, answer.status, text, f'Received {kind} error ({answer.status}) from primary with message "{text}".'
-    )
+    return _error(endpoint, answer.status, answer.body.decode(errors="replace"))
 
 
 def _model_error(error: HostingError, endpoint: Endpoint) -> Exception:
@@ -251,11 +251,7 @@ def _model_error(error: HostingError, endpoint: Endpoint) -> Exception:
     if isinstance(error, DownloadError):
         return ServiceUnavailable(f"Failed to download model data: {error}")
     if isinstance(error, LoadRefused):
-        kind = "client" if error.status < 500 else "server"
-        text = error.body.decode(errors="replace")
-        return _error(
-            endpoint, error.status, text, f'Received {kind} error ({error.status}) from primary with message "{text}".'
-        )
+        return _error(endpoint, error.status, error.body.decode(errors="replace"))
     if isinstance(error, ContainerTimeout):
         text = (
             "Your invocation timed out while waiting for a response from container primary. Review the latency metrics"
@@ -267,16 +263,21 @@ def _model_error(error: HostingError, endpoint: Endpoint) -> Exception:
             f"Amazon SageMaker could not get a response from the {endpoint.name} endpoint. This can occur when CPU or"
             f" memory utilization is high. ({error})"
         )
-    return _error(endpoint, 0, text, f'Received server error (0) from primary with message "{text}".')
+    return _error(endpoint, 0, text)
 
 
-def _error(endpoint: Endpoint, status: int, text: str, message: str) -> ModelError:
+def _error(endpoint: Endpoint, status: int, text: str) -> ModelError:
     group = f"/aws/sagemaker/Endpoints/{endpoint.name}"
     console = f"https://{endpoint.region}.console.aws.amazon.com/cloudwatch/home?region={endpoint.region}"
+    received = f"Received {'client' if 0 < status < 500 else 'server'} error ({status}) from primary"
+    more = f" See {console}#logEventViewer:group={group} in account {ACCOUNT} for more information."
+    message = f'{received} with message "{text}".{more}'
+    if len(message) > MAX_MESSAGE:
+        message = f"{received} and could not load the entire response body.{more}"
     return ModelError(
-        f"{message} See {console}#logEventViewer:group={group} in account {ACCOUNT} for more information.",
+        message,
         OriginalStatusCode=status,
-        OriginalMessage=text,
+        OriginalMessage=text[:MAX_MESSAGE],
         LogStreamArn=f"arn:aws:logs:{endpoint.region}:{ACCOUNT}:log-group:{group}",
         ErrorCode="CLIENT_ERROR_FROM_MODEL" if 400 <= status < 500 else "INTERNAL_FAILURE_FROM_MODEL",
     )

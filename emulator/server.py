@@ -70,8 +70,8 @@ async def running(config: EmulatorConfig) -> AsyncIterator[str]:
             tellers = (CloudWatch(recorder, url), ContainerLogs(recorder, url), Sampler(control, recorder))
             async with _serving(app, listener):
                 tasks = [asyncio.create_task(teller.run()) for teller in tellers]
-                await control.open()
                 try:
+                    await control.open()
                     yield url
                 finally:
                     await control.close()

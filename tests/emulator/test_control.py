@@ -14,7 +14,7 @@ from emulator.container_client import session
 from emulator.control import Control
 from emulator.downloads import ModelSource
 from emulator.drivers.process import ProcessDriver
-from emulator.errors import ContainerGone, StartError, UnknownOperation, ValidationException
+from emulator.errors import ContainerGone, ServiceUnavailable, StartError, UnknownOperation, ValidationException
 from emulator.faults import Faults
 from emulator.hosting import Call
 from emulator.instance import Platform
@@ -632,6 +632,35 @@ def test_state_that_cannot_be_read(tmp_path):
     (tmp_path / "resources.json").write_text("{")
     with pytest.raises(StartError, match=r"resources.json cannot be read .* choose another --state"):
         Resources(tmp_path)
+
+
+def test_an_endpoint_that_cannot_be_read(tmp_path):
+    async def steps(desk):
+        await desk.create_model()
+        await desk.create_config()
+        await desk.create_endpoint()
+
+    run(tmp_path, steps, tmp_path)
+    saved = json.loads((tmp_path / "resources.json").read_text())
+    (endpoint,) = (item for item in saved["resources"] if item["kind"] == "endpoint")
+    del endpoint["changes"]["Variants"][0]["container"]["image"]
+    (tmp_path / "resources.json").write_text(json.dumps(saved))
+    with pytest.raises(StartError, match=r"endpoint e in the state cannot be read .*image.* choose another --state"):
+        run(tmp_path, steps, tmp_path)
+
+
+def test_nothing_begins_while_the_emulator_ends(tmp_path):
+    async def steps(desk):
+        await desk.create_model()
+        await desk.create_config()
+        closing = asyncio.create_task(desk.control.close())
+        await asyncio.sleep(0)
+        with pytest.raises(ServiceUnavailable, match="about to end"):
+            await desk.create_endpoint()
+        await closing
+        assert desk.control.endpoints() == []
+
+    run(tmp_path, steps)
 
 
 def test_state_that_cannot_be_saved(tmp_path, caplog):

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
+from emulator.runtime import _headers
 from tests.container_process import wait_for
 from tests.emulator.archives import archive, packed
 from tests.emulator.conftest import REGION, Local
@@ -146,6 +147,25 @@ def test_a_container_that_dies_in_a_call_has_the_original_status_0(local: Local,
     assert 'Received server error (0) from primary with message "Amazon SageMaker could' in response["Error"]["Message"]
     assert _own_body(local, endpoint, "fatal")["ErrorCode"] == "INTERNAL_FAILURE_FROM_MODEL"
     assert local.ask(endpoint, "good")
+
+
+def test_a_long_error_is_cut_as_the_service_cuts_it(local: Local, hosted: Hosted) -> None:
+    endpoint = hosted("a")
+    local.upload(endpoint, "x" * 900, status=413)  # the small container answers with the request's headers
+    name = "x" * 900 + ".tar.gz"
+    for attributes in ("", "y" * 1000):
+        response: Any = _error(local, endpoint, TargetModel=name, CustomAttributes=attributes).response
+        assert len(response["Error"]["Message"]) <= 2048 and len(response["OriginalMessage"]) <= 2048
+        assert response["OriginalStatusCode"] == 413
+        assert "#logEventViewer:group=" in response["Error"]["Message"]
+    assert response["Error"]["Message"].startswith(
+        "Received client error (413) from primary and could not load the entire response body. See https://"
+    )
+
+
+def test_a_models_headers_come_back_byte_by_byte() -> None:
+    headers = _headers({"x-amzn-sagemaker-custom-attributes": "模型\udcff"}, "v", b"content-type")
+    assert headers[0] == (b"x-amzn-sagemaker-custom-attributes", "模型".encode() + b"\xff")
 
 
 def test_a_model_that_takes_too_long_is_not_ready_while_its_load_goes_on(hasty: Local) -> None:
