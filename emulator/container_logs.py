@@ -1,17 +1,26 @@
 """Containers' output in CloudWatch Logs: group /aws/sagemaker/Endpoints/NAME, stream VARIANT/INSTANCE."""
 
+import logging
 import time
 from collections import defaultdict
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from emulator import aws
 from emulator.buffer import every
+from emulator.config import ACCOUNT
 from emulator.recorder import Place, Recorder
 
 SEND_EVERY_S = 0.5
+KEPT = timedelta(hours=1)  # as CloudWatch's values are: moto keeps everything, for ever
+CLEARED_EVERY = 120  # sendings
+_GROUPS = "/aws/sagemaker/Endpoints/"
 _MOST_EVENTS = 1000
 _LONGEST_LINE = 16_000  # PutLogEvents takes events of 256 KB, a megabyte at a time
+
+logger = logging.getLogger("polyhost.emulator")
 
 
 class ContainerLogs:
@@ -22,6 +31,7 @@ class ContainerLogs:
         self._waiting: dict[Place, list[dict[str, Any]]] = defaultdict(list)
         self._clients: dict[str, Any] = {}
         self._streams: set[Place] = set()
+        self._sendings = 0
         recorder.listen(on_log_line=self._take)
 
     async def run(self) -> None:
@@ -33,22 +43,49 @@ class ContainerLogs:
 
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, defaultdict(list)
-        for place, events in waiting.items():
-            client = self._client(place)
-            group, stream = f"/aws/sagemaker/Endpoints/{place.endpoint}", f"{place.variant}/{place.instance}"
-            if place not in self._streams:
+        for place, events in list(waiting.items()):  # the loop may still be adding to the last one
+            try:
+                self._send_of(place, events)
+            except Exception:  # other instances' lines are sent all the same
+                logger.exception("the output of %s in %s could not be sent", place.instance, place.endpoint)
+        self._sendings += 1
+        if self._sendings % CLEARED_EVERY == 0:
+            for region in self._clients:
+                clear(region, datetime.now(UTC) - KEPT)
+
+    def _send_of(self, place: Place, events: list[dict[str, Any]]) -> None:
+        client = self._client(place)
+        group, stream = f"{_GROUPS}{place.endpoint}", f"{place.variant}/{place.instance}"
+        while events:
+            some, events = _cut(events)
+            if place in self._streams:
+                with suppress(client.exceptions.ResourceNotFoundException):  # the user has deleted it meanwhile
+                    client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=some)
+                    continue
+            for create in (
+                partial(client.create_log_group, logGroupName=group),
+                partial(client.create_log_stream, logGroupName=group, logStreamName=stream),
+            ):
                 with suppress(client.exceptions.ResourceAlreadyExistsException):
-                    client.create_log_group(logGroupName=group)
-                client.create_log_stream(logGroupName=group, logStreamName=stream)
-                self._streams.add(place)
-            while events:
-                some, events = _cut(events)
-                client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=some)
+                    create()
+            self._streams.add(place)
+            client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=some)
 
     def _client(self, place: Place) -> Any:
         if place.region not in self._clients:
             self._clients[place.region] = aws.client("logs", place.region, self._url)
         return self._clients[place.region]
+
+
+def clear(region: str, before: datetime) -> None:
+    """Takes endpoints' older events out of moto, which has no call for it; other groups stay."""
+    from moto.backends import get_backend
+
+    limit = before.timestamp() * 1000
+    for name, group in list(get_backend("logs")[ACCOUNT][region].groups.items()):
+        if name.startswith(_GROUPS):
+            for stream in list(group.streams.values()):
+                stream.events = [event for event in stream.events if event.timestamp >= limit]
 
 
 def _cut(events: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -136,6 +136,7 @@ class Endpoint:
         self._become("Deleting")
         await self.stop()
         self._become("Deleted")
+        self._platform.recorder.gone(self._place)
 
     def fail(self, reason: str) -> None:
         self._become("Failed", reason)

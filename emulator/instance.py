@@ -126,6 +126,7 @@ class Instance:
         await self._end_container()
         await asyncio.to_thread(shutil.rmtree, self._folder, True)
         self._event("instance", "stopped")
+        self._platform.recorder.gone(self._place)
 
     async def _provide_model(self) -> None:
         """The one model's archive, unpacked into `model` before the container starts."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from emulator.container_client import ContainerClient
 from emulator.downloads import Fetched, ModelSource
-from emulator.errors import ContainerGone, DiskFull, HostingError, LoadRefused
+from emulator.errors import ContainerGone, DiskFull, HostingError, LoadRefused, ModelDataMissing
 from emulator.faults import Faults
 from emulator.hosting import VariantSpec
 from emulator.model_data import ModelData
@@ -31,6 +31,7 @@ MAX_MEMORY_SHARE = (
 WAIT_FOR_IDLE_S = 60.0
 OVERWRITE_CHECK_S = 30.0
 _REFUSED = 507
+_UNKNOWN = 404
 _LOADED_ALREADY = 409
 
 
@@ -222,6 +223,8 @@ class ModelCache:
     def _failed(self, copy: ModelCopy, error: HostingError) -> None:
         self.forget(copy)
         copy.usage.errors += 1
+        if isinstance(error, ModelDataMissing):  # any name can be asked for
+            self.usage.pop(copy.name, None)
         self._recorder.event("failed", self._place, str(error), model=copy.name)
 
     async def _load_into(self, copy: ModelCopy, client: ContainerClient) -> float:
@@ -306,10 +309,18 @@ class ModelCache:
     async def _unload_now(self, copy: ModelCopy, client: ContainerClient, reason: str, drop: bool) -> None:
         start = time.monotonic()
         try:
-            await client.unload(copy.key)
+            answer = await client.unload(copy.key)
+        except HostingError as error:
+            self._recorder.event("failed", self._place, f"not unloaded: {error}", model=copy.name)
+            raise
         finally:
             self.forget(copy)
             self._became_idle.set()
+        if answer.status not in (200, _UNKNOWN):
+            body = answer.body[:2000].decode(errors="replace")
+            message = f"the container answered the unload with {answer.status}: {body}"
+            self._recorder.event("failed", self._place, message, model=copy.name)
+            return  # its files stay as well; a load that follows finds it loaded
         took = time.monotonic() - start
         if drop:
             await self._drop(copy.name)

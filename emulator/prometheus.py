@@ -2,14 +2,16 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics import MetricWrapperBase
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from emulator.cloudwatch import INSTANCE_METRICS
-from emulator.recorder import Measurement, Recorder
+from emulator.recorder import Measurement, Place, Recorder
 
-_LABELS = ("endpoint", "variant", "model")
+_LABELS = ("region", "endpoint", "variant", "model")
+_OF_INSTANCES = ("region", "endpoint", "variant", "instance")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _COUNTERS = {
     "Invocations": ("invocations", "calls that came for the model"),
@@ -41,10 +43,10 @@ class Prometheus:
             for name, (known, text) in _HISTOGRAMS.items()
         }
         self._gauges = {
-            name: Gauge(f"polyhost_{_snake(name)}", name, ("endpoint", "variant", "instance"), registry=self._registry)
+            name: Gauge(f"polyhost_{_snake(name)}", name, _OF_INSTANCES, registry=self._registry)
             for name in INSTANCE_METRICS
         }
-        recorder.listen(on_measurement=self._take)
+        recorder.listen(on_measurement=self._take, on_gone=self._forget)
 
     def routes(self) -> list[Route]:
         return [Route("/_polyhost/metrics", self._get)]
@@ -54,13 +56,24 @@ class Prometheus:
 
     def _take(self, measured: Measurement) -> None:
         place = measured.place
-        labels = place.endpoint, place.variant, measured.model
+        labels = place.region, place.endpoint, place.variant, measured.model
         if counter := self._counters.get(measured.name):
             counter.labels(*labels).inc(measured.value)
         elif histogram := self._histograms.get(measured.name):
             histogram.labels(*labels).observe(measured.value / 1e6)
         elif gauge := self._gauges.get(measured.name):
-            gauge.labels(place.endpoint, place.variant, place.instance).set(measured.value)
+            gauge.labels(place.region, place.endpoint, place.variant, place.instance).set(measured.value)
+
+    def _forget(self, place: Place) -> None:
+        """Prometheus keeps what it has read; here an endpoint that is gone would stay for ever."""
+        known = {"region": place.region, "endpoint": place.endpoint}
+        series: tuple[MetricWrapperBase, ...] = tuple(self._gauges.values())
+        if place.instance:
+            known["instance"] = place.instance
+        else:
+            series += (*self._counters.values(), *self._histograms.values())
+        for metric in series:
+            metric.remove_by_labels(known)
 
 
 def _snake(name: str) -> str:

@@ -58,16 +58,19 @@ class Recorder:
         self._on_event: list[Callable[[Event], None]] = []
         self._on_measurement: list[Callable[[Measurement], None]] = []
         self._on_log_line: list[Callable[[Place, str], None]] = []
+        self._on_gone: list[Callable[[Place], None]] = []
 
     def listen(
         self,
         on_event: Callable[[Event], None] | None = None,
         on_measurement: Callable[[Measurement], None] | None = None,
         on_log_line: Callable[[Place, str], None] | None = None,
+        on_gone: Callable[[Place], None] | None = None,
     ) -> None:
         self._on_event += [on_event] if on_event else []
         self._on_measurement += [on_measurement] if on_measurement else []
         self._on_log_line += [on_log_line] if on_log_line else []
+        self._on_gone += [on_gone] if on_gone else []
 
     @contextmanager
     def following(self, on_event: Callable[[Event], None]) -> Iterator[None]:
@@ -93,3 +96,8 @@ class Recorder:
         """A line of a container's output."""
         for listener in self._on_log_line:
             listener(place, line)
+
+    def gone(self, place: Place) -> None:
+        """An endpoint, or an instance, of which nothing more will be told."""
+        for listener in self._on_gone:
+            listener(place)

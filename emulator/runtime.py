@@ -170,7 +170,8 @@ class Runtime:
             self._measure(place, variant, target)
             raise
         except HostingError as error:
-            self._measure(place, variant, target, failed=True)
+            # Any name can be asked for: only models that there are have series of their own.
+            self._measure(place, variant, None if isinstance(error, ModelDataMissing) else target, failed=True)
             if stream is not None and stream.begun:
                 self._recorder.measure("MidStreamErrors", 1, "None", place)
             raise _model_error(error, endpoint) from error

@@ -1,12 +1,15 @@
 """What is measured of instances once in a while: loaded models, processor, memory, disk."""
 
 import asyncio
+import logging
 from typing import Any
 
 from emulator.control import Control
 from emulator.recorder import Place, Recorder
 
 EVERY_S = 5.0  # AWS publishes these once a minute
+
+logger = logging.getLogger("polyhost.emulator")
 
 
 class Sampler:
@@ -18,12 +21,19 @@ class Sampler:
 
     async def run(self) -> None:
         while True:
-            for endpoint in self._control.endpoints():
-                for variant in endpoint.variants:
-                    for instance in await variant.fleet.snapshot():
+            try:
+                await self._sample()
+            except Exception:
+                logger.exception("the instances could not be measured")
+            await asyncio.sleep(EVERY_S)
+
+    async def _sample(self) -> None:
+        for endpoint in self._control.endpoints():
+            for variant in endpoint.variants:
+                for instance in await variant.fleet.snapshot():
+                    if instance["status"] != "Stopped":
                         place = Place(endpoint.region, endpoint.name, variant.name, instance["id"])
                         self._measure(place, instance)
-            await asyncio.sleep(EVERY_S)
 
     def _measure(self, place: Place, instance: dict[str, Any]) -> None:
         loaded = sum(model["state"] == "loaded" for model in instance["models"])

@@ -7,7 +7,8 @@ from typing import Any
 
 
 def archive(name: str, **settings: Any) -> bytes:
-    """`settings`: load_seconds, load_status, megabytes, invoke_seconds, status, exit, pieces, piece_seconds."""
+    """`settings`: load_seconds, load_status, unload_status, megabytes, invoke_seconds, status, exit, pieces,
+    piece_seconds."""
     return packed({"model.json": json.dumps({"name": name, **settings}).encode()})
 
 

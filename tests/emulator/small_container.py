@@ -32,8 +32,12 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200 if self.path.removeprefix("/models/") in loaded else 404)
 
     def do_DELETE(self) -> None:
+        key = self.path.removeprefix("/models/")
         with lock:
-            self._answer(200 if loaded.pop(self.path.removeprefix("/models/"), None) else 404)
+            if (status := loaded.get(key, {}).get("unload_status", 200)) != 200:
+                self._answer(status, {"message": "it stays"})
+            else:
+                self._answer(200 if loaded.pop(key, None) else 404)
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))

@@ -2,8 +2,12 @@
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
-from emulator.container_logs import _cut
+import pytest
+
+from emulator.container_logs import ContainerLogs, _cut, clear
+from emulator.recorder import Place, Recorder
 from tests.emulator.conftest import REGION, Local
 
 
@@ -29,6 +33,52 @@ def test_each_instance_has_a_stream_with_its_lines_in_order(local: Local, hosted
         ["small container started", "invoked a"],
         ["small container started", "invoked b"],
     ]
+
+
+def test_a_deleted_group_costs_nobody_a_line_and_old_events_go(local: Local) -> None:
+    recorder = Recorder()
+    sender = ContainerLogs(recorder, local.emulator.url)
+    logs = local.emulator.client("logs", REGION)
+    deleted, other = (Place(REGION, f"logs-{name}", "v", "i-1") for name in ("deleted", "other"))
+
+    def lines(place: Place) -> list[str]:
+        group = f"/aws/sagemaker/Endpoints/{place.endpoint}"
+        return [event["message"] for event in logs.filter_log_events(logGroupName=group)["events"]]
+
+    for number in (1, 2):
+        for place in (deleted, other):
+            recorder.log_line(place, f"line {number}")
+        sender._send()
+        if number == 1:
+            logs.delete_log_group(logGroupName="/aws/sagemaker/Endpoints/logs-deleted")
+    assert lines(deleted) == ["line 2"]
+    assert lines(other) == ["line 1", "line 2"]
+
+    logs.create_log_group(logGroupName="mine")
+    logs.create_log_stream(logGroupName="mine", logStreamName="s")
+    event = {"timestamp": int(time.time() * 1000), "message": "kept"}
+    logs.put_log_events(logGroupName="mine", logStreamName="s", logEvents=[event])
+    clear(REGION, datetime.now(UTC) - timedelta(minutes=5))
+    assert lines(other) == ["line 1", "line 2"]
+    clear(REGION, datetime.now(UTC) + timedelta(minutes=5))
+    assert lines(other) == []
+    assert [event["message"] for event in logs.filter_log_events(logGroupName="mine")["events"]] == ["kept"]
+
+
+def test_one_place_that_cannot_be_told_of_leaves_the_others(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Place] = []
+
+    def send(self: ContainerLogs, place: Place, events: object) -> None:
+        sent.append(place)
+        raise OSError("no")
+
+    monkeypatch.setattr(ContainerLogs, "_send_of", send)
+    recorder = Recorder()
+    sender = ContainerLogs(recorder, local.emulator.url)
+    for name in ("a", "b"):
+        recorder.log_line(Place(REGION, name), "x")
+    sender._send()
+    assert [place.endpoint for place in sent] == ["a", "b"]
 
 
 def test_a_call_takes_no_more_than_the_service_allows() -> None:

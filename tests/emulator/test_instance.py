@@ -1,6 +1,7 @@
 """One instance with a small container: models come, wait, make room for one another, and come back."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -61,6 +62,34 @@ def test_the_model_used_longest_ago_makes_room(tmp_path: Path) -> None:
             assert list(cache.copies) == ["a", "c"]
             assert (await instance.invoke(call("b"))).status == 200
             assert kinds(given, "downloaded") == ["a", "b", "c"]  # it was on the disk still
+
+    asyncio.run(scenario())
+
+
+def test_an_unload_that_the_container_refuses_is_told(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        upload(tmp_path, "stays", unload_status=500)
+        upload(tmp_path, "b")
+        async with running(tmp_path, small_capacity=1) as (instance, _cache, given):
+            await instance.invoke(call("stays"))
+            with pytest.raises(LoadRefused, match="507"):
+                await instance.invoke(call("b"))
+            messages = [event.message for event in given.recorder.events if event.kind == "failed"]
+            assert any("answered the unload with 500" in text and "it stays" in text for text in messages)
+            assert kinds(given, "unloaded") == []
+            assert (await instance.invoke(call("stays"))).status == 200
+
+    asyncio.run(scenario())
+
+
+def test_names_without_data_are_not_remembered(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        upload(tmp_path, "a")
+        async with running(tmp_path) as (instance, cache, _given):
+            for name in ("a", "none-1", "none-2", "../none"):
+                with contextlib.suppress(ModelDataMissing):
+                    await instance.invoke(call(name))
+            assert list(cache.usage) == ["a"]
 
     asyncio.run(scenario())
 
