@@ -12,12 +12,11 @@ import typer
 
 from cli.errors import CommandError
 
-DEFAULT_URL = "http://127.0.0.1:4566"
 PAGE = "/_polyhost/"
 
 app = typer.Typer(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 
-Url = Annotated[str, typer.Option(help="Where the emulator listens.")]
+Url = Annotated[str | None, typer.Option(help="Where the emulator listens.", show_default="of --host and --port")]
 
 
 class DriverName(StrEnum):
@@ -58,6 +57,7 @@ def emulator(
     timeout: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds that an invocation may take.")] = 60.0,
 ) -> None:
     """Run a local SageMaker hosting service, with S3 and more beside it, until SIGTERM or Ctrl-C."""
+    context.obj = f"http://{host}:{port}"
     if context.invoked_subcommand is not None:
         return
     try:
@@ -83,10 +83,14 @@ def _announce(url: str) -> None:
 
 
 @app.command(epilog='Example: [bold]eval "$(polyhost emulator env)"[/bold]')
-def env(url: Url = DEFAULT_URL, region: Annotated[str, typer.Option(help="AWS region.")] = "us-east-1") -> None:
+def env(
+    context: typer.Context,
+    url: Url = None,
+    region: Annotated[str, typer.Option(help="AWS region.")] = "us-east-1",
+) -> None:
     """Print the variables that make AWS's clients talk to the emulator."""
     variables = {
-        "AWS_ENDPOINT_URL": url,
+        "AWS_ENDPOINT_URL": _address(context, url),
         "AWS_ACCESS_KEY_ID": "polyhost",
         "AWS_SECRET_ACCESS_KEY": "polyhost",
         "AWS_DEFAULT_REGION": region,
@@ -97,6 +101,7 @@ def env(url: Url = DEFAULT_URL, region: Annotated[str, typer.Option(help="AWS re
 
 @app.command(epilog="Example: [bold]polyhost emulator fault refuse-load --count 2 --model churn.tar.gz[/bold]")
 def fault(
+    context: typer.Context,
     kind: Annotated[FaultKind, typer.Argument(help="What goes wrong.")],
     count: Annotated[int, typer.Option(min=1, help="How often.")] = 1,
     skip: Annotated[int, typer.Option(min=0, help="How many occasions go by first.")] = 0,
@@ -105,19 +110,26 @@ def fault(
     endpoint: Annotated[str, typer.Option(help="Only of this endpoint.")] = "",
     variant: Annotated[str, typer.Option(help="Only of this variant.")] = "",
     model: Annotated[str, typer.Option(help="Only of this model, as TargetModel names it.")] = "",
-    url: Url = DEFAULT_URL,
+    url: Url = None,
 ) -> None:
     """Make something go wrong in a running emulator, to see how a client takes it."""
     wanted = {"kind": kind.value, "count": count, "skip": skip, "seconds": seconds, "code": code}
     filters = {"endpoint": endpoint, "variant": variant, "model": model}
-    typer.echo(json.dumps(_post(f"{url}/_polyhost/faults", wanted | filters)))
+    typer.echo(json.dumps(_post(_address(context, url), "/_polyhost/faults", wanted | filters)))
 
 
-def _post(url: str, content: dict[str, Any]) -> Any:
+def _address(context: typer.Context, url: str | None) -> str:
+    return (url or str(context.obj)).rstrip("/")
+
+
+def _post(url: str, path: str, content: dict[str, Any]) -> Any:
     try:
-        answer = httpx.post(url, json=content, timeout=10, trust_env=False)
-    except httpx.TransportError as error:
+        answer = httpx.post(url + path, json=content, timeout=10, trust_env=False)
+        known = answer.json()
+    except (httpx.TransportError, httpx.InvalidURL) as error:
         raise CommandError(f"no emulator answers at {url} ({error}); start it with polyhost emulator") from error
+    except ValueError as error:
+        raise CommandError(f"what answers at {url} is no emulator: {answer.text[:200]!r}") from error
     if answer.status_code != 201:
         raise CommandError(f"the emulator refused the fault: {answer.text}")
-    return answer.json()
+    return known

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Any, get_args
@@ -79,22 +80,20 @@ def _fault(members: Any) -> Fault:
     """Raises ValueError or TypeError, with what is wrong."""
     if not isinstance(members, dict) or members.get("kind") not in get_args(Kind):
         raise ValueError(f"a fault is an object whose kind is one of {', '.join(get_args(Kind))}")
-    kinds = {
-        "kind": str,
-        "count": int,
-        "skip": int,
-        "seconds": (int, float),
-        "code": str,
-        "endpoint": str,
-        "variant": str,
-        "model": str,
-    }
+    numbers = {"count": (int, 1), "skip": (int, 0), "seconds": (float, 0)}
+    words = ("kind", "code", "endpoint", "variant", "model")
     for name, value in members.items():
-        if name not in kinds:
-            raise ValueError(f"a fault has no {name!r}; it has {', '.join(kinds)}")
-        if not isinstance(value, kinds[name]) or (not isinstance(value, str) and value < 0):  # type: ignore[arg-type]
+        if name not in (*numbers, *words):
+            raise ValueError(f"a fault has no {name!r}; it has {', '.join((*words, *numbers))}")
+        if name in words:
+            fits = isinstance(value, str)
+        else:  # True is an int, and JSON as Python reads it has NaN and Infinity
+            kind, least = numbers[name]
+            fits = type(value) in (int, kind) and least <= value < math.inf
+        if not fits:
             raise ValueError(f"{name} cannot be {value!r}")
-    if (members["kind"] == "error") != (members.get("code", "") in ERRORS):
+    code = members.get("code", "")
+    if (members["kind"] == "error" or code) and (members["kind"] != "error" or code not in ERRORS):
         raise ValueError(f"a fault of kind error, and no other, has a code of {', '.join(ERRORS)}")
     return Fault(**members)
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import uvicorn
 import uvloop
@@ -47,6 +48,8 @@ logger = logging.getLogger("polyhost.emulator")
 @asynccontextmanager
 async def running(config: EmulatorConfig) -> AsyncIterator[str]:
     """The emulator's address, while the block runs. Raises StartError."""
+    if config.s3_endpoint is not None:
+        _check_endpoint(config.s3_endpoint)
     listener = _listen(config)
     address, port = listener.getsockname()
     url = f"http://{config.host}:{port}"
@@ -154,6 +157,16 @@ async def _driver(config: EmulatorConfig) -> AsyncIterator[Driver]:
         yield driver
     finally:
         await driver.close()
+
+
+def _check_endpoint(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits:
+        raise StartError(f"{url!r} is no address of an S3; give --s3-endpoint as http://HOST:PORT or https://HOST")
 
 
 def _listen(config: EmulatorConfig) -> socket.socket:

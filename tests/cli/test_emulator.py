@@ -84,6 +84,34 @@ def test_a_fault_is_added() -> None:
         assert json.loads(done.stdout)["model"] == "a.tar.gz"
 
 
+def test_a_fault_goes_where_host_and_port_say() -> None:
+    with started() as (_, url):
+        port = url.rpartition(":")[2]
+        for options in (
+            ["emulator", "--port", port, "fault", "time-out"],
+            ["emulator", "fault", "time-out", "--url", f"{url}/"],
+        ):
+            done = subprocess.run([POLYHOST, *options], capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+        done = subprocess.run([POLYHOST, "emulator", "--port", port, "env"], capture_output=True, text=True)
+        assert f"AWS_ENDPOINT_URL={url}\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["fault", "time-out", "--url", "http://a:b"], "no emulator answers at http://a:b"),
+        (["fault", "time-out", "--url", "garbage"], "no emulator answers at garbage"),
+        (["--port", "0", "--s3-endpoint", "garbage"], "'garbage' is no address of an S3"),
+        (["--port", "0", "--s3-endpoint", "http://a:b"], "'http://a:b' is no address of an S3"),
+    ],
+)
+def test_a_bad_address_is_one_sentence(options: list[str], words: str) -> None:
+    done = subprocess.run([POLYHOST, "emulator", *options], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert words in done.stderr and "Traceback" not in done.stderr
+
+
 def test_what_it_cannot_do_is_one_sentence(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
