@@ -193,12 +193,13 @@ class Instance:
                 self.cache.detach()
             began = time.monotonic()
             while True:
+                ended = await self._has_ended()
                 await asyncio.sleep(pause)
                 pause = min(max(FIRST_PAUSE_S, pause * 2), LONGEST_PAUSE_S)
                 try:
-                    await self._end_container()
-                    await self._launch()
-                    break
+                    if ended:
+                        await self._launch()
+                        break
                 except Exception as error:
                     words = str(error) if isinstance(error, HostingError | OSError) else repr(error)
                     self._event("failed", f"{words}; again in {pause:.1f} s")
@@ -227,6 +228,14 @@ class Instance:
         if alive and client is self._client:
             self._doubted = False
         return alive
+
+    async def _has_ended(self) -> bool:
+        try:
+            await self._end_container()
+        except Exception as error:
+            self._event("failed", f"the container does not end: {error!r}")
+            return False
+        return True
 
     async def _end_container(self) -> None:
         """Can be called again where it was cut short."""
