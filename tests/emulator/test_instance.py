@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -374,11 +375,12 @@ def test_a_restart_that_is_cut_short_leaves_no_container(tmp_path: Path) -> None
         async with running(tmp_path) as (instance, _cache, _given):
             assert instance._container is not None
             container = instance._container
+            (noted,) = (tmp_path / "instances" / "i-1").glob("ph-*")
             instance._container = slow = Slow(container)  # type: ignore[assignment]
             await container.kill()
             await slow.stopping.wait()
             await instance.stop()
-            assert not Path(f"/proc/{container.pid}").exists()
+            assert not Path(tempfile.gettempdir(), noted.name).exists()
 
     asyncio.run(scenario())
 
