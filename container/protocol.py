@@ -7,8 +7,8 @@ The native front end speaks it too, with these additions:
 - A command "J" is an "I" whose requests go to the handler one by one, each with a reply of its own, in order.
 - A reply of code 206 has one response, whose body is its first piece; further pieces follow, each its length and its
   bytes, until a length of 0, or of -1 and a failure's JSON.
-- A byte "X" from the front end ends such an answer early; it may come too late and is then no command.
-- A reply of code 207 is the fork server's, in the place of a worker that died: what else that was sent is lost.
+- An "X" and a request's id from the front end end such an answer early; it may come too late and then means nothing.
+- A reply of code 207 is the fork server's, in the place of a worker that died: what it does not name was not begun.
 """
 
 import select
@@ -68,7 +68,10 @@ class Connection:
         It stays where it is: should this process be killed before it has said that it reads, another one reads it.
         """
         self._drop_what_was_read()
-        return bool(self._buffer or self.socket.recv(1, socket.MSG_PEEK))
+        while (first := self._buffer[:1] or self.socket.recv(1, socket.MSG_PEEK)) == CANCEL:
+            self._cancelled()
+            self._drop_what_was_read()
+        return bool(first)
 
     def _drop_what_was_read(self) -> None:
         del self._buffer[: self._position]
@@ -76,12 +79,10 @@ class Connection:
 
     def receive(self) -> LoadCommand | PredictCommand | None:
         """The next command, or None where MMS has closed the connection between two commands."""
-        command: bytes | bytearray = CANCEL
-        while command == CANCEL:
-            self._drop_what_was_read()
-            if not (self._buffer or self._fill(1)):
-                return None
-            command = self._bytes(1)
+        self._drop_what_was_read()
+        if not (self._buffer or self._fill(1)):
+            return None
+        command = self._bytes(1)
         if command == _LOAD:
             return self._load_command()
         if command in (PREDICT, PREDICT_EACH):
@@ -91,11 +92,20 @@ class Connection:
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def wants_no_more(self) -> bool:
-        """Whether the front end has cancelled the answer under way, or hung up."""
-        if not select.select([self.socket], [], [], 0)[0]:
-            return False
-        return self.socket.recv(1, socket.MSG_PEEK) in (b"", CANCEL)
+    def wants_no_more(self, request_id: str) -> bool:
+        """Whether the front end has cancelled this answer, or hung up: it sends nothing else meanwhile."""
+        while self._position < len(self._buffer) or select.select([self.socket], [], [], 0)[0]:
+            if self._position == len(self._buffer) and not self._fill(1):
+                return True
+            if self._cancelled() == request_id:
+                return True
+        return False
+
+    def _cancelled(self) -> str:
+        command = self._bytes(1)
+        if command != CANCEL:
+            raise ProtocolError(f"{bytes(command)!r} while an answer was under way")
+        return self._text()
 
     def _load_command(self) -> LoadCommand:
         name, path = self._text(), self._text()
@@ -180,6 +190,10 @@ def encode_load(command: LoadCommand) -> bytes:
     )
     gpu_id = _INT.pack(-1 if command.gpu_id is None else command.gpu_id)
     return b"".join((_LOAD, name, path, _INT.pack(command.batch_size), handler, gpu_id, io_name))
+
+
+def encode_cancel(request_id: bytes) -> bytes:
+    return CANCEL + _field(request_id)
 
 
 def encode_predict(command: PredictCommand) -> bytes:

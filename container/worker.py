@@ -204,7 +204,7 @@ class Worker:
 
     def _send_pieces(self, model: Model, request: Request, pieces: Iterator[bytes]) -> bytes | None:
         """The failure that ended them early."""
-        while not self._connection.wants_no_more():
+        while not self._connection.wants_no_more(request.id):
             try:
                 piece = next(pieces, None)
             except Exception as error:

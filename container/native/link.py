@@ -11,8 +11,8 @@ from typing import Protocol, cast
 from container.errors import Failure
 from container.native.call import Call
 from container.native.commands import encode_command
-from container.native.replies import Answer, GarbledError, Loaded, Piece, ReplyReader
-from container.protocol import CANCEL, LoadCommand, encode_load
+from container.native.replies import Answer, GarbledError, Loaded, Piece, Replaced, Reply, ReplyReader
+from container.protocol import LoadCommand, encode_cancel, encode_load
 
 
 class LinkOwner(Protocol):
@@ -52,7 +52,7 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport
         # The worker's end, kept for a fork server that has to take the worker over from one that died.
         self.workers_end: socket.socket
-        self._cancelled = False
+        self._cancelled = b""  # the id of the last call that was
 
     async def open(self) -> None:
         """Raises OSError where no descriptor is left."""
@@ -72,11 +72,11 @@ class Link(asyncio.Protocol):
             call.link = self
         self._transport.write(encode_command([call.command for call in calls], each))
 
-    def cancel(self) -> None:
+    def cancel(self, call: Call) -> None:
         """Ends an answer that comes in pieces, of which nobody wants more."""
-        if not self._cancelled:
-            self._cancelled = True
-            self._transport.write(CANCEL)
+        if self._cancelled != call.id:
+            self._cancelled = call.id
+            self._transport.write(encode_cancel(call.id))
 
     def pause(self) -> None:
         """Takes no further pieces until `resume`: the client is slower than the worker."""
@@ -115,7 +115,7 @@ class Link(asyncio.Protocol):
         try:
             for found in self._replies.feed(data):
                 self._on_reply(found)
-        except (GarbledError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except GarbledError as error:
             # A model's code has written to a descriptor that is not its own.
             self.give_up(Failure(500, "GarbledAnswerError", f"the worker's answer is garbled: {error}", "", "predict"))
 
@@ -126,12 +126,14 @@ class Link(asyncio.Protocol):
             self.closing = True
             self._owner.on_lost(self)
 
-    def _on_reply(self, reply: Answer | Loaded | Piece) -> None:
+    def _on_reply(self, reply: Reply) -> None:
         match reply:
             case Answer():
                 self._on_answer(reply)
             case Piece():
                 self._on_piece(reply)
+            case Replaced():
+                self._begin_again()
             case Loaded():
                 self._on_load_reply(reply)
 
@@ -139,19 +141,21 @@ class Link(asyncio.Protocol):
         call = self._call_of(answer.id)
         self._owner.on_answer(call, answer)
         if answer.in_place:
-            self._begin_again(call)
+            self.calls.remove(call)
         elif not answer.more:
             self._done(call)
         elif call.given_up:
-            self.cancel()
+            self.cancel(call)
 
     def _on_piece(self, piece: Piece) -> None:
+        if not self.calls:
+            raise GarbledError("a piece of no answer")
         call = self.calls[0]
         self._owner.on_piece(call, piece)
         if piece.data is None:
             self._done(call)
         elif call.given_up:
-            self.cancel()
+            self.cancel(call)
 
     def _call_of(self, request_id: bytes) -> Call:
         for call in self.calls:
@@ -159,22 +163,25 @@ class Link(asyncio.Protocol):
                 return call
         raise GarbledError(f"no call has the id {request_id!r}")
 
-    def _begin_again(self, answered: Call) -> None:
-        """The worker died with this one; what it had not begun goes to its successor."""
-        lost = [call for call in self.calls if call is not answered]
-        self.calls = []
+    def _begin_again(self) -> None:
+        """The worker died with those that were answered in its place; what it had not begun goes to its successor."""
+        lost, self.calls = self.calls, []
         self._owner.on_unbegun(lost)
         self._owner.on_idle(self)
 
     def _done(self, call: Call) -> None:
         self.calls.remove(call)
         if not self.calls:
-            self._cancelled = False
             self._owner.on_idle(self)
 
     def _on_load_reply(self, reply: Loaded) -> None:
-        if reply.code == 200:
-            self.loaded = True
-            self._owner.on_loaded(self, json.loads(reply.text))
-        else:
-            self._owner.on_load_failed(self, Failure(**json.loads(reply.text)))
+        try:
+            told = json.loads(reply.text)
+            failure = None if reply.code == 200 else Failure(**told)
+        except (ValueError, TypeError) as error:
+            raise GarbledError(f"the reply to a load: {error}") from None
+        if failure is not None:
+            self._owner.on_load_failed(self, failure)
+            return
+        self.loaded = True
+        self._owner.on_loaded(self, told)

@@ -92,6 +92,7 @@ class ServedModel:
         self._close_sent = False
         self._batch_timer: asyncio.TimerHandle | None = None
         self._usual_s = _BURST_S  # what an answer takes a worker
+        self._streams = False  # whether it has answered in pieces
         self._failed_links = 0  # in a row, of a model that was loaded
         self._rests_because: Failure | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -234,6 +235,8 @@ class ServedModel:
 
         Each hand-over costs both sides a system call and often a change of process, more than a small model's answer.
         """
+        if self._streams:  # who reads one slowly would hold up the others
+            return 1
         share = -(-len(self.queue) // max(1, len(self._idle)))
         return max(1, min(share, int(_BURST_S / max(self._usual_s, 1e-6)), _LONGEST_BURST))
 
@@ -279,16 +282,19 @@ class ServedModel:
         link = call.link
         assert link is not None
         begun, link.turn = link.turn, now
-        self._usual_s = _MEMORY * self._usual_s + (1 - _MEMORY) * (now - begun)
+        if answer.more:
+            call.in_pieces = self._streams = True
+        else:
+            self._usual_s = _MEMORY * self._usual_s + (1 - _MEMORY) * (now - begun)
         self.stats.answers[answer.status] += 1
         self.stats.queue_seconds.add(begun - call.arrived)
         self.stats.predict_seconds.add(now - begun)
-        if answer.more:
-            call.in_pieces = True
         if not call.given_up:
             call.caller.answer(call, answer)
 
     def on_piece(self, call: Call, piece: Piece) -> None:
+        if piece.data is None and call.link is not None:
+            call.link.turn = time.monotonic()  # the next one's
         if not call.given_up:
             call.caller.piece(call, piece)
 

@@ -23,6 +23,11 @@ class Answer:
 
 
 @dataclass(slots=True)
+class Replaced:
+    """The end of the answers in a dead worker's place."""
+
+
+@dataclass(slots=True)
 class Loaded:
     """The reply to a load: 200 and its times as JSON, or a status and a Failure as JSON."""
 
@@ -36,6 +41,9 @@ class Piece:
 
     data: bytes | None
     failure: bytes | None = None
+
+
+Reply = Answer | Replaced | Loaded | Piece
 
 
 class GarbledError(Exception):
@@ -60,12 +68,12 @@ class ReplyReader:
         self._position = 0  # of what has not been read yet
         # Of the class, not bound: a reader that held itself would stay, with its buffer, until garbage is collected.
         self._step: Callable[[ReplyReader, bytes, int], None] = ReplyReader._read_reply
-        self._found: Answer | Loaded | Piece | None = None
+        self._found: Reply | None = None
         self._answer: Answer
         self._headers_left = 0
         self._in_pieces = self._in_place = False
 
-    def feed(self, data: bytes) -> Iterator[Answer | Loaded | Piece]:
+    def feed(self, data: bytes) -> Iterator[Reply]:
         """What is complete now. Raises GarbledError, after what came before."""
         buffer = self._buffer
         if buffer:
@@ -104,6 +112,7 @@ class ReplyReader:
         if length == -1:
             self._step = ReplyReader._read_piece if self._in_pieces else ReplyReader._read_reply
             self._position = after
+            self._found = Replaced() if self._in_place else None
             return
         request_id, position = _field(data, position)
         _, position = _field(data, position)  # the content type, which the headers have as well

@@ -16,6 +16,7 @@ from container.protocol import (
     LoadCommand,
     PredictCommand,
     ProtocolError,
+    encode_cancel,
     load_reply,
     loaded_reply,
     predict_reply,
@@ -54,6 +55,24 @@ def test_a_batch_arrives_whole_in_any_pieces(batch: list[Sent], cuts: set[int]) 
     commands = received(predict_command(*batch), cuts)
 
     assert commands == [PredictCommand([as_request(sent) for sent in batch])]
+
+
+def test_an_answer_ends_by_its_own_cancellation_alone() -> None:
+    """One for an answer that has ended already means nothing, wherever it comes."""
+    worker, front_end = socket.socketpair()
+    with worker:
+        connection = Connection(worker)
+        assert not connection.wants_no_more("2")
+        front_end.sendall(encode_cancel(b"1"))
+        assert not connection.wants_no_more("2")
+        front_end.sendall(encode_cancel(b"1") + encode_cancel(b"2") + encode_cancel(b"2"))
+        assert connection.wants_no_more("2")
+        front_end.sendall(predict_command())
+        assert connection.wait()
+        assert connection.receive() == PredictCommand([])
+        front_end.close()
+        assert not connection.wait()
+        assert connection.wants_no_more("3")
 
 
 def test_headers_that_come_again() -> None:

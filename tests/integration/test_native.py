@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -199,6 +200,39 @@ def test_a_client_that_goes_away_ends_the_answer(native: ContainerProcess) -> No
     assert metric(native, "polyhost_worker_restarts_total", model=name) == 0
 
 
+def test_a_client_that_goes_away_ends_no_other_answer(native: ContainerProcess) -> None:
+    """However quick the answers before were, for which several calls would go to the worker together."""
+    name = loaded(native, "yields")
+    for _ in range(50):
+        native.invoke(name, json.dumps({"pieces": 1}))
+    with _stream(native, name, pieces=1, step_by_step=True) as first:
+        read_until(first, b"piece 0")
+        leaving = _stream(native, name, pieces=1, then="go_on")
+        others = [_stream(native, name, pieces=3) for _ in range(2)]
+        (folder_of(native, name) / "after-0").touch()
+        read_until(leaving, b"more")
+        leaving.close()
+
+        for client in others:
+            with client:
+                assert read_until(client, b"").endswith(b"piece 0;piece 1;piece 2;")
+
+
+def _stream(container: ContainerProcess, name: str, **wish: Any) -> socket.socket:
+    body = json.dumps(wish).encode()
+    client = socket.create_connection(("127.0.0.1", container.port), timeout=10)
+    client.sendall(b"POST /models/%b/invoke HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % (name.encode(), len(body)) + body)
+    return client
+
+
+def read_until(client: socket.socket, words: bytes) -> bytes:
+    """b"": until the end."""
+    received = b""
+    while not (words and words in received) and (piece := client.recv(1 << 16)):
+        received += piece
+    return received
+
+
 def test_a_client_of_http_1_0_gets_the_pieces_without_chunks(native: ContainerProcess) -> None:
     name = loaded(native, "yields")
     body = json.dumps({"pieces": 3}).encode()
@@ -276,6 +310,18 @@ def test_a_worker_that_dies_takes_only_its_own_call_with_it(native: ContainerPro
 
     assert [answer.text for answer in answers if answer.status_code == 200] == [one for one in bodies if one != "die"]
     assert [answer.status_code for answer in answers if answer.status_code != 200] == [500, 500]
+
+
+def test_a_batch_whose_worker_dies_is_not_run_again(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
+    name = place("exits_in_predict", native.models_dir)
+    (folder_of(native, name) / "polyhost.json").write_text('{"batch_size": 3, "batch_delay_ms": 500}')
+    native.loaded(name)
+
+    answers = list(pool.map(lambda body: native.invoke(name, body), ["die", "die", "die"]))
+
+    assert [answer.status_code for answer in answers] == [500] * 3
+    assert native.invoke(name, "1").status_code == 200
+    assert metric(native, "polyhost_worker_restarts_total", model=name) == 1
 
 
 # Loads and unloads

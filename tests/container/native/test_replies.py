@@ -8,10 +8,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as some
 
 from container.model import Response
-from container.native.replies import Answer, GarbledError, Loaded, Piece, ReplyReader
-from container.protocol import first_piece, further_piece, last_piece, load_reply, predict_reply
+from container.native.replies import Answer, GarbledError, Loaded, Piece, Replaced, ReplyReader
+from container.protocol import IN_PLACE, first_piece, further_piece, last_piece, load_reply, predict_reply
 
-Reply = Answer | Loaded | Piece
+Reply = Answer | Replaced | Loaded | Piece
 
 texts = some.text(max_size=20)
 responses = some.builds(
@@ -73,6 +73,12 @@ def test_any_split_gives_the_same_replies(sent: list[tuple[bytes, list[Reply]]],
 def test_byte_after_byte(sent: tuple[bytes, list[Reply]]) -> None:
     data = LOADED + sent[0]
     assert fed(ReplyReader(), [data[place : place + 1] for place in range(len(data))]) == [Loaded(200, "{}"), *sent[1]]
+
+
+def test_the_end_of_answers_in_a_workers_place() -> None:
+    batch = [Response(item, 500, {}, b"died") for item in ("1", "2")]
+    found = fed(ReplyReader(), [LOADED + predict_reply(batch, IN_PLACE) + predict_reply(batch[:1])])
+    assert [type(one) for one in found[1:]] == [Answer, Answer, Replaced, Answer]
 
 
 def test_a_load_that_failed_may_be_followed_by_another_try() -> None:

@@ -1,0 +1,152 @@
+"""The fork server's and the workers' part towards the front end's models: real channels, connections and messages."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from container.config import Config
+from container.messages import AddWorker, Beat, Channel, Message
+from container.native.call import Call
+from container.native.commands import encode_call
+from container.native.errors import Refusal
+from container.native.forks import Forks
+from container.native.models import Models
+from container.native.replies import Answer, Piece
+from container.protocol import Connection, LoadCommand, PredictCommand, load_reply
+
+PATIENCE_S = 10.0
+
+
+class Caller:
+    """Who waits for an answer; keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Answer | Refusal | Piece] = []
+
+    def answer(self, call: Call, answer: Answer) -> None:
+        self.told.append(answer)
+
+    def refuse_call(self, call: Call, refusal: Refusal) -> None:
+        self.told.append(refusal)
+
+    def piece(self, call: Call, piece: Piece) -> None:
+        self.told.append(piece)
+
+
+class Side:
+    def __init__(self, base_dir: Path, **environ: str) -> None:
+        settings = {"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_BASE_DIR": str(base_dir), **environ}
+        self.config = Config.from_environ({"POLYHOST_FRONTEND": "native", **settings})
+        self._supervisor, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.forks = Forks(theirs.detach())
+        self.models = Models(self.config, self.forks)
+        self.forks.start(self.models)
+        self.channel: Channel
+        self._numbers = 0
+        self._workers: list[Worker] = []
+
+    async def start(self) -> None:
+        """As a fork server that knows nothing yet."""
+        self.channel, front_ends = Channel.pair()
+        self.channel.socket.settimeout(PATIENCE_S)
+        with front_ends.socket:
+            socket.send_fds(self._supervisor, [b"."], [front_ends.fileno()])
+        assert isinstance((await self._receive())[0], Beat)
+
+    async def close(self) -> None:
+        self._supervisor.close()
+        self.channel.close()
+        for worker in self._workers:
+            worker.socket.close()
+        await self.forks.supervisor_gone.wait()
+        self.forks._supervisor.close()
+        for model in self.models._by_key.values():
+            for link in list(model.links.values()):
+                model._drop(link)
+        await asyncio.sleep(0.01)
+
+    def folder(self, name: str) -> str:
+        folder = self.config.models_dir / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return str(folder)
+
+    async def next(self) -> tuple[Message, list[int]]:
+        """What the front end asks for next."""
+        while isinstance((received := await self._receive())[0], Beat):
+            self.channel.send(received[0])
+        return received
+
+    async def _receive(self) -> tuple[Message, list[int]]:
+        received = await asyncio.to_thread(self.channel.receive)
+        assert received is not None
+        return received
+
+    async def next_worker(self) -> "Worker":
+        message, descriptors = await self.next()
+        while not isinstance(message, AddWorker):
+            message, descriptors = await self.next()
+        self._workers.append(Worker(message, descriptors[0]))
+        return self._workers[-1]
+
+    async def loaded(self, name: str) -> "Worker":
+        load = asyncio.create_task(self.models.load(name, self.folder(name)))
+        worker = await self.next_worker()
+        await worker.load()
+        await load
+        return worker
+
+    def call(self, name: str) -> tuple[Call, Caller]:
+        self._numbers += 1
+        caller, request_id = Caller(), b"%d" % self._numbers
+        model = self.models.get(name)
+        call = Call(
+            request_id, encode_call(request_id, b"", b"", b"body"), model, caller, asyncio.get_running_loop().time()
+        )
+        model.submit(call)
+        return call, caller
+
+
+class Worker:
+    def __init__(self, message: AddWorker, descriptor: int) -> None:
+        self.link = message.link
+        self.socket = socket.socket(fileno=descriptor)
+        self.socket.settimeout(PATIENCE_S)
+        self.connection = Connection(self.socket)
+
+    async def load(self) -> None:
+        assert isinstance(await asyncio.to_thread(self.connection.receive), LoadCommand)
+        self.send(load_reply(200, "{}"))
+
+    async def next(self) -> list[str]:
+        """The ids of the requests that come together."""
+        command = await asyncio.to_thread(self.connection.receive)
+        assert isinstance(command, PredictCommand)
+        return [request.id for request in command.requests]
+
+    def send(self, data: bytes) -> None:
+        self.connection.send(data)
+
+    async def hung_up(self) -> bool:
+        return await asyncio.to_thread(self.socket.recv, 1) == b""
+
+
+def play(story: Callable[[Side], Coroutine[Any, Any, None]], base_dir: Path, **environ: str) -> None:
+    async def run() -> None:
+        side = Side(base_dir, **environ)
+        await side.start()
+        try:
+            await asyncio.wait_for(story(side), 6 * PATIENCE_S)
+        finally:
+            await side.close()
+
+    uvloop.run(run())
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(0.005)
