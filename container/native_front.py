@@ -1,13 +1,15 @@
 """The native front end as the fork server sees it: one channel, on which it asks for workers and is told of them."""
 
 import contextlib
+import errno
+import logging
 import os
 import socket
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from container.errors import Failure
+from container.errors import INSUFFICIENT_STORAGE, Failure
 from container.hosted import HostedModel, WorkerRecord
 from container.messages import (
     AddWorker,
@@ -27,6 +29,10 @@ from container.messages import (
 if TYPE_CHECKING:
     from container.forkserver import ForkServer
 
+_END_S = 1.0  # when the container ends, the front end ends first, and SIGTERM comes at once
+
+logger = logging.getLogger("polyhost.forkserver")
+
 
 class NativeFront:
     """`descriptor`: the fork server's end of the channel. A model's key is the front end's own number for it."""
@@ -35,6 +41,7 @@ class NativeFront:
         self._server = server
         self._channel = Channel(socket.socket(fileno=descriptor))
         self._models: dict[int, HostedModel] = {}
+        self._refused: dict[int, Failure] = {}  # models that could not be taken in
         self._heard = False
 
     def start(self) -> None:
@@ -77,26 +84,39 @@ class NativeFront:
             self._channel.send(message, descriptors)
 
     def _on_message(self) -> None:
-        received = self._channel.receive()
+        try:
+            received = self._channel.receive()
+        except OSError:
+            received = None
         if received is None:
             self._server.loop.unwatch(self._channel)
+            self._server.loop.after(_END_S, self._end)
             return
         self._heard = True
         message, descriptors = received
         match message:
             case OpenModel():
                 self._open(message)
-            case AddWorker():
-                self._add_worker(message, *descriptors)
-            case AdoptWorker():
-                self._adopt_worker(message, *descriptors)
+            case AddWorker() | AdoptWorker():
+                self._take(message, descriptors)
             case CloseModel():
-                if model := self._models.get(message.key):
-                    self._server.let_go(model)
+                self._close(message)
             case Beat():
                 self._send(message)
 
+    def _end(self) -> None:
+        """Not by the loop's stop, which ends the workers: a front end that lives gives them to our successor."""
+        logger.error("the channel to the front end has ended, and the fork server ends with it")
+        raise SystemExit(1)
+
     def _open(self, message: OpenModel) -> None:
+        try:
+            self._host(message)
+        except Exception as error:
+            logger.exception("the model cannot be taken in", extra={"model": message.name})
+            self._refused[message.key] = _failure(error, message.name)
+
+    def _host(self, message: OpenModel) -> None:
         model = HostedModel(
             key=message.key,
             name=message.name,
@@ -109,13 +129,39 @@ class NativeFront:
         self._models[message.key] = model
         self._server.host(model)
 
-    def _add_worker(self, message: AddWorker, connection: int) -> None:
-        with socket.socket(fileno=connection) as sock:
-            if model := self._models.get(message.key):
-                self._server.connect(model, sock.dup(), message.link)
+    def _take(self, message: AddWorker | AdoptWorker, descriptors: list[int]) -> None:
+        """What goes wrong is told to the front end, where somebody waits for the worker."""
+        model = self._models.get(message.key)
+        connection: socket.socket | None = None
+        try:
+            if model is None:
+                raise LookupError(f"the fork server has no model {message.key}")
+            if len(descriptors) < (1 if isinstance(message, AddWorker) else 2):  # some had no room here (unix(7))
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            connection = socket.socket(fileno=os.dup(descriptors[0]))
+            if isinstance(message, AddWorker):
+                self._server.connect(model, connection, message.link)
+            else:
+                self._server.adopt(model, connection, message.link, descriptors[1], message.pid)
+        except Exception as error:
+            logger.exception("a worker cannot be taken in", extra={"model": model.name if model else ""})
+            failure = self._refused.get(message.key) or _failure(error, model.name if model else "")
+            self._send(LinkLost(message.link, **asdict(failure)))
+            if connection is not None:
+                connection.shutdown(socket.SHUT_RDWR)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
 
-    def _adopt_worker(self, message: AdoptWorker, connection: int, page: int) -> None:
-        with socket.socket(fileno=connection) as sock:
-            if model := self._models.get(message.key):
-                self._server.adopt(model, sock.dup(), message.link, page, message.pid)
-        os.close(page)
+    def _close(self, message: CloseModel) -> None:
+        self._refused.pop(message.key, None)
+        if model := self._models.get(message.key):
+            self._server.let_go(model)
+        else:
+            self._send(ModelClosed(message.key))
+
+
+def _failure(error: Exception, model: str) -> Failure:
+    """Whatever is short now may be there when another model is gone."""
+    failure = Failure.of(error, model, "load")
+    return replace(failure, code=INSUFFICIENT_STORAGE) if isinstance(error, OSError) else failure

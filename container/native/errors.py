@@ -38,12 +38,22 @@ def unloading(name: str) -> Refusal:
     )
 
 
+def stopping(name: str) -> Refusal:
+    message = "the container ends, and no answer came in time (POLYHOST_FINISH_SECONDS)"
+    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "StoppingError", message, name, "predict")
+
+
 def queue_full(name: str, length: int) -> Refusal:
     message = (
         f"{length} calls of the model {name!r} wait already; try again, or raise POLYHOST_QUEUE_SIZE, or queue_size in"
         " the archive's polyhost.json"
     )
     return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "QueueFullError", message, name, "queue", retry_after="1")
+
+
+def load_too_late(name: str, seconds: float) -> Refusal:
+    message = f"the model {name!r} was not loaded within {seconds:g} s (POLYHOST_LOAD_TIMEOUT_SECONDS)"
+    return Refusal(HTTPStatus.GATEWAY_TIMEOUT, "DeadlineError", message, name, "load")
 
 
 def too_late(name: str, seconds: float, phase: str) -> Refusal:

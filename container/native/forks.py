@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 from container.messages import Beat, Channel, LinkLost, Message, ModelClosed, Resize, Took, WorkerStarted
@@ -59,11 +60,14 @@ class Forks:
         return time.monotonic() - self._heard < _SILENCE_S
 
     def send(self, message: Message, *descriptors: int) -> None:
-        """Never waits. Without a fork server nothing is sent: the next one is told of everything anew."""
+        """Never waits. Without a fork server nothing is sent: the next one is told of everything anew.
+
+        Raises OSError where there are descriptors to send and none is left.
+        """
         if self._channel is None:
             return
         # Duplicates, for the caller may have closed its own by the time they go.
-        self._unsent.append((message, tuple(map(os.dup, descriptors))))
+        self._unsent.append((message, _duplicates(descriptors)))
         if len(self._unsent) == 1:
             self._flush()
 
@@ -114,7 +118,8 @@ class Forks:
             except BlockingIOError:
                 self._loop.add_writer(self._channel, self._flush)
                 return
-            except OSError:
+            except OSError as error:
+                logger.warning("nothing can be said to the fork server (%s); another is awaited", error)
                 self._lose()
                 return
             self._unsent.popleft()
@@ -151,6 +156,17 @@ class Forks:
                 self._listener.on_model_closed(message.key)
 
 
-def _close(descriptors: tuple[int, ...]) -> None:
+def _duplicates(descriptors: Sequence[int]) -> tuple[int, ...]:
+    made: list[int] = []
+    try:
+        for descriptor in descriptors:
+            made.append(os.dup(descriptor))
+    except OSError:
+        _close(made)
+        raise
+    return tuple(made)
+
+
+def _close(descriptors: Sequence[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)

@@ -49,6 +49,7 @@ class Link(asyncio.Protocol):
         self.lost_because: Failure | None = None
         self._owner = owner
         self._replies = ReplyReader()
+        self._opened = False
         self._transport: asyncio.Transport
         # The worker's end, kept for a fork server that has to take the worker over from one that died.
         self.workers_end: socket.socket
@@ -58,7 +59,12 @@ class Link(asyncio.Protocol):
         """Raises OSError where no descriptor is left."""
         ours, self.workers_end = socket.socketpair()
         ours.setblocking(False)
-        await asyncio.get_running_loop().create_connection(lambda: self, sock=ours)
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: self, sock=ours)
+        except BaseException:
+            ours.close()
+            self.workers_end.close()
+            raise
 
     def load(self, command: LoadCommand) -> None:
         self._transport.write(encode_load(command))
@@ -88,7 +94,8 @@ class Link(asyncio.Protocol):
     def close(self) -> None:
         """The worker ends by it."""
         self.closing = True
-        self._transport.abort()
+        if self._opened:
+            self._transport.abort()
 
     def follow(self, pid: int, page: int) -> None:
         """This worker serves the connection now."""
@@ -96,6 +103,14 @@ class Link(asyncio.Protocol):
             self._owner.on_replaced(self)
         self._forget_page()
         self.pid, self.page = pid, page
+
+    def lose(self, reason: Failure) -> None:
+        """The fork server has let it go. What its worker had answered before is read still."""
+        self.lost_because = reason
+        if self.loaded:
+            self.resume()
+        else:
+            self.give_up(reason)
 
     def give_up(self, reason: Failure) -> None:
         self.lost_because = self.lost_because or reason
@@ -110,6 +125,9 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is not one by inheritance
+        self._opened = True
+        if self.closing:  # it was closed before it was open
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         try:

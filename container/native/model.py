@@ -25,6 +25,7 @@ from container.protocol import LoadCommand
 
 _DRAIN_S = 330.0  # SageMaker waits 360 s for an unload (Triton's SageMaker server keeps to 350)
 _CLOSE_S = 20.0
+_LOAD_GRACE_S = 10.0
 _GRACE_S = 2.0  # for the fork server to answer first, which knows why
 _MAX_REST_S = 60.0
 _BURST_S, _LONGEST_BURST = 0.002, 16
@@ -81,7 +82,8 @@ class ServedModel:
         self.stats = stats
         self.links: dict[int, Link] = {}
         self.queue: deque[Call] = deque()
-        self.closed = asyncio.Event()
+        self.closed = asyncio.Event()  # nothing is left of it
+        self.gone = asyncio.Event()  # its name is free
         self._config = config
         self._forks = forks
         self._book = book
@@ -111,6 +113,11 @@ class ServedModel:
         return sum(len(link.calls) for link in self.links.values())
 
     @property
+    def _load_limit_s(self) -> float:
+        """The fork server's own limit comes before it, and knows more."""
+        return self._config.load_timeout_s + _LOAD_GRACE_S
+
+    @property
     def _awaited(self) -> bool:
         """Whether a worker has a call that somebody waits for."""
         return any(not call.given_up for link in self.links.values() for call in link.calls)
@@ -123,7 +130,10 @@ class ServedModel:
         self._announce()
         await self._add_link()
         try:
-            await self._loaded
+            await asyncio.wait_for(self._loaded, self._load_limit_s)
+        except TimeoutError:
+            self.stats.load_failures += 1
+            raise errors.load_too_late(self.name, self._load_limit_s) from None
         except BaseException:
             self.stats.load_failures += 1
             raise
@@ -252,6 +262,13 @@ class ServedModel:
         while self.queue:
             self._refuse(self.queue.popleft(), refusal())
 
+    def refuse_calls(self) -> None:
+        self._refuse_queue(lambda: errors.stopping(self.name))
+        for link in self.links.values():
+            for call in link.calls:
+                self._refuse(call, errors.stopping(self.name))
+                call.given_up = True
+
     def _refuse(self, call: Call, refusal: Refusal) -> None:
         self._counted(refusal)
         if not call.given_up:
@@ -372,16 +389,21 @@ class ServedModel:
                 task.add_done_callback(self._tasks.discard)
 
     async def _add_link(self) -> None:
+        if self.state is State.UNLOADING:
+            return
         link = self._book.new(self)
         self.links[link.number] = link
         try:
             await link.open()
+            if link.closing:  # meanwhile
+                return
+            self._forks.send(AddWorker(self.key, link.number), link.workers_end.fileno())
         except OSError as error:  # no descriptor is left
-            self._remove(link)
+            self._drop(link)
             message = f"no connection to a worker can be made: {error}"
+            logger.warning("%s", message, extra={"model": self.name, "phase": "load"})
             self._could_not_load(Failure(INSUFFICIENT_STORAGE, "OSError", message, self.name, "load"))
             return
-        self._forks.send(AddWorker(self.key, link.number), link.workers_end.fileno())
         link.load(
             LoadCommand(self.name, str(self.spec.directory), self.spec.settings.batch_size, self.spec.handler, None, "")
         )
@@ -411,7 +433,10 @@ class ServedModel:
                 self._drop(link)
             elif link.pid is not None and link.page is not None:
                 message = AdoptWorker(self.key, link.number, link.pid)
-                self._forks.send(message, link.workers_end.fileno(), link.page)
+                try:
+                    self._forks.send(message, link.workers_end.fileno(), link.page)
+                except OSError as error:  # no descriptor is left
+                    link.give_up(Failure(503, "OSError", f"nobody watches the worker: {error}", self.name, "predict"))
             else:
                 link.give_up(Failure(503, "WorkerDiedError", "the fork server ended", self.name, "predict"))
         if self._close_sent:

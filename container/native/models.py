@@ -86,8 +86,13 @@ class Models:
             raise Refusal(
                 HTTPStatus.CONFLICT, "ModelLoadedError", f"the model {name!r} is {state} already", name, "load"
             )
-        directory = self._checked(url, name)
-        spec = ModelSpec(name, url, directory, self._config.handler, self._settings.of_archive(directory, name))
+        try:
+            directory = self._checked(url, name)
+            settings = self._settings.of_archive(directory, name)
+        except Refusal as refusal:
+            logger.warning("%s", refusal, extra={"model": name, "phase": "load"})
+            raise
+        spec = ModelSpec(name, url, directory, self._config.handler, settings)
         model = ServedModel(next(self._keys), spec, self._config, self._forks, self._stats_of(name), self._book)
         self._by_name[name] = self._by_key[model.key] = model
         try:
@@ -101,14 +106,15 @@ class Models:
         await self._wait_for_unload(name)
         model = self.get(name)
         loading = model.state is State.LOADING
-        await model.unload()
-        if not loading:  # its load takes it out of the list
-            self._forget(model)
+        try:
+            await model.unload()
+        finally:
+            if not loading:  # its load takes it out of the list
+                self._forget(model)
 
     async def _wait_for_unload(self, name: str) -> None:
         while (model := self._by_name.get(name)) and model.state is State.UNLOADING:
-            await model.closed.wait()
-            await asyncio.sleep(0)  # who has unloaded it takes it out of the list
+            await model.gone.wait()
 
     async def _close(self, model: ServedModel) -> None:
         try:
@@ -121,6 +127,7 @@ class Models:
     def _forget(self, model: ServedModel) -> None:
         if self._by_name.get(model.name) is model:
             del self._by_name[model.name]
+        model.gone.set()
         if model.closed.is_set():
             self._by_key.pop(model.key, None)
 
@@ -128,7 +135,9 @@ class Models:
         """Raises Refusal where it is no folder below BASE/models."""
         folder = self._config.models_dir
         directory = Path(os.path.normpath(url))
-        if not directory.is_absolute() or not directory.resolve().is_relative_to(folder.resolve()):
+        resolved, top = directory.resolve(), folder.resolve()
+        below = resolved.is_relative_to(top) and not (self._config.multi_model and resolved == top)
+        if not directory.is_absolute() or not below:
             raise errors.bad_request(f"url is {url!r}; it must lie below {folder} (SAGEMAKER_BASE_DIR)", name, "load")
         if not directory.is_dir():
             raise errors.bad_request(f"url is {url!r}; there is no such folder", name, "load")
@@ -149,6 +158,11 @@ class Models:
             if model.queue or model.running:
                 model.end_what_is_late(now)
 
+    def refuse_calls(self) -> None:
+        """All that wait for an answer: the container ends."""
+        for model in self._by_key.values():
+            model.refuse_calls()
+
     # What the fork server says: forks.Listener
 
     def on_worker_started(self, link: int, pid: int, page: int) -> None:
@@ -159,7 +173,7 @@ class Models:
 
     def on_link_lost(self, message: LinkLost) -> None:
         if link := self._book.get(message.link):
-            link.lost_because = Failure(message.code, message.type, message.message, message.model, message.phase)
+            link.lose(Failure(message.code, message.type, message.message, message.model, message.phase))
 
     def on_resize(self, key: int, workers: int) -> None:
         if model := self._by_key.get(key):
@@ -170,8 +184,9 @@ class Models:
             model.stats.memory_bytes = size
 
     def on_model_closed(self, key: int) -> None:
-        if model := self._by_key.pop(key, None):
+        if model := self._by_key.get(key):
             model.closed.set()
+            self._forget(model)
 
     def on_fork_server_lost(self) -> None:
         for model in self._by_key.values():

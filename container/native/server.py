@@ -1,7 +1,6 @@
 """The native front end: one process, one event loop, one port."""
 
 import asyncio
-import contextlib
 import gc
 import logging
 import signal
@@ -17,7 +16,7 @@ from container.native.routes import Routes
 _BACKLOG = 2048
 _STALLED_S = 60.0  # for one request to arrive whole: what SageMaker gives the whole exchange
 _STALLED_ROUND_S = 5.0
-_FINISH_S = 3.0  # the supervisor waits a little longer
+_REFUSE_S = 0.5  # for the last refusals to go out
 
 logger = logging.getLogger("polyhost.native")
 
@@ -29,12 +28,13 @@ class Server:
         self._models = Models(config, self._forks)
         self._routes = Routes(config, self._models, self._forks)
         self._connections: set[ClientConnection] = set()
+        self._stop = asyncio.Event()
+        self._status = 0
 
-    async def run(self) -> None:
-        """Until SIGTERM, or until the supervisor has ended."""
+    async def run(self) -> int:
+        """Until SIGTERM, until the supervisor has ended, or the only model could not be loaded; the exit status."""
         loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
-        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(
             signal.SIGINT, lambda: None
         )  # Ctrl-C reaches the whole group; the supervisor acts on it
@@ -51,18 +51,23 @@ class Server:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
-        ends = [loop.create_task(event.wait()) for event in (stop, self._forks.supervisor_gone)]
+        ends = [loop.create_task(event.wait()) for event in (self._stop, self._forks.supervisor_gone)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         server.close()
         await self._finish()
         for task in (*ends, single):
             if task is not None:
                 task.cancel()
+        return self._status
 
     async def _load_single(self) -> None:
-        """Where it fails, the fork server has said why, and ends the container."""
-        with contextlib.suppress(Refusal):
+        """Where the worker fails, the fork server has said why, and ends the container; else it ends with us."""
+        try:
             await self._models.load(SINGLE, str(self._config.models_dir))
+        except Refusal as refusal:
+            logger.error("the only model of this container cannot be loaded: %s", refusal)
+            self._status = 1
+            self._stop.set()
 
     def _close_stalled(self) -> None:
         asyncio.get_running_loop().call_later(_STALLED_ROUND_S, self._close_stalled)
@@ -71,9 +76,14 @@ class Server:
             connection.close_if_stalled(before)
 
     async def _finish(self) -> None:
-        """What has come is answered."""
-        deadline = time.monotonic() + _FINISH_S
+        """What has come is answered; where that takes too long, refused."""
         for connection in list(self._connections):
             connection.close_when_idle()
+        await self._until_all_are_gone(self._config.finish_s)
+        self._models.refuse_calls()
+        await self._until_all_are_gone(_REFUSE_S)
+
+    async def _until_all_are_gone(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
         while self._connections and time.monotonic() < deadline:
             await asyncio.sleep(0.02)

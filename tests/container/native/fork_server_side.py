@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import uvloop
 
@@ -18,6 +18,7 @@ from container.native.models import Models
 from container.native.replies import Answer, Piece
 from container.protocol import Connection, LoadCommand, PredictCommand, load_reply
 
+T = TypeVar("T", bound=Message)
 PATIENCE_S = 10.0
 
 
@@ -85,10 +86,13 @@ class Side:
         assert received is not None
         return received
 
+    async def next_of(self, kind: type[T]) -> tuple[T, list[int]]:
+        while not isinstance((received := await self.next())[0], kind):
+            pass
+        return received[0], received[1]
+
     async def next_worker(self) -> "Worker":
-        message, descriptors = await self.next()
-        while not isinstance(message, AddWorker):
-            message, descriptors = await self.next()
+        message, descriptors = await self.next_of(AddWorker)
         self._workers.append(Worker(message, descriptors[0]))
         return self._workers[-1]
 

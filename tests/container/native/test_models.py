@@ -1,8 +1,16 @@
 """Models, their queues and connections, towards a fork server and workers that the test plays."""
 
+import asyncio
+import os
+import resource
 from pathlib import Path
 
+import pytest
+
 from container.exchange import Response
+from container.messages import CloseModel, LinkLost, ModelClosed, OpenModel
+from container.native import model
+from container.native.errors import Refusal
 from container.native.replies import Answer, Piece
 from container.protocol import IN_PLACE, first_piece, last_piece, predict_reply
 from tests.container.native.fork_server_side import Side, play, until
@@ -54,5 +62,101 @@ def test_answers_in_pieces_are_not_asked_for_together(tmp_path: Path) -> None:
         await until(lambda: callers[2].told)
         assert callers[0].told[-1] == Piece(None)
         assert len(await worker.next()) == 1
+
+    play(story, tmp_path)
+
+
+def test_an_unload_that_takes_too_long_leaves_the_name_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "_CLOSE_S", 0.1)
+
+    async def story(side: Side) -> None:
+        await side.loaded("m")
+        first = next(iter(side.models._by_key))
+        unload = asyncio.create_task(side.models.unload("m"))
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(side.models.unload("m"))
+        with pytest.raises(Refusal, match="have not ended"):
+            await unload
+        with pytest.raises(Refusal, match="not loaded"):
+            await waiting
+        assert first in side.models._by_key
+
+        side.channel.send(ModelClosed(first))
+        await until(lambda: first not in side.models._by_key)
+
+    play(story, tmp_path)
+
+
+def test_a_load_that_is_never_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "_LOAD_GRACE_S", 0.1)
+
+    async def story(side: Side) -> None:
+        load = asyncio.create_task(side.models.load("m", side.folder("m")))
+        await side.next_worker()
+        await side.next_of(CloseModel)
+        side.channel.send(ModelClosed(1))
+        with pytest.raises(Refusal, match="POLYHOST_LOAD_TIMEOUT_SECONDS"):
+            await load
+        with pytest.raises(Refusal, match="not loaded"):
+            side.models.get("m")
+
+    play(story, tmp_path, POLYHOST_LOAD_TIMEOUT_SECONDS="1")
+
+
+def test_a_load_that_the_fork_server_cannot_do(tmp_path: Path) -> None:
+    """It may not even have got the worker's connection, so that its word is all that comes."""
+
+    async def story(side: Side) -> None:
+        load = asyncio.create_task(side.models.load("m", side.folder("m")))
+        worker = await side.next_worker()
+        side.channel.send(LinkLost(worker.link, 507, "OSError", "Too many open files", "m", "load"))
+        await side.next_of(CloseModel)
+        side.channel.send(ModelClosed(1))
+        with pytest.raises(Refusal, match="Too many open files"):
+            await load
+
+    play(story, tmp_path)
+
+
+def test_a_load_and_an_unload_at_once(tmp_path: Path) -> None:
+    """No connection is left for which a worker would be forked."""
+
+    async def story(side: Side) -> None:
+        load = asyncio.create_task(side.models.load("m", side.folder("m")))
+        await asyncio.sleep(0)
+        unload = asyncio.create_task(side.models.unload("m"))
+        await asyncio.sleep(0)
+        asked = [(await side.next())[0]]
+        while not isinstance(asked[-1], CloseModel):
+            asked.append((await side.next())[0])
+        side.channel.send(ModelClosed(1))
+        await unload
+        with pytest.raises(Refusal, match="unloaded while it was loading"):
+            await load
+        assert [type(message) for message in asked] == [OpenModel, CloseModel]
+        assert not side.models._by_key
+
+    play(story, tmp_path)
+
+
+@pytest.mark.parametrize("free", range(4))
+def test_without_a_descriptor_a_load_is_refused(tmp_path: Path, free: int) -> None:
+    """Wherever it lacks: the connection takes three, what goes to the fork server another."""
+
+    async def story(side: Side) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        folder = side.folder("m")
+        lowest = os.dup(0)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + free, hard))
+        try:
+            load = asyncio.create_task(side.models.load("m", folder))
+            await asyncio.sleep(0.1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        await side.next_of(CloseModel)
+        side.channel.send(ModelClosed(1))
+        with pytest.raises(Refusal, match="Too many open files"):
+            await load
 
     play(story, tmp_path)
