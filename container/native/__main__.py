@@ -15,11 +15,7 @@ def main(arguments: Sequence[str]) -> int:
     supervisor, config_json = arguments
     config = Config.from_json(config_json)
     log.configure(as_json=config.log_json, level=config.log_level, lock_path=str(Path.cwd() / "log.lock"))
-    return uvloop.run(_serve(config, int(supervisor)))
-
-
-async def _serve(config: Config, supervisor: int) -> int:
-    return await Server(config, supervisor).run()
+    return uvloop.run(Server(config, int(supervisor)).run())
 
 
 if __name__ == "__main__":

@@ -148,6 +148,7 @@ def test_settings_that_cannot_be_used(native: ContainerProcess, text: str, words
     assert (answer.status_code, answer.json()["type"]) == (400, "BadRequestError")
     assert words in answer.json()["message"]
     assert name not in native.names()
+    assert native.events(level="WARNING", model=name)[0]["message"] == answer.json()["message"]
 
 
 # Pieces
@@ -376,6 +377,33 @@ def test_sigterm_lets_calls_finish(tmp_path: Path, pool: ThreadPoolExecutor) -> 
 
         assert running_one.result().text == "wait"
         assert container.process.wait(10) == 0
+
+
+def test_calls_that_take_too_long_after_sigterm_are_refused(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    with running(tmp_path, "native", POLYHOST_ZYGOTES="bare", POLYHOST_FINISH_SECONDS="1") as container:
+        name = waiting_model(container)
+        calls = [pool.submit(container.invoke, name, "wait") for _ in range(2)]
+        wait_until_it_waits(container, name)
+        wait_for(lambda: metric(container, "polyhost_waiting", model=name) == 1, "a call that waits")
+
+        container.process.terminate()
+
+        assert [call.result().status_code for call in calls] == [503, 503]
+        assert calls[0].result().json()["type"] == "StoppingError"
+        assert container.process.wait(10) == 0
+
+
+def test_an_only_model_that_the_front_end_refuses_ends_the_container(tmp_path: Path) -> None:
+    (tmp_path / "ml" / "model").mkdir(parents=True)
+    (tmp_path / "ml" / "model" / "polyhost.json").write_text('{"batch_size": 0}')
+    settings = {"SAGEMAKER_MULTI_MODEL": "", "POLYHOST_ZYGOTES": "bare"}
+    container = ContainerProcess(tmp_path / "ml", tmp_path / "container.log", "native", **settings)
+
+    assert container.process.wait(30) == 1
+
+    container.stop()
+    (event,) = [event for event in container.events(level="ERROR") if "only model" in event["message"]]
+    assert "batch_size is 0" in event["message"]
 
 
 def _refuses_connections(container: ContainerProcess) -> bool:
