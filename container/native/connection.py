@@ -75,6 +75,9 @@ class ClientConnection(asyncio.Protocol):
         self._closing = False  # no further request is read
         self._lingers = False  # the client may still be sending what is not read
         self._reading_since: float | None = None
+        self._unseen = 0  # bytes that the parser keeps, such as those of a header that is not whole
+        self._unread = 0  # bytes that the client had not taken when last looked at
+        self._unread_since = 0.0
         self._begin()
 
     @property
@@ -102,7 +105,10 @@ class ClientConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._slow = False
+        self._unread = 0
         self._routes.on_slow_client(self, False)
+        if self._current is None and not self._pumping:
+            self._pump()
 
     def data_received(self, data: bytes) -> None:
         while data and not self._closing:
@@ -110,8 +116,10 @@ class ClientConnection(asyncio.Protocol):
 
     def _read(self, data: bytes) -> bytes:
         """What has to be read once more."""
+        self._unseen += len(data)
         try:
             self._parser.feed_data(data)
+            self._check_head(self._unseen)
         except httptools.HttpParserUpgrade as upgrade:
             return self._without_upgrade() + data[upgrade.args[0] :]
         except httptools.HttpParserCallbackError as error:
@@ -121,6 +129,8 @@ class ClientConnection(asyncio.Protocol):
             self._refuse_rest(cause if isinstance(cause, Refusal) else bad_request("the request could not be read"))
         except httptools.HttpParserError as error:
             self._refuse_rest(bad_request(f"malformed HTTP: {error}"))
+        except Refusal as refusal:
+            self._refuse_rest(refusal)
         return b""
 
     def _without_upgrade(self) -> bytes:
@@ -142,11 +152,13 @@ class ClientConnection(asyncio.Protocol):
         self._headers: list[Header] = []
         self._head_bytes = 0
         self._head_complete = False
+        self._expects = False  # to be told to go on
         self._body: bytes | bytearray = b""
 
     def on_message_begin(self) -> None:
         self._begin()
         self._reading_since = time.monotonic()
+        self._unseen = 0
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -159,12 +171,17 @@ class ClientConnection(asyncio.Protocol):
 
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
-        if self._head_bytes > _MAX_HEAD_BYTES:
+        self._check_head(self._head_bytes)
+
+    @staticmethod
+    def _check_head(size: int) -> None:
+        if size > _MAX_HEAD_BYTES:
             message = f"the request's head has more than {_MAX_HEAD_BYTES} bytes"
             raise Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "HeadTooLargeError", message)
 
     def on_headers_complete(self) -> None:
         self._head_complete = True
+        self._unseen = 0
         if self._parser.get_method() == b"CONNECT":
             raise bad_request("this server is no proxy: CONNECT is not for it")
         if self._parser.should_upgrade():
@@ -173,10 +190,18 @@ class ClientConnection(asyncio.Protocol):
             lower = name.lower()
             if lower == b"content-length" and int(value) > self._routes.max_body_bytes:
                 raise self._too_large(int(value))
-            if lower == b"expect" and value.lower() == b"100-continue" and not self.busy:
-                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            if lower == b"expect" and value.lower() == b"100-continue":
+                self._expects = self._parser.get_http_version() != "1.0"  # RFC 9110, 10.1.1
+        if self._expects and not self.busy:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """After the answers to the requests before it."""
+        self._expects = False
+        self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
+        self._unseen = 0
         if not self._body:
             self._body = body
         else:
@@ -206,7 +231,8 @@ class ClientConnection(asyncio.Protocol):
             self._parser.should_keep_alive(),
             self._parser.get_http_version() != "1.0",
         )
-        if self._current is None:
+        self._body, self._expects = b"", False
+        if self._current is None and not self._slow:
             self._handle(request)
         else:
             self._waiting.append(request)
@@ -326,6 +352,15 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._transport.close()
 
+    def abort_if_unread(self, before: float) -> None:
+        """A client that has taken nothing since that time of what it was sent."""
+        unread = self._transport.get_write_buffer_size()
+        if not unread or unread < self._unread or not self._unread:
+            self._unread_since = time.monotonic()
+        elif self._unread_since < before:
+            self._transport.abort()
+        self._unread = unread
+
     def close_if_stalled(self, before: float) -> None:
         """A request that began to arrive before that time and is still not whole."""
         if self._reading_since is not None and self._reading_since < before and not self.busy:
@@ -350,7 +385,7 @@ class ClientConnection(asyncio.Protocol):
     def _pump(self) -> None:
         """In a loop, for thousands of requests may have come at once."""
         self._pumping = True
-        while self._waiting and self._current is None:
+        while self._waiting and self._current is None and not self._slow:
             waiting = self._waiting.popleft()
             if isinstance(waiting, Refusal):
                 self._answer_last(waiting)
@@ -362,8 +397,12 @@ class ClientConnection(asyncio.Protocol):
             self._transport.resume_reading()
             if self._reading_since is not None:
                 self._reading_since = time.monotonic()  # until now it was we who did not read
-        if self._current is None and self._closing:
+        if self.busy:
+            return
+        if self._closing:
             self._close()
+        elif self._expects:
+            self._go_on()
 
     def _close(self) -> None:
         """TCP resets a connection that is closed with bytes unread, and the answer may be lost with it."""

@@ -70,7 +70,7 @@ class Routes:
 
     def on_client_gone(self, reply: ClientConnection) -> None:
         if (call := reply.call) is not None:
-            if call.link is not None:
+            if call.in_pieces and call.link is not None:
                 call.link.resume()
             call.model.withdraw(call)
 
@@ -185,6 +185,7 @@ class Routes:
             reply.encoded_headers = (request.headers, encoded)
         parameters = encode_parameters(request.parameters()) if request.query else b""
         command = encode_call(request_id, encoded, parameters, request.body)
+        request.body = b""  # which may be large, and stands in the command
         call = reply.call = Call(request_id, command, model, reply, request.arrived)
         model.submit(call)
 
@@ -206,7 +207,7 @@ def _described(model: ServedModel) -> dict[str, Any]:
 
 def _position(token: str) -> str:
     try:
-        return base64.urlsafe_b64decode(token.encode()).decode()
+        return base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError):
         raise bad_request(f"next_page_token is {token!r}; give one that a page of this list has had") from None
 

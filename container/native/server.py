@@ -15,6 +15,7 @@ from container.native.routes import Routes
 
 _BACKLOG = 2048
 _STALLED_S = 60.0  # for one request to arrive whole: what SageMaker gives the whole exchange
+_UNREAD_S = 30.0  # who takes nothing of an answer in pieces holds up a worker
 _STALLED_ROUND_S = 5.0
 _REFUSE_S = 0.5  # for the last refusals to go out
 
@@ -71,9 +72,10 @@ class Server:
 
     def _close_stalled(self) -> None:
         asyncio.get_running_loop().call_later(_STALLED_ROUND_S, self._close_stalled)
-        before = time.monotonic() - _STALLED_S
+        now = time.monotonic()
         for connection in list(self._connections):
-            connection.close_if_stalled(before)
+            connection.close_if_stalled(now - _STALLED_S)
+            connection.abort_if_unread(now - _UNREAD_S)
 
     async def _finish(self) -> None:
         """What has come is answered; where that takes too long, refused."""

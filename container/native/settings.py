@@ -12,6 +12,7 @@ from container.config import Config
 from container.native.errors import bad_request
 
 FILE = "polyhost.json"
+_MAX_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,18 @@ class ServingSettings:
         """Raises Refusal, naming the file, the key, its value and what it may be."""
         path = directory / FILE
         try:
+            if not path.resolve().is_relative_to(directory.resolve()):
+                raise bad_request(f"{FILE} is a link out of the model's folder", model, "load")
             if not stat.S_ISREG(path.stat().st_mode):  # who reads a FIFO waits for a writer
                 raise bad_request(f"{FILE} is no file", model, "load")
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                content = file.read(_MAX_BYTES + 1)
         except (FileNotFoundError, NotADirectoryError):
             return self
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # the second for links in a circle
             raise bad_request(f"{FILE} cannot be read: {error}", model, "load") from None
+        if len(content) > _MAX_BYTES:
+            raise bad_request(f"{FILE} has more than {_MAX_BYTES} bytes", model, "load")
         try:
             wishes = json.loads(content)
         except (ValueError, RecursionError) as error:

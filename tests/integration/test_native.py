@@ -502,6 +502,17 @@ def test_requests_that_are_none(native: ContainerProcess, sent: bytes, status: i
     assert native.http.get("/ping").status_code == 200
 
 
+@pytest.mark.parametrize("token", ["!!!!", "YQ", "YQ==\n", "/w=="])
+def test_a_page_token_that_is_none(native: ContainerProcess, token: str) -> None:
+    answer = native.http.get("/models", params={"next_page_token": token})
+
+    assert (answer.status_code, answer.json()["type"]) == (400, "BadRequestError")
+
+
+def test_the_folder_of_all_models_is_no_model(native: ContainerProcess) -> None:
+    assert native.load("all", str(native.models_dir)).status_code == 400
+
+
 def test_a_client_that_waits_to_be_told_to_go_on(native: ContainerProcess) -> None:
     name = loaded(native, "echo")
     head = f"POST /models/{name}/invoke HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"

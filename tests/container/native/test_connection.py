@@ -31,6 +31,7 @@ class Telling:
 
     def __init__(self) -> None:
         self.held: list[ClientConnection] = []
+        self.handled = 0
         self.slow: list[bool] = []  # what it was told of a client
 
     def handle(self, request: Request, reply: ClientConnection) -> None:
@@ -40,6 +41,9 @@ class Telling:
             reply.respond(int(request.path[8:]), [], b"a body")
         elif request.path.startswith(b"/pieces/"):
             self._in_pieces(reply, int(request.path[8:]), Piece(None))
+        elif request.path.startswith(b"/bytes/"):
+            self.handled += 1
+            reply.respond(200, [], bytes(int(request.path[7:])))
         elif request.path == b"/large":
             reply.answer(new_call(reply), Answer(b"1", 200, b"OK", [], bytes(LARGE), more=True))
             self.held.append(reply)
@@ -319,3 +323,95 @@ def test_what_the_server_did_not_read_is_not_the_clients_slowness(server: Server
         server.do(lambda: connection.close_if_stalled(answered))
         client.sendall(b" HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
         assert [status for status, _, _ in answers(read_all(client))] == [200, 200, 200]
+
+
+def test_a_client_that_does_not_read_is_answered_no_further(server: Server) -> None:
+    """Else what it has asked for would lie here, however much that is."""
+    server.routes.handled = 0
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(request("/bytes/1000000") * 39 + request("/bytes/1000000", b"", "Connection: close"))
+        time.sleep(0.5)
+        assert server.routes.handled < 20
+        assert len(answers(read_all(client))) == 40
+    assert server.routes.handled == 40
+    server.routes.slow.clear()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nX: ",
+        b"GET /",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;",
+    ],
+    ids=["header", "url", "trailer", "chunk extension"],
+)
+def test_a_line_that_does_not_end_is_refused(server: Server, head: bytes) -> None:
+    (answer,) = server.exchange(head, *[b"x" * 10_000] * 30)
+    assert answer[0] in (400, 431)  # httptools has a limit of its own for what stands behind a chunk's size
+
+
+def test_a_client_that_takes_nothing_is_let_go(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(request(f"/bytes/{LARGE}", b"", "Connection: close"))
+        while not server.routes.slow:
+            time.sleep(0.01)
+        (connection,) = server.connections
+        server.do(lambda: connection.abort_if_unread(time.monotonic()))
+        server.do(lambda: connection.abort_if_unread(time.monotonic() - 10))
+        assert server.connections
+        server.do(lambda: connection.abort_if_unread(time.monotonic()))
+        while server.connections:
+            time.sleep(0.01)
+    server.routes.slow.clear()
+
+
+def test_a_client_that_takes_some_is_not(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(request(f"/bytes/{LARGE}", b"", "Connection: close"))
+        while not server.routes.slow:
+            time.sleep(0.01)
+        (connection,) = server.connections
+        left = LARGE
+        while left > 1_000_000:
+            server.do(lambda: connection.abort_if_unread(time.monotonic()))
+            taken = 0
+            while taken < 4_000_000 and left > 0 and (piece := client.recv(1 << 20)):
+                taken, left = taken + len(piece), left - len(piece)
+        assert read_all(client).strip(b"\0") == b""
+    server.routes.slow.clear()
+
+
+EXPECTING = b"POST /%b HTTP/%b\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+
+
+@pytest.mark.parametrize(("version", "length", "status"), [(b"1.1", LIMIT + 1, 413), (b"1.0", 2, 200)])
+def test_who_is_not_told_to_go_on(server: Server, version: bytes, length: int, status: int) -> None:
+    """Who would be refused then, and who does not know of it."""
+    (answer,) = server.exchange(EXPECTING % (b"it", version, length), b"{}")
+    assert answer[0] == status
+
+
+def test_a_request_behind_another_is_told_to_go_on_in_its_turn(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(request("/later") + EXPECTING % (b"it", b"1.1", 2))
+        while not server.routes.held:
+            time.sleep(0.01)
+        connection = server.routes.held.pop()
+        server.do(lambda: connection.respond(200, [], b""))
+        received = b""
+        while not received.endswith(b"HTTP/1.1 100 Continue\r\n\r\n"):
+            received += client.recv(1 << 16)
+        client.sendall(b"{}")
+        assert told(answers(read_all(client))[0])["body"] == "{}"
+
+
+def test_a_body_is_kept_once(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(request("/later", b"x" * 500))
+        while not server.routes.held:
+            time.sleep(0.01)
+        connection = server.routes.held.pop()
+        assert not connection._body
+        server.do(lambda: connection.respond(200, [], b""))

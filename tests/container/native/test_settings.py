@@ -34,6 +34,24 @@ def test_without_a_file_the_containers_settings_hold(tmp_path: Path) -> None:
     assert OURS.of_archive(tmp_path / "nowhere", "m") == OURS
 
 
+def test_a_file_that_is_too_large(tmp_path: Path) -> None:
+    assert "more than 65536 bytes" in refusal(tmp_path, b" " * 70_000 + b"{}")
+
+
+def test_a_link_is_followed_inside_the_folder_alone(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    (tmp_path / "outside").write_text("{}")
+    (archive / "inside").write_text('{"batch_size": 2}')
+    (archive / FILE).symlink_to("inside")
+    assert OURS.of_archive(archive, "m").batch_size == 2
+    for target in ("../outside", FILE):
+        (archive / FILE).unlink()
+        (archive / FILE).symlink_to(target)
+        with pytest.raises(Refusal):
+            OURS.of_archive(archive, "m")
+
+
 wishes = some.fixed_dictionaries(
     {},
     optional={
