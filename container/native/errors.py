@@ -51,6 +51,11 @@ def queue_full(name: str, length: int) -> Refusal:
     return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "QueueFullError", message, name, "queue", retry_after="1")
 
 
+def too_much_waits(name: str, limit: int) -> Refusal:
+    message = f"the calls that wait, of all models, have {limit >> 20} MB together; try again"
+    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "QueueFullError", message, name, "queue", retry_after="1")
+
+
 def load_too_late(name: str, seconds: float) -> Refusal:
     message = f"the model {name!r} was not loaded within {seconds:g} s (POLYHOST_LOAD_TIMEOUT_SECONDS)"
     return Refusal(HTTPStatus.GATEWAY_TIMEOUT, "DeadlineError", message, name, "load")

@@ -1,6 +1,7 @@
 """One model as the front end serves it: its workers' connections, and the calls that wait for them."""
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import time
@@ -28,6 +29,7 @@ _CLOSE_S = 20.0
 _LOAD_GRACE_S = 10.0
 _GRACE_S = 2.0  # for the fork server to answer first, which knows why
 _MAX_REST_S = 60.0
+MAX_WAITING_BYTES = 1 << 30
 _BURST_S, _LONGEST_BURST = 0.002, 16
 _MEMORY = 0.9  # how much of the usual time an answer is made of those before it
 
@@ -49,6 +51,52 @@ class ModelSpec:
     directory: Path
     handler: str
     settings: ServingSettings
+
+
+class Waiting:
+    """The bytes of all calls that wait, of whichever model."""
+
+    def __init__(self) -> None:
+        self.held = 0
+
+
+class CallQueue:
+    """The calls of one model that wait, in their order."""
+
+    def __init__(self, waiting: Waiting) -> None:
+        self._calls: deque[Call] = deque()
+        self._waiting = waiting
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    @property
+    def first(self) -> Call:
+        return self._calls[0]
+
+    @property
+    def full(self) -> bool:
+        """Of all models together; one call is always let in, however large."""
+        return self._waiting.held >= MAX_WAITING_BYTES
+
+    def put(self, call: Call) -> None:
+        self._waiting.held += len(call.command)
+        self._calls.append(call)
+
+    def put_back(self, call: Call) -> None:
+        self._waiting.held += len(call.command)
+        self._calls.appendleft(call)
+
+    def take(self) -> Call:
+        call = self._calls.popleft()
+        self._waiting.held -= len(call.command)
+        return call
+
+    def remove(self, call: Call) -> None:
+        """Nothing happens where it does not wait."""
+        with contextlib.suppress(ValueError):
+            self._calls.remove(call)
+            self._waiting.held -= len(call.command)
 
 
 class LinkBook:
@@ -74,14 +122,21 @@ class ServedModel:
     """One load of one model. `links` counts connections; each has one worker at a time."""
 
     def __init__(
-        self, key: int, spec: ModelSpec, config: Config, forks: Forks, stats: ModelStats, book: LinkBook
+        self,
+        key: int,
+        spec: ModelSpec,
+        config: Config,
+        forks: Forks,
+        stats: ModelStats,
+        book: LinkBook,
+        waiting: Waiting,
     ) -> None:
         self.key = key
         self.spec = spec
         self.state = State.LOADING
         self.stats = stats
         self.links: dict[int, Link] = {}
-        self.queue: deque[Call] = deque()
+        self.queue = CallQueue(waiting)
         self.closed = asyncio.Event()  # nothing is left of it
         self.gone = asyncio.Event()  # its name is free
         self._config = config
@@ -190,17 +245,16 @@ class ServedModel:
             return
         if len(self.queue) >= self.spec.settings.queue_size:
             raise self._counted(errors.queue_full(self.name, len(self.queue)))
-        self.queue.append(call)
+        if self.queue.full:
+            raise self._counted(errors.too_much_waits(self.name, MAX_WAITING_BYTES))
+        self.queue.put(call)
         self._serve_queue()
 
     def withdraw(self, call: Call) -> None:
         """Nobody waits for it any more. One that a worker has runs to its end."""
         call.given_up = True
         if not call.sent:
-            try:
-                self.queue.remove(call)
-            except ValueError:
-                pass
+            self.queue.remove(call)
         self._check_drained()
 
     def _check_drained(self) -> None:
@@ -209,8 +263,8 @@ class ServedModel:
 
     def end_what_is_late(self, now: float) -> None:
         limit_s = self.spec.settings.response_timeout_s
-        while self.queue and now - self.queue[0].arrived > limit_s:
-            call = self.queue.popleft()
+        while self.queue and now - self.queue.first.arrived > limit_s:
+            call = self.queue.take()
             self._refuse(call, errors.too_late(self.name, limit_s, "queue"))
         for link in list(self.links.values()):
             for call in link.calls:
@@ -230,13 +284,13 @@ class ServedModel:
         settings = self.spec.settings
         while self.queue and self._idle and self.state is not State.UNLOADING:
             if len(self.queue) < settings.batch_size and settings.batch_delay_ms:
-                due = self.queue[0].arrived + settings.batch_delay_ms / 1000
+                due = self.queue.first.arrived + settings.batch_delay_ms / 1000
                 if due > (now := time.monotonic()):
                     self._serve_queue_after(due - now)
                     return
             each = settings.batch_size == 1
             count = min(self._burst() if each else settings.batch_size, len(self.queue))
-            calls = [self.queue.popleft() for _ in range(count)]
+            calls = [self.queue.take() for _ in range(count)]
             self.stats.batch_sizes.add(1 if each else count)
             self._idle.pop().send(calls, each and count > 1)
 
@@ -260,7 +314,7 @@ class ServedModel:
 
     def _refuse_queue(self, refusal: Callable[[], Refusal]) -> None:
         while self.queue:
-            self._refuse(self.queue.popleft(), refusal())
+            self._refuse(self.queue.take(), refusal())
 
     def refuse_calls(self) -> None:
         self._refuse_queue(lambda: errors.stopping(self.name))
@@ -319,7 +373,7 @@ class ServedModel:
         for call in reversed(calls):
             call.sent, call.link = 0.0, None
             if not call.given_up:
-                self.queue.appendleft(call)
+                self.queue.put_back(call)
         if self.state is State.UNLOADING:
             self._refuse_queue(lambda: errors.unloading(self.name))
 

@@ -15,7 +15,7 @@ from container.messages import LinkLost
 from container.native import errors
 from container.native.errors import Refusal
 from container.native.forks import Forks
-from container.native.model import LinkBook, ModelSpec, ServedModel, State
+from container.native.model import LinkBook, ModelSpec, ServedModel, State, Waiting
 from container.native.settings import ServingSettings
 from container.native.stats import ModelStats, Sample
 
@@ -37,6 +37,7 @@ class Models:
         self._by_key: dict[int, ServedModel] = {}
         self._keys = itertools.count(1)
         self._book = LinkBook()
+        self._waiting = Waiting()
         self._tasks: set[asyncio.Task[None]] = set()
         self.stats: dict[str, ModelStats] = {}
 
@@ -93,7 +94,8 @@ class Models:
             logger.warning("%s", refusal, extra={"model": name, "phase": "load"})
             raise
         spec = ModelSpec(name, url, directory, self._config.handler, settings)
-        model = ServedModel(next(self._keys), spec, self._config, self._forks, self._stats_of(name), self._book)
+        key, stats = next(self._keys), self._stats_of(name)
+        model = ServedModel(key, spec, self._config, self._forks, stats, self._book, self._waiting)
         self._by_name[name] = self._by_key[model.key] = model
         try:
             await model.load()

@@ -117,10 +117,7 @@ class Server:
 
 
 def read_all(client: socket.socket) -> bytes:
-    data = b""
-    while piece := client.recv(1 << 16):
-        data += piece
-    return data
+    return b"".join(iter(lambda: client.recv(1 << 16), b""))
 
 
 def answers(data: bytes) -> list[tuple[int, dict[str, str], bytes]]:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import resource
+import socket
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from container.messages import CloseModel, LinkLost, ModelClosed, OpenModel
 from container.native import model
 from container.native.errors import Refusal
 from container.native.replies import Answer, Piece
-from container.protocol import IN_PLACE, first_piece, last_piece, predict_reply
+from container.protocol import IN_PLACE, first_piece, further_piece, last_piece, predict_reply
 from tests.container.native.fork_server_side import Side, play, until
 
 
@@ -158,5 +159,55 @@ def test_without_a_descriptor_a_load_is_refused(tmp_path: Path, free: int) -> No
         side.channel.send(ModelClosed(1))
         with pytest.raises(Refusal, match="Too many open files"):
             await load
+
+    play(story, tmp_path)
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_an_answer_whose_worker_died_ends_at_once(tmp_path: Path, slow: bool) -> None:
+    """Also where its client is slow, so that nothing is read from the worker's connection."""
+
+    async def story(side: Side) -> None:
+        worker = await side.loaded("m")
+        call, caller = side.call("m")
+        (request_id,) = await worker.next()
+        worker.send(first_piece(response(request_id)))
+        await until(lambda: caller.told)
+        assert call.link is not None
+        if slow:
+            call.link.pause()
+        worker.send(further_piece(b"the last"))
+        side.channel.send(LinkLost(worker.link, 500, "WorkerDiedError", "exited with status 7", "m", "predict"))
+        worker.socket.shutdown(socket.SHUT_RDWR)
+
+        await until(lambda: len(caller.told) == 3)
+        assert caller.told[1] == Piece(b"the last")
+        assert isinstance(caller.told[2], Refusal)
+        assert str(caller.told[2]) == "exited with status 7"
+
+    play(story, tmp_path)
+
+
+def test_calls_that_wait_have_a_limit_over_all_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "MAX_WAITING_BYTES", 100)
+
+    async def story(side: Side) -> None:
+        workers = [await side.loaded(name) for name in ("a", "b")]
+        side.call("a")
+        (request_id,) = await workers[0].next()
+        waiting = side.call("a")
+        while side.models._waiting.held < 100:
+            side.call("a")
+        side.call("b")  # one that does not wait
+        with pytest.raises(Refusal, match="of all models"):
+            side.call("b")
+
+        waiting[0].model.withdraw(waiting[0])
+        side.call("b")
+        workers[0].send(predict_reply([response(request_id)]))
+        await workers[0].next()
+        for name in ("a", "b"):
+            side.models.get(name).refuse_calls()
+        assert side.models._waiting.held == 0
 
     play(story, tmp_path)
