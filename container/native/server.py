@@ -81,11 +81,10 @@ class Server:
         """What has come is answered; where that takes too long, refused."""
         for connection in list(self._connections):
             connection.close_when_idle()
-        await self._until_all_are_gone(self._config.finish_s)
+        deadline = time.monotonic() + self._config.finish_s
+        while self._connections and time.monotonic() < deadline and not self._forks.supervisor_gone.is_set():
+            await asyncio.sleep(0.02)
         self._models.refuse_calls()
-        await self._until_all_are_gone(_REFUSE_S)
-
-    async def _until_all_are_gone(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + _REFUSE_S
         while self._connections and time.monotonic() < deadline:
             await asyncio.sleep(0.02)

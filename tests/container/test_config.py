@@ -35,6 +35,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         ("SAGEMAKER_CONTAINER_LOG_LEVEL", "10", "log_level", logging.DEBUG),
         ("SAGEMAKER_CONTAINER_LOG_LEVEL", "warning", "log_level", logging.WARNING),
         ("POLYHOST_LOG_FORMAT", "TEXT", "log_json", False),
+        ("POLYHOST_FINISH_SECONDS", "5", "finish_s", 5),
         ("POLYHOST_PRELOAD", "xgboost, transformers", "preload", ("xgboost", "transformers")),
         ("POLYHOST_ZYGOTES", "sklearn torch", "zygotes", ("sklearn", "torch")),
     ],
