@@ -415,6 +415,8 @@ def test_front_end_ends_and_the_container_with_it(
 
 
 def test_sigterm_with_models_and_a_busy_request(tmp_path: Path, front: str) -> None:
+    """Within SageMaker's 30 s; behind MMS, which cuts calls off, within the 10 s of `docker stop`."""
+    limit_s = 28 if front == "native" else 10
     with serving(tmp_path, front) as service, ThreadPoolExecutor(1) as pool:
         service.load("echo")
         name = service.load("loops_for_ever")
@@ -425,8 +427,8 @@ def test_sigterm_with_models_and_a_busy_request(tmp_path: Path, front: str) -> N
 
         service.container.process.send_signal(signal.SIGTERM)
 
-        assert service.container.process.wait(10) == 0
-        assert time.monotonic() - start < 10
+        assert service.container.process.wait(limit_s) == 0
+        assert time.monotonic() - start < limit_s
         assert not [process for process in left if process.is_running()]
 
 
