@@ -77,7 +77,7 @@ class Config:
             queue_size=read("POLYHOST_QUEUE_SIZE", _count, 100),
             batch_size=read("POLYHOST_BATCH_SIZE", _count, 1),
             batch_delay_ms=read("POLYHOST_BATCH_DELAY_MS", _milliseconds, 0),
-            finish_s=read("POLYHOST_FINISH_SECONDS", _positive, 20),
+            finish_s=read("POLYHOST_FINISH_SECONDS", _positive, 6),
         )
 
     @property

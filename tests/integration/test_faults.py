@@ -415,20 +415,17 @@ def test_front_end_ends_and_the_container_with_it(
 
 
 def test_sigterm_with_models_and_a_busy_request(tmp_path: Path, front: str) -> None:
-    """Within SageMaker's 30 s; behind MMS, which cuts calls off, within the 10 s of `docker stop`."""
-    limit_s = 28 if front == "native" else 10
+    """Within the 10 s of `docker stop`, also with a call that never ends."""
     with serving(tmp_path, front) as service, ThreadPoolExecutor(1) as pool:
         service.load("echo")
         name = service.load("loops_for_ever")
         pool.submit(_invoke_until_cut_off, service, name)
         wait_for(lambda: service.worker(name).cpu_percent(0.1) > 20, "a busy worker")
         left = alive(service.container)
-        start = time.monotonic()
 
         service.container.process.send_signal(signal.SIGTERM)
 
-        assert service.container.process.wait(limit_s) == 0
-        assert time.monotonic() - start < limit_s
+        assert service.container.process.wait(10) == 0
         assert not [process for process in left if process.is_running()]
 
 
