@@ -47,14 +47,16 @@ def output_fn(prediction, accept):
 
 YIELDING = """
 import time
+from pathlib import Path
 
 def model_fn(model_dir):
     return None
 
 def transform_fn(model, body, content_type, accept):
-    for number in range(int(body)):
+    for number in range(3):
         yield f"{number};"
-        time.sleep(0.3)
+        while not Path(body.decode(), f"has-{number}").exists():
+            time.sleep(0.005)
 """
 
 
@@ -229,18 +231,27 @@ def test_a_killed_container_costs_only_the_requests_in_it(local: LocalSageMaker)
     kill_under_load(local)
 
 
-def test_an_answer_in_pieces_is_an_event_stream(local: LocalSageMaker) -> None:
-    """Of a single-model endpoint: the API takes no TargetModel. Behind MMS it is one piece."""
+def test_an_answer_in_pieces_is_an_event_stream(local: LocalSageMaker, tmp_path: Path) -> None:
+    """Of a single-model endpoint: the API takes no TargetModel. Behind MMS it is one piece.
+
+    The model makes a piece when the one before it has arrived.
+    """
     local.upload("yielding.tar.gz", script=YIELDING)
     local.host("yielding", "ml.m5.large", 1, only="yielding.tar.gz")
 
-    answer = local.runtime.invoke_endpoint_with_response_stream(
-        EndpointName="yielding", ContentType="text/plain", Body=b"3"
-    )
-    pieces = [event["PayloadPart"]["Bytes"] for event in answer["Body"]]
+    if local.front == "mms":
+        for number in range(3):
+            (tmp_path / f"has-{number}").touch()
 
-    assert b"".join(pieces) == b"0;1;2;"
-    assert len(pieces) == (3 if local.front == "native" else 1)
+    answer = local.runtime.invoke_endpoint_with_response_stream(
+        EndpointName="yielding", ContentType="text/plain", Body=str(tmp_path).encode()
+    )
+    pieces = []
+    for number, event in enumerate(answer["Body"]):
+        pieces.append(event["PayloadPart"]["Bytes"])
+        (tmp_path / f"has-{number}").touch()
+
+    assert pieces == ([b"0;", b"1;", b"2;"] if local.front == "native" else [b"0;1;2;"])
     local.sagemaker.delete_endpoint(EndpointName="yielding")
 
 

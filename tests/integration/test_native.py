@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.container_process import ContainerProcess, running, wait_for
 from tests.models import place
@@ -25,27 +23,6 @@ def native(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerProces
         yield started
 
 
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(16) as executor:
-        yield executor
-
-
-def folder_of(container: ContainerProcess, name: str) -> Path:
-    return container.models_dir / name / "model"
-
-
-def workers_of(container: ContainerProcess, name: str) -> list[psutil.Process]:
-    return [process for process in container.processes() if _folder(process) == str(folder_of(container, name))]
-
-
-def _folder(process: psutil.Process) -> str | None:
-    try:
-        return str(process.cwd())
-    except psutil.Error:
-        return None
-
-
 def loaded(container: ContainerProcess, kind: str) -> str:
     return container.loaded(place(kind, container.models_dir))
 
@@ -53,20 +30,8 @@ def loaded(container: ContainerProcess, kind: str) -> str:
 def waiting_model(container: ContainerProcess) -> str:
     """Loaded; answers "wait" once a file `answer` is there."""
     name = place("waits_for_a_file", container.models_dir)
-    (folder_of(container, name) / "load").touch()
+    container.mark(name, "load")
     return container.loaded(name)
-
-
-def wait_until_it_waits(container: ContainerProcess, name: str) -> None:
-    wait_for((folder_of(container, name) / "waits-for-answer").exists, "a call under way")
-
-
-def metric(container: ContainerProcess, metric_name: str, **labels: str) -> float | None:
-    for family in text_string_to_metric_families(container.http.get("/metrics").text):
-        for sample in family.samples:
-            if sample.name == metric_name and labels.items() <= sample.labels.items():
-                return float(sample.value)
-    return None
 
 
 # Batches
@@ -80,7 +45,7 @@ def test_calls_go_together(native: ContainerProcess, pool: ThreadPoolExecutor) -
     assert [answer.status_code for answer in answers] == [200, 200, 500, 200]
     assert [answer.text for answer in answers if answer.status_code == 200] == ["4"] * 3
     assert answers[2].json()["message"] == "a bad one"
-    assert metric(native, "polyhost_batch_size_count", model=name) == 1
+    assert native.metric("polyhost_batch_size_count", model=name) == 1
 
 
 def test_one_call_does_not_wait_for_ever_for_others(native: ContainerProcess) -> None:
@@ -88,10 +53,10 @@ def test_one_call_does_not_wait_for_ever_for_others(native: ContainerProcess) ->
 
 
 def test_a_variable_sets_the_batch_size_of_all(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
-    settings = {"POLYHOST_BATCH_SIZE": "8", "POLYHOST_BATCH_DELAY_MS": "400", "POLYHOST_ZYGOTES": "bare"}
+    settings = {"POLYHOST_BATCH_SIZE": "8", "POLYHOST_BATCH_DELAY_MS": "5000", "POLYHOST_ZYGOTES": "bare"}
     with running(tmp_path, "native", **settings) as container:
         name = place("batches", container.models_dir)
-        (folder_of(container, name) / "polyhost.json").unlink()
+        (container.folder(name) / "polyhost.json").unlink()
         container.loaded(name)
 
         answers = list(pool.map(lambda body: container.invoke(name, body), "12345678"))
@@ -141,7 +106,7 @@ def test_the_rows_of_a_batch_are_one_call_of_an_estimator(tmp_path: Path, pool: 
 )
 def test_settings_that_cannot_be_used(native: ContainerProcess, text: str, words: str) -> None:
     name = place("batches", native.models_dir)
-    (folder_of(native, name) / "polyhost.json").write_text(text)
+    (native.folder(name) / "polyhost.json").write_text(text)
 
     answer = native.load(name)
 
@@ -161,9 +126,9 @@ def test_pieces_come_as_they_are_yielded(native: ContainerProcess) -> None:
     with native.http.stream("POST", f"/models/{name}/invoke", json=body) as answer:
         pieces = answer.iter_text()
         assert next(pieces) == "piece 0;"
-        (folder_of(native, name) / "after-0").touch()
+        native.mark(name, "after-0")
         assert next(pieces) == "piece 1;"
-        (folder_of(native, name) / "after-1").touch()
+        native.mark(name, "after-1")
         assert list(pieces) == []
 
     assert answer.headers["transfer-encoding"] == "chunked"
@@ -196,9 +161,9 @@ def test_a_client_that_goes_away_ends_the_answer(native: ContainerProcess) -> No
     with native.http.stream("POST", f"/models/{name}/invoke", json=body) as answer:
         next(answer.iter_raw())
 
-    wait_for((folder_of(native, name) / "ended").exists, "the handler's end", 5)
+    wait_for((native.folder(name) / "ended").exists, "the handler's end", 5)
     assert native.invoke(name, json.dumps({"pieces": 1})).text == "piece 0;"
-    assert metric(native, "polyhost_worker_restarts_total", model=name) == 0
+    assert native.metric("polyhost_worker_restarts_total", model=name) == 0
 
 
 def test_a_client_that_goes_away_ends_no_other_answer(native: ContainerProcess) -> None:
@@ -210,7 +175,7 @@ def test_a_client_that_goes_away_ends_no_other_answer(native: ContainerProcess) 
         read_until(first, b"piece 0")
         leaving = _stream(native, name, pieces=1, then="go_on")
         others = [_stream(native, name, pieces=3) for _ in range(2)]
-        (folder_of(native, name) / "after-0").touch()
+        native.mark(name, "after-0")
         read_until(leaving, b"more")
         leaving.close()
 
@@ -261,38 +226,40 @@ def test_behind_mms_pieces_become_one_body(tmp_path: Path) -> None:
 def test_a_call_whose_turn_does_not_come(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
     name = waiting_model(native)
     running_one = pool.submit(native.invoke, name, "wait")
-    wait_until_it_waits(native, name)
+    native.wait_for_mark(name, "waits-for-answer")
 
     waiting_one = pool.submit(native.invoke, name, "wait").result()
 
     assert waiting_one.status_code == 504
     assert running_one.result().status_code == 504
-    (folder_of(native, name) / "answer").touch()
+    native.mark(name, "answer")
     assert native.invoke(name, "1").text == "1"
 
 
 def test_a_client_that_goes_away_frees_its_place(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
     name = place("waits_for_a_file", native.models_dir)
-    (folder_of(native, name) / "load").touch()
-    (folder_of(native, name) / "polyhost.json").write_text('{"queue_size": 1}')
+    native.mark(name, "load")
+    (native.folder(name) / "polyhost.json").write_text('{"queue_size": 1}')
     native.loaded(name)
     pool.submit(native.invoke, name, "wait")
-    wait_until_it_waits(native, name)
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"http://127.0.0.1:{native.port}/models/{name}/invoke", content="1", timeout=0.2)
+    native.wait_for_mark(name, "waits-for-answer")
+    with socket.create_connection(("127.0.0.1", native.port)) as client:
+        client.sendall(f"POST /models/{name}/invoke HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n1".encode())
+        native.wait_until_waiting(name, 1)
+    native.wait_until_waiting(name, 0)
 
     taken = pool.submit(native.invoke, name, "1")
-    wait_for(lambda: metric(native, "polyhost_waiting", model=name) == 1, "a call that waits")
+    native.wait_until_waiting(name, 1)
     refused = native.invoke(name, "1")
 
-    (folder_of(native, name) / "answer").touch()
+    native.mark(name, "answer")
     assert taken.result().status_code == 200
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
 
 
 def test_a_model_has_a_deadline_of_its_own(native: ContainerProcess) -> None:
     name = place("never_answers", native.models_dir)
-    (folder_of(native, name) / "polyhost.json").write_text('{"response_timeout_s": 0.5}')
+    (native.folder(name) / "polyhost.json").write_text('{"response_timeout_s": 0.5}')
     native.loaded(name)
 
     answer = native.invoke(name, "wait")
@@ -315,14 +282,14 @@ def test_a_worker_that_dies_takes_only_its_own_call_with_it(native: ContainerPro
 
 def test_a_batch_whose_worker_dies_is_not_run_again(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
     name = place("exits_in_predict", native.models_dir)
-    (folder_of(native, name) / "polyhost.json").write_text('{"batch_size": 3, "batch_delay_ms": 500}')
+    (native.folder(name) / "polyhost.json").write_text('{"batch_size": 3, "batch_delay_ms": 500}')
     native.loaded(name)
 
     answers = list(pool.map(lambda body: native.invoke(name, body), ["die", "die", "die"]))
 
     assert [answer.status_code for answer in answers] == [500] * 3
     assert native.invoke(name, "1").status_code == 200
-    assert metric(native, "polyhost_worker_restarts_total", model=name) == 1
+    assert native.metric("polyhost_worker_restarts_total", model=name) == 1
 
 
 # Loads and unloads
@@ -331,12 +298,12 @@ def test_a_batch_whose_worker_dies_is_not_run_again(native: ContainerProcess, po
 def test_a_load_waits_for_the_unload_of_its_name(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
     name = waiting_model(native)
     running_one = pool.submit(native.invoke, name, "wait")
-    wait_until_it_waits(native, name)
+    native.wait_for_mark(name, "waits-for-answer")
     unload = pool.submit(native.unload, name)
     wait_for(lambda: native.invoke(name, "1").status_code == 404, "the unload under way")
 
     load = pool.submit(native.load, name)
-    (folder_of(native, name) / "answer").touch()
+    native.mark(name, "answer")
 
     assert running_one.result().text == "wait"
     assert (unload.result().status_code, load.result().status_code) == (200, 200)
@@ -351,11 +318,11 @@ def test_an_unload_does_not_wait_for_a_call_that_nobody_waits_for(
         httpx.post(f"http://127.0.0.1:{native.port}/models/{name}/invoke", content="wait", timeout=0.5)
 
     assert pool.submit(native.unload, name).result(2).status_code == 200
-    assert not workers_of(native, name)
+    assert not native.workers_of(name)
 
 
 def test_a_name_may_have_any_characters(native: ContainerProcess) -> None:
-    url = str(folder_of(native, place("echo", native.models_dir)))
+    url = str(native.folder(place("echo", native.models_dir)))
     path = "/models/team%2Fcats%20%26%20d%C3%B6gs"
 
     assert native.load("team/cats & dögs", url).status_code == 200
@@ -369,11 +336,11 @@ def test_sigterm_lets_calls_finish(tmp_path: Path, pool: ThreadPoolExecutor) -> 
     with running(tmp_path, "native", POLYHOST_ZYGOTES="bare") as container:
         name = waiting_model(container)
         running_one = pool.submit(container.invoke, name, "wait")
-        wait_until_it_waits(container, name)
+        container.wait_for_mark(name, "waits-for-answer")
 
         container.process.terminate()
         wait_for(lambda: _refuses_connections(container), "no new connections")
-        (folder_of(container, name) / "answer").touch()
+        container.mark(name, "answer")
 
         assert running_one.result().text == "wait"
         assert container.process.wait(10) == 0
@@ -383,8 +350,8 @@ def test_calls_that_take_too_long_after_sigterm_are_refused(tmp_path: Path, pool
     with running(tmp_path, "native", POLYHOST_ZYGOTES="bare", POLYHOST_FINISH_SECONDS="1") as container:
         name = waiting_model(container)
         calls = [pool.submit(container.invoke, name, "wait") for _ in range(2)]
-        wait_until_it_waits(container, name)
-        wait_for(lambda: metric(container, "polyhost_waiting", model=name) == 1, "a call that waits")
+        container.wait_for_mark(name, "waits-for-answer")
+        container.wait_until_waiting(name, 1)
 
         container.process.terminate()
 
@@ -425,14 +392,14 @@ def test_a_busy_model_gets_a_second_worker_and_gives_it_back(
     name = loaded(native, "loops_for_a_while")
     started = time.monotonic()
     calls = []
-    while len(workers_of(native, name)) < 2:
+    while len(native.workers_of(name)) < 2:
         calls = [call for call in calls if not call.done()]
         calls += [pool.submit(native.invoke, name, "0.1") for _ in range(4 - len(calls))]
         assert time.monotonic() - started < 20, "a second worker within 20 s"
         time.sleep(0.02)
 
     assert {call.result().status_code for call in calls} == {200}
-    wait_for(lambda: len(workers_of(native, name)) == 1, "one worker again", 40)
+    wait_for(lambda: len(native.workers_of(name)) == 1, "one worker again", 40)
     assert native.invoke(name, "0").status_code == 200
 
 
@@ -440,9 +407,9 @@ def test_a_fixed_number_of_workers(tmp_path: Path) -> None:
     with running(tmp_path, "native", POLYHOST_ZYGOTES="bare", SAGEMAKER_MODEL_SERVER_WORKERS="3") as container:
         name = loaded(container, "echo")
 
-        wait_for(lambda: len(workers_of(container, name)) == 3, "three workers")
+        wait_for(lambda: len(container.workers_of(name)) == 3, "three workers")
         assert container.unload(name).status_code == 200
-        assert not workers_of(container, name)
+        assert not container.workers_of(name)
 
 
 # The rest
@@ -453,17 +420,17 @@ def test_metrics(native: ContainerProcess) -> None:
     native.invoke(name, "die")
     native.invoke(name, "1")
 
-    wait_for(lambda: metric(native, "polyhost_worker_memory_bytes", model=name), "the worker's memory")
+    wait_for(lambda: native.metric("polyhost_worker_memory_bytes", model=name), "the worker's memory")
 
-    assert metric(native, "polyhost_invocations_total", model=name, status="200") == 1
-    assert metric(native, "polyhost_invocations_total", model=name, status="500") == 1
-    assert metric(native, "polyhost_worker_restarts_total", model=name) == 1
-    assert metric(native, "polyhost_loads_total", model=name) == 1
-    assert metric(native, "polyhost_predict_seconds_count", model=name) == 2
-    assert metric(native, "polyhost_load_seconds_total", model=name, phase="handler") is not None
+    assert native.metric("polyhost_invocations_total", model=name, status="200") == 1
+    assert native.metric("polyhost_invocations_total", model=name, status="500") == 1
+    assert native.metric("polyhost_worker_restarts_total", model=name) == 1
+    assert native.metric("polyhost_loads_total", model=name) == 1
+    assert native.metric("polyhost_predict_seconds_count", model=name) == 2
+    assert native.metric("polyhost_load_seconds_total", model=name, phase="handler") is not None
     native.unload(name)
-    assert metric(native, "polyhost_unloads_total", model=name) == 1
-    assert metric(native, "polyhost_loaded", model=name) == 0
+    assert native.metric("polyhost_unloads_total", model=name) == 1
+    assert native.metric("polyhost_loaded", model=name) == 0
 
 
 def test_requests_that_come_together_are_answered_in_order(native: ContainerProcess) -> None:
@@ -540,7 +507,7 @@ def test_ping_says_so_when_nothing_can_be_forked(tmp_path: Path) -> None:
 
 def test_a_folder_that_goes_while_it_is_served(native: ContainerProcess) -> None:
     name = loaded(native, "echo")
-    shutil.rmtree(folder_of(native, name))
+    shutil.rmtree(native.folder(name))
 
     assert native.invoke(name, "1").text == "1"
     assert native.unload(name).status_code == 200
