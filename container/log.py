@@ -16,6 +16,7 @@ from typing import Any
 FIELDS = ("model", "target_model", "request_id", "phase", "duration_ms", "pid")
 
 _MAX_PARTIAL = 1 << 16  # characters of a line that has no end yet
+_PATIENCE_S, _POLL_S = 2.0, 0.001  # with one who does not end its turn, e.g. because it was stopped in it
 
 _context: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("polyhost_log_context")
 _process_fields: dict[str, Any] = {}
@@ -92,6 +93,7 @@ class DescriptorHandler(logging.Handler):
         super().__init__()
         self._descriptor = descriptor
         self._lock_path = lock_path
+        self._patience_s = _PATIENCE_S
 
     def redirect(self, descriptor: int) -> int:
         """Gives the descriptor that it wrote to so far."""
@@ -119,11 +121,28 @@ class DescriptorHandler(logging.Handler):
             lock = None  # no descriptor is left, or the container is ending: better out of turn than not at all
         try:
             if lock is not None:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                self._wait_for_turn(lock)
             yield
         finally:
             if lock is not None:
+                # Not by the close alone: what another thread has forked meanwhile holds the same open file.
+                fcntl.flock(lock, fcntl.LOCK_UN)
                 os.close(lock)
+
+    def _wait_for_turn(self, lock: int) -> None:
+        """Out of turn after a while, and from then on at once until the lock is free again: all would stand still."""
+        end = time.monotonic() + self._patience_s
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    self._patience_s = 0.0
+                    return
+                time.sleep(_POLL_S)
+            else:
+                self._patience_s = _PATIENCE_S
+                return
 
 
 def write_all(descriptor: int, data: bytes) -> None:

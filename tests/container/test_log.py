@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,55 @@ def test_a_short_event_never_lands_inside_a_long_one(tmp_path: Path) -> None:
     assert [len(json.loads(line)["message"]) for line in data.splitlines()] == [10_000, 5]
 
 
-def in_a_child(action: Callable[[], None]) -> int:
+@pytest.mark.usefixtures("restored")
+def test_a_fork_of_another_thread_does_not_keep_the_turn(tmp_path: Path) -> None:
+    """It holds the open file to which the lock belongs, for as long as it lives."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    lock_path = tmp_path / "lock"
+    log.configure(as_json=True, level=logging.INFO, descriptor=writer, lock_path=str(lock_path))
+    long = threading.Thread(target=lambda: logging.getLogger().info("x" * 10_000))
+    long.start()
+    wait_for(lambda: is_locked(lock_path), "its turn")
+    forked = in_a_child(signal.pause)
+    try:
+        while long.is_alive():
+            os.read(reader, 4096)
+        assert not is_locked(lock_path)
+    finally:
+        os.kill(forked, signal.SIGKILL)
+        os.waitpid(forked, 0)
+        os.close(reader)
+        os.close(writer)
+
+
+def test_one_that_is_stopped_in_its_turn_does_not_stop_the_others(events: Events, tmp_path: Path) -> None:
+    stopped = in_a_child(lambda: (fcntl.flock(os.open(tmp_path / "lock", os.O_WRONLY | os.O_CREAT), 2), signal.pause()))
+    try:
+        wait_for(lambda: is_locked(tmp_path / "lock"), "its turn")
+        logging.getLogger().info("after a while")
+        logging.getLogger().info("at once")
+        assert [event["message"] for event in events()] == ["after a while", "at once"]
+        (handler,) = [item for item in logging.getLogger().handlers if isinstance(item, log.DescriptorHandler)]
+        assert handler._patience_s == 0
+    finally:
+        os.kill(stopped, signal.SIGKILL)
+        os.waitpid(stopped, 0)
+
+    logging.getLogger().info("in turn")
+    assert handler._patience_s > 0
+
+
+def is_locked(path: Path) -> bool:
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def in_a_child(action: Callable[[], object]) -> int:
     pid = os.fork()
     if pid == 0:
         action()
