@@ -214,7 +214,10 @@ class Worker:
             if piece:  # one of no bytes would be the end
                 self._connection.send(further_piece(piece))
         if isinstance(pieces, Generator):
-            pieces.close()  # the handler's `finally` runs now, not some day
+            try:
+                pieces.close()  # the handler's `finally` runs now, not some day
+            except Exception:
+                logger.exception("the handler failed when its client had left")
         return None
 
     def _answer(self, responses: list[Response], afterwards: State = State.IDLE) -> None:
@@ -277,14 +280,11 @@ def _bounded_memory(allowance: int | None) -> Iterator[None]:
 
 
 def _fitting(failure: Failure) -> bytes:
-    """The failure as JSON, its message cut to what the status page holds."""
+    """The failure as JSON, its texts cut to what the status page holds."""
     room = 3000
     message = failure.message if len(failure.message) <= room else failure.message[:room] + "..."
-    encoded = Failure(failure.code, failure.type, message, failure.model[:200], failure.phase).to_json()
-    return (
-        encoded
-        if len(encoded) <= 3800
-        else _fitting(
-            Failure(failure.code, failure.type, message[: len(message) // 2], failure.model[:100], failure.phase)
-        )
-    )
+    model, type_, phase = failure.model[:100], failure.type[:100], failure.phase[:100]
+    encoded = Failure(failure.code, type_, message, model, phase).to_json()
+    if len(encoded) <= 3800:
+        return encoded
+    return _fitting(Failure(failure.code, type_, message[: len(message) // 2], model, phase))

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from container.protocol import CANCEL
 from container.status import State
 from container.worker import EXIT_LOAD_FAILED, EXIT_RESTED
 from tests.container.conftest import ForkWorker
 from tests.container.forking import Forks
-from tests.container.mms_side import Parameter, Sent, predict_command
+from tests.container.mms_side import Parameter, Sent, body_command, predict_command
 from tests.container_process import wait_for
 
 ECHO = """
@@ -74,6 +75,7 @@ def test_it_counts_its_answers_and_its_work(worker: ForkWorker) -> None:
         ("raise ValueError('x' * 100_000)", 500, "ValueError"),
         ("raise ValueError('\\u20ac' * 100_000)", 500, "ValueError"),
         ("raise ValueError('caf\\udce9')", 500, "ValueError"),
+        ("raise type('E', (Exception,), {'type': '\\0' * 5000, 'phase': 'load' * 5000})('x')", 500, "\0" * 100),
     ],
 )
 def test_a_failed_load_is_left_in_the_page_and_mms_hears_nothing_yet(
@@ -85,7 +87,7 @@ def test_a_failed_load_is_left_in_the_page_and_mms_hears_nothing_yet(
     assert forked.wait_for_end() == EXIT_LOAD_FAILED
     assert forked.status.state == State.FAILED
     failure = forked.status.payload
-    assert (failure["code"], failure["type"], failure["phase"]) == (status, type_, "load")
+    assert (failure["code"], failure["type"], failure["phase"][:4]) == (status, type_, "load")
     assert failure["message"]
 
 
@@ -251,3 +253,30 @@ def test_the_fork_servers_choice_of_a_gpu_comes_before_mmss(worker: ForkWorker) 
     chosen = worker(source)
     chosen.load(gpu_id=1)
     assert chosen.invoke().predictions[0].body == b"1"
+
+
+def test_a_handler_that_fails_when_its_client_has_left_serves_on(worker: ForkWorker) -> None:
+    forked = worker(
+        """
+        import time
+        def handle(data, context):
+            return pieces() if data else None
+        def pieces():
+            try:
+                while True:
+                    time.sleep(0.01)
+                    yield b""
+            finally:
+                raise OSError("closed already")
+        """,
+        native=True,
+    ).loaded()
+    forked.mms.sendall(body_command(b""))
+    forked.wait_for_state(State.STREAMING)
+    forked.mms.sendall(CANCEL)
+    (event,) = wait_for(lambda: forked.events(level="ERROR"), "the failure in the log")
+
+    assert Path(f"/proc/{forked.pid}").exists()
+    forked.mms.sendall(body_command(b""))
+    forked.wait_for_state(State.STREAMING)
+    assert "closed already" in event["traceback"]
