@@ -1,5 +1,6 @@
 """Log events: one line each, whole, whatever is logged and whoever writes beside."""
 
+import contextlib
 import fcntl
 import json
 import logging
@@ -165,8 +166,11 @@ def test_a_fork_of_another_thread_does_not_keep_the_turn(tmp_path: Path) -> None
     wait_for(lambda: is_locked(lock_path), "its turn")
     forked = in_a_child(signal.pause)
     try:
+        os.set_blocking(reader, False)
         while long.is_alive():
-            os.read(reader, 4096)
+            with contextlib.suppress(BlockingIOError):
+                os.read(reader, 4096)
+            long.join(0.01)
         assert not is_locked(lock_path)
     finally:
         os.kill(forked, signal.SIGKILL)
@@ -176,7 +180,7 @@ def test_a_fork_of_another_thread_does_not_keep_the_turn(tmp_path: Path) -> None
 
 
 def test_one_that_is_stopped_in_its_turn_does_not_stop_the_others(events: Events, tmp_path: Path) -> None:
-    stopped = in_a_child(lambda: (fcntl.flock(os.open(tmp_path / "lock", os.O_WRONLY | os.O_CREAT), 2), signal.pause()))
+    stopped = in_a_child(lambda: keep_turn(tmp_path / "lock"))
     try:
         wait_for(lambda: is_locked(tmp_path / "lock"), "its turn")
         logging.getLogger().info("after a while")
@@ -192,6 +196,12 @@ def test_one_that_is_stopped_in_its_turn_does_not_stop_the_others(events: Events
     assert handler._patience_s > 0
 
 
+def keep_turn(path: Path) -> None:
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        signal.pause()
+
+
 def is_locked(path: Path) -> bool:
     with path.open("ab") as file:
         try:
@@ -201,7 +211,7 @@ def is_locked(path: Path) -> bool:
         return False
 
 
-def in_a_child(action: Callable[[], object]) -> int:
+def in_a_child(action: Callable[[], None]) -> int:
     pid = os.fork()
     if pid == 0:
         action()
