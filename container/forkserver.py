@@ -33,7 +33,7 @@ from container.guard import MemoryGuard
 from container.hosted import HostedModel, WorkerRecord
 from container.lines import Lines
 from container.loop import Loop
-from container.memory import ControlGroup, MemoryGauge
+from container.memory import ControlGroup, MemoryGauge, OomKills
 from container.messages import ForkRequest
 from container.mms_front import MmsFront
 from container.native_front import NativeFront
@@ -47,6 +47,7 @@ from container.zygote import BARE
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _ZYGOTES_WAIT_S, _ZYGOTES_POLL_S = 10.0, 0.05
 _ROUND_S = 0.5  # deadlines, load, and what models take
+_OOM_ROUND_S = 5.0  # so long may a big process take from the kernel's choice to its end
 _PATIENT_DEATHS = 2
 _MAX_REST_S = 60.0
 _REMOVALS, _REMOVAL_S = 60, 0.05
@@ -101,6 +102,7 @@ class ForkServer:
         self._sequences = itertools.count(1)
         self._memory = MemoryGauge(ControlGroup.find())
         self._guard = MemoryGuard(self._memory, config)
+        self._oom_kills = OomKills(self._memory.oom_kills)
         self._gpus = GpuGauge(config.visible_gpus)
         self._orphaned = False  # the supervisor, which would remove the run folder, has been killed
         self._native = front_descriptor is not None
@@ -133,6 +135,7 @@ class ForkServer:
             lambda: scaler.round(self._loads()),
         ):
             self.loop.every(_ROUND_S, duty)
+        self.loop.every(_OOM_ROUND_S, self._oom_kills.forget_old)
         status = self.loop.run()
         self._stop()
         return status
@@ -187,7 +190,6 @@ class ForkServer:
                 descriptors=(),
                 reload=False,
                 need=0,
-                oom_kills_before=self._memory.oom_kills(),
                 link=link,
                 pid=pid,
             )
@@ -244,7 +246,6 @@ class ForkServer:
             descriptors=(os.dup(connection.fileno()), output_writer, page),
             reload=after is not None,
             need=model.need,
-            oom_kills_before=self._memory.oom_kills(),
             link=link,
         )
 
@@ -343,7 +344,7 @@ class ForkServer:
         error = explain_death(
             wait_status,
             doing=worker.doing,
-            oom_killed=self._memory.oom_kills() > worker.oom_kills_before,
+            oom_killed=wait_status == signal.SIGKILL and self._oom_kills.claim(),
             timed_out_after_s=worker.timed_out_after_s,
             output=worker.last_lines,
         )
@@ -400,7 +401,7 @@ class ForkServer:
             return
         for model in self._models.values():
             if model.workers and not model.let_go and not any(item.loading for item in model.workers.values()):
-                busy_ns = sum(worker.status.counters[0] for worker in model.workers.values())
+                busy_ns = sum(worker.busy_ns() for worker in model.workers.values())
                 yield Load(model.name, len(model.workers), busy_ns)
 
     def _resize_by_name(self, name: str, workers: int) -> None:

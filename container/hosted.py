@@ -80,7 +80,6 @@ class WorkerRecord:
     descriptors: tuple[int, ...]  # the worker's own, which go with the request for a fork
     need: int  # bytes that the load may take
     reload: bool  # took a dead one's place: nobody waits for an answer to its load
-    oom_kills_before: int
     link: int = 0  # the native front end's number for the connection, which worker after worker may serve
     refused: bool = False  # its load was answered with 507
     created: float = field(default_factory=time.monotonic)
@@ -88,6 +87,7 @@ class WorkerRecord:
     missed: int = 0  # rounds in a row in which its process was not there
     gpu_id: int | None = None  # where it was placed
     pid: int | None = None
+    seen_busy_ns: int = 0
     measured_answers: int | None = None  # how many it had given when its memory was measured
     timed_out_after_s: float | None = None
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
@@ -129,6 +129,16 @@ class WorkerRecord:
     def since(self) -> float:
         """When it entered its state; one that has entered none yet, when it was asked for."""
         return self.status.since or self.created
+
+    def busy_ns(self) -> int:
+        """Nanoseconds that it has been busy, with the request in hand; never less than it was the last time.
+
+        Between a request and its entry in the counters, while the answer is sent, neither would tell of it.
+        """
+        status = self.status
+        running_s = time.monotonic() - status.since if status.state in (State.BUSY, State.STREAMING) else 0.0
+        self.seen_busy_ns = max(self.seen_busy_ns, status.counters[0] + int(max(0.0, running_s) * 1e9))
+        return self.seen_busy_ns
 
     def vanished(self) -> bool:
         """Gone for two rounds without anybody's word, as when its zygote died between reaping and telling."""

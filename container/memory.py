@@ -1,7 +1,7 @@
 """How much memory the container may still use: its control group's limit, else the machine's memory."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,3 +92,22 @@ class MemoryGauge:
             for key, value in re.findall(r"^(\w+): +(\d+) kB$", self._meminfo.read_text(), re.MULTILINE)
         }
         return table["MemTotal"], table["MemAvailable"]
+
+
+class OomKills:
+    """Whose deaths were the out-of-memory killer's: the kernel counts its kills and does not say whom it chose."""
+
+    def __init__(self, count: Callable[[], int]) -> None:
+        self._count = count
+        self._claimed = self._at_last_round = count()
+
+    def claim(self) -> bool:
+        """For a process that died of SIGKILL: whether there was a kill that is nobody's yet; it is this one's now."""
+        is_new = self._count() > self._claimed
+        self._claimed += is_new
+        return is_new
+
+    def forget_old(self) -> None:
+        """Now and then: what nobody has claimed since the last time was no worker, e.g. what a model had started."""
+        self._claimed = max(self._claimed, self._at_last_round)
+        self._at_last_round = self._count()

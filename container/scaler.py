@@ -52,7 +52,7 @@ class Scaler:
         # A worker that ends takes its count with it.
         busy_ns = max(0, load.busy_ns - history.busy_ns)
         history.busy_ns = load.busy_ns
-        return busy_ns / (self._round_s * 1e9)
+        return min(load.workers, busy_ns / (self._round_s * 1e9))
 
     def _judge(self, load: Load, share: float, spare: float) -> None:
         history = self._histories[load.name]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from container.memory import ControlGroup, MemoryGauge, MemoryState
+from container.memory import ControlGroup, MemoryGauge, MemoryState, OomKills
 
 MB = 1024 * 1024
 V1, V2 = "5:cpu,cpuacct:/\n4:memory:/docker/abc\n1:name=systemd:/\n", "0::/docker/abc\n"
@@ -110,3 +110,20 @@ def test_this_machine_can_be_read() -> None:
     state = MemoryGauge(ControlGroup.find()).read()
 
     assert 0 < state.available <= state.limit
+
+
+def test_each_kill_is_one_death_and_an_old_one_nobodys() -> None:
+    count = 3
+    kills = OomKills(lambda: count)
+    assert not kills.claim()
+
+    count = 5
+    assert [kills.claim(), kills.claim(), kills.claim()] == [True, True, False]
+
+    count = 6
+    kills.forget_old()
+    assert kills.claim()
+    count = 7
+    kills.forget_old()
+    kills.forget_old()
+    assert not kills.claim()

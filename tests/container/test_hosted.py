@@ -1,0 +1,71 @@
+"""What the fork server makes of a worker's page and connection, whatever the worker has left there."""
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from container.hosted import HostedModel, WorkerRecord
+from container.lines import Lines
+from container.status import State, StatusPage
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> HostedModel:
+    return HostedModel(
+        key=1,
+        name="m",
+        directory=tmp_path,
+        handler="handle.py",
+        temp_dir=tmp_path / "temp",
+        io_dir=str(tmp_path / "io"),
+        response_timeout_s=60,
+        framework="bare",
+    )
+
+
+@pytest.fixture
+def record(model: HostedModel) -> Iterator[WorkerRecord]:
+    ours, theirs = socket.socketpair()
+    reader, writer = os.pipe()
+    os.close(writer)
+    page = StatusPage.create()
+    made = WorkerRecord(
+        sequence=1,
+        model=model,
+        connection=ours,
+        status=StatusPage(page),
+        output=Lines(reader),
+        descriptors=(),
+        need=0,
+        reload=False,
+    )
+    os.close(page)
+    yield made
+    made.close(hang_up=True)
+    theirs.close()
+
+
+@pytest.mark.parametrize("state", [State.BUSY, State.STREAMING])
+def test_a_request_in_hand_counts_while_it_runs_and_once(record: WorkerRecord, state: State) -> None:
+    worker = record.status
+    worker.enter(state)
+    since = worker.since
+    time.sleep(0.05)
+    running = record.busy_ns()
+    assert running >= 50_000_000
+
+    worker.enter(State.ANSWERING)
+    assert record.busy_ns() == running
+    worker.answered(since)
+    assert record.busy_ns() == worker.counters[0]
+
+
+def test_waiting_is_not_being_busy(record: WorkerRecord) -> None:
+    record.status.enter(State.IDLE)
+    time.sleep(0.01)
+
+    assert record.busy_ns() == 0
