@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from container.outofmemory import is_out_of_memory
 
@@ -65,6 +66,20 @@ class Failure:
             model=model,
             phase=_text_of(error, "phase") or phase,
         )
+
+    @classmethod
+    def read(cls, fields: Any) -> "Failure | None":
+        """From JSON that a model's code may have written; None where it is no failure."""
+        match fields:
+            case {
+                "code": int(code),
+                "type": str(type_),
+                "message": str(message),
+                "model": str(model),
+                "phase": str(phase),
+            }:
+                return cls(code if 400 <= code <= 599 else 500, type_, message, model, phase)
+        return None
 
     def to_json(self) -> bytes:
         # A file name that is not UTF-8 has lone surrogates in Python; as \udcXX they are JSON.

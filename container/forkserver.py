@@ -331,6 +331,14 @@ class ForkServer:
         worker.kill()  # what it has started and left behind
         self._on_output(worker)
         del worker.model.workers[sequence]
+        try:
+            self._answer_for(worker, wait_status)
+        except Exception:
+            logger.exception("nobody could answer in the worker's place", extra={"model": worker.model.name})
+            if not worker.closed:
+                self.release(worker)
+
+    def _answer_for(self, worker: WorkerRecord, wait_status: int) -> None:
         if worker.hung_up:
             self.release(worker)
         elif os.waitstatus_to_exitcode(wait_status) == EXIT_RESTED and worker.at_rest:
@@ -351,7 +359,7 @@ class ForkServer:
         details = {"output": list(worker.last_lines)}
         logger.error("%s", error, extra={"model": worker.model.name, "pid": worker.pid, "details": details})
         state = worker.status.state
-        if state in (State.STARTING, State.LOADING):
+        if state in (State.STARTING, State.LOADING, State.FAILED):
             self._load_failed(worker, Failure.of(error, worker.model.name, "load"))
         elif state in (State.READING, State.ANSWERING, State.STREAMING) or (
             state == State.BUSY and not worker.answer_requests(error)
@@ -436,12 +444,13 @@ class ForkServer:
     def _check_deadlines(self) -> None:
         now = time.monotonic()
         for worker in list(self._workers.values()):
-            limit_s = self._limit_s(worker)
-            if limit_s is not None and worker.timed_out_after_s is None and now - worker.since > limit_s:
-                worker.timed_out_after_s = limit_s
-                worker.kill()
-            if worker.vanished():
-                self._on_exit(worker.sequence, signal.SIGKILL)
+            with _apart(worker):
+                limit_s = self._limit_s(worker)
+                if limit_s is not None and worker.timed_out_after_s is None and now - worker.since > limit_s:
+                    worker.timed_out_after_s = limit_s
+                    worker.kill()
+                if worker.vanished():
+                    self._on_exit(worker.sequence, signal.SIGKILL)
 
     def _limit_s(self, worker: WorkerRecord) -> float | None:
         match worker.status.state:
@@ -461,7 +470,7 @@ class ForkServer:
         """Workers whose zygote died are our children now. A zygote's own end is its channel's to tell."""
         for worker in list(self._workers.values()):
             if worker.pid is not None:
-                with contextlib.suppress(ChildProcessError):
+                with _apart(worker), contextlib.suppress(ChildProcessError):
                     pid, status = os.waitpid(worker.pid, os.WNOHANG)
                     if pid:
                         self._on_exit(worker.sequence, status)
@@ -490,6 +499,15 @@ class ForkServer:
             if not self._run_dir.exists():
                 break
             time.sleep(_REMOVAL_S)
+
+
+@contextlib.contextmanager
+def _apart(worker: WorkerRecord) -> Iterator[None]:
+    """An error in what one worker needs must not cost the next ones their turn."""
+    try:
+        yield
+    except Exception:
+        logger.exception("an error in the round of all workers", extra={"model": worker.model.name})
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -10,7 +10,6 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from container.errors import Failure, WorkerDiedError
 from container.exchange import Response
@@ -153,8 +152,7 @@ class WorkerRecord:
 
     def failure(self) -> Failure | None:
         """The failed load that the worker left in its status page."""
-        payload: Any = self.status.payload
-        return Failure(**payload) if self.status.state == State.FAILED and isinstance(payload, dict) else None
+        return Failure.read(self.status.payload) if self.status.state == State.FAILED else None
 
     def read_load_command(self) -> None:
         """In place of a worker that is not forked: it names the files that MMS opens, which have to be removed."""
@@ -171,7 +169,7 @@ class WorkerRecord:
     def answer_requests(self, error: WorkerDiedError) -> bool:
         """Answers what the dead worker had read and not answered. False where the ids are not known."""
         ids = self.status.payload
-        if not ids:
+        if not ids or not isinstance(ids, list) or not all(isinstance(item, str) for item in ids):
             return False
         failure = Failure.of(error, self.model.name, "predict")
         headers = {"content-type": "application/json"}
@@ -207,7 +205,8 @@ class WorkerRecord:
     def _remove_io_files(self) -> None:
         if io_name := self.status.io_name:
             for stream in ("stdout", "stderr"):
-                (Path(self.model.io_dir) / f"{io_name}-{stream}").unlink(missing_ok=True)
+                with contextlib.suppress(OSError, ValueError):  # a name that MMS would not give
+                    (Path(self.model.io_dir) / f"{io_name}-{stream}").unlink()
 
 
 def _exists(pid: int) -> bool:

@@ -3,6 +3,7 @@
 Writing it costs the worker a microsecond a request; a message would cost a system call.
 """
 
+import fcntl
 import json
 import mmap
 import os
@@ -11,6 +12,7 @@ import time
 from collections.abc import Sequence
 from enum import IntEnum
 from json.encoder import encode_basestring_ascii
+from pathlib import Path
 from typing import Any
 
 SIZE = 4096
@@ -51,8 +53,10 @@ class StatusPage:
     @staticmethod
     def create() -> int:
         """A new page; returns its descriptor, which goes to the worker."""
-        descriptor = os.memfd_create("polyhost-status", os.MFD_CLOEXEC)
+        descriptor = os.memfd_create("polyhost-status", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(descriptor, SIZE)
+        # To read a page that a model's code has cut off would be the reader's end (SIGBUS).
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
         return descriptor
 
     def close(self) -> None:
@@ -81,16 +85,18 @@ class StatusPage:
         name = io_name.encode()[: _PAYLOAD - _IO_NAME - 1]
         self._map[_IO_NAME : _IO_NAME + 1 + len(name)] = bytes([len(name)]) + name
 
-    # The fork server's half
+    # The fork server's half: the page is as the model's code has left it, so anything may stand there
 
     @property
     def state(self) -> State:
-        return _STATES[self._map[0]]
+        number = self._map[0]
+        return _STATES[number] if number < len(_STATES) else State.READING
 
     @property
     def since(self) -> float:
         """When the state was entered, in seconds of the monotonic clock, which all processes share."""
-        return float(_SINCE.unpack_from(self._map, _AT_SINCE)[0])
+        since = float(_SINCE.unpack_from(self._map, _AT_SINCE)[0])
+        return since if 0.0 <= since <= time.monotonic() else 0.0
 
     @property
     def counters(self) -> tuple[int, int]:
@@ -101,7 +107,10 @@ class StatusPage:
     @property
     def payload(self) -> Any:
         length = min(int(_LENGTH.unpack_from(self._map, _AT_LENGTH)[0]), SIZE - _PAYLOAD)
-        return json.loads(self._map[_PAYLOAD : _PAYLOAD + length] or b"null")
+        try:
+            return json.loads(self._map[_PAYLOAD : _PAYLOAD + length] or b"null")
+        except (ValueError, RecursionError):
+            return None
 
     @property
     def gpu_id(self) -> int | None:
@@ -115,4 +124,4 @@ class StatusPage:
     @property
     def io_name(self) -> str:
         length = self._map[_IO_NAME]
-        return self._map[_IO_NAME + 1 : _IO_NAME + 1 + length].decode()
+        return Path(self._map[_IO_NAME + 1 : _IO_NAME + 1 + length].decode(errors="replace")).name

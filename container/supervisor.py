@@ -27,7 +27,7 @@ _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _FINISH_S = 2.0  # what the native front end takes beyond the calls' own time
 _STOP_S = 4.0
 _RESTARTS, _RESTARTS_WITHIN_S = 5, 60.0
-_RESTART_S = 0.2
+_RESTART_S, _RETRY_S = 0.2, 2.0
 _REAP_S = 1.0
 # The path of a socket has 107 bytes at most (unix(7)): PARENT/polyhost-XXXXXXXX/tmp/.mms.sock.PORT
 _LONGEST_RUN_DIR = 107 - len("/polyhost-XXXXXXXX/tmp/.mms.sock.65535")
@@ -214,7 +214,15 @@ class Supervisor:
             self._loop.stop(1)
         else:
             logger.error("the fork server ended (%s); another is started, loaded models serve on", status)
-            self._loop.after(_RESTART_S, self._start_fork_server)
+            self._loop.after(_RESTART_S, self._restart_fork_server)
+
+    def _restart_fork_server(self) -> None:
+        """Where there are no processes, memory or descriptors for it, it counts as a death; there may be some soon."""
+        try:
+            self._start_fork_server()
+        except OSError as error:
+            logger.error("the fork server cannot be started now: %s", error)
+            self._loop.after(_RETRY_S, lambda: self._on_fork_server_end(1))
 
     def _let_finish(self) -> None:
         """The native front end answers what is running before it ends; the workers must live until then."""

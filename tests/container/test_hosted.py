@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from container.errors import WorkerDiedError
 from container.hosted import HostedModel, WorkerRecord
 from container.lines import Lines
 from container.status import State, StatusPage
@@ -45,7 +46,8 @@ def record(model: HostedModel) -> Iterator[WorkerRecord]:
     )
     os.close(page)
     yield made
-    made.close(hang_up=True)
+    if not made.closed:
+        made.close(hang_up=True)
     theirs.close()
 
 
@@ -69,3 +71,28 @@ def test_waiting_is_not_being_busy(record: WorkerRecord) -> None:
     time.sleep(0.01)
 
     assert record.busy_ns() == 0
+
+
+@pytest.mark.parametrize("payload", [b"{", b"null", b"[1]", b'{"code": 500}', b'{"code": "x", "type": 1}', b"[" * 2000])
+def test_a_failure_that_is_none_is_no_failure(record: WorkerRecord, payload: bytes) -> None:
+    record.status.enter(State.FAILED, payload)
+
+    assert record.failure() is None
+
+
+@pytest.mark.parametrize("payload", [b"{", b'{"a": 1}', b"7", b"[1, 2]"])
+def test_request_ids_that_are_none_are_not_answered(record: WorkerRecord, payload: bytes) -> None:
+    record.status.enter(State.BUSY, payload)
+
+    assert not record.answer_requests(WorkerDiedError("gone"))
+
+
+def test_no_file_outside_its_folder_is_removed(record: WorkerRecord, tmp_path: Path) -> None:
+    (tmp_path / "io").mkdir()
+    other, its_own = tmp_path / "other-stdout", tmp_path / "io" / "other-stdout"
+    for file in (other, its_own):
+        file.touch()
+    record.status.remember_load(None, 1, "../other")
+    record.close(hang_up=True)
+
+    assert (other.exists(), its_own.exists()) == (True, False)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from container.status import State, StatusPage
+from container.status import SIZE, State, StatusPage
 
 
 @pytest.fixture
@@ -88,3 +88,24 @@ def test_ids_beyond_the_page_are_left_out_and_nothing_is_overwritten(page: Views
 
     assert (server.state, server.payload) == (State.BUSY, [])
     assert (server.batch_size, server.io_name) == (500, "io")
+
+
+def test_a_page_cannot_be_cut_off() -> None:
+    """Whoever read it afterwards would be ended by SIGBUS."""
+    descriptor = StatusPage.create()
+
+    with pytest.raises(PermissionError):
+        os.ftruncate(descriptor, 0)
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("garbage", [b"\xff", b"[", b"\x09", b"../", b'{"code'], ids=repr)
+def test_whatever_a_models_code_has_written_can_be_read(page: Views, garbage: bytes) -> None:
+    worker, server = page
+    worker._map[:] = (garbage * SIZE)[:SIZE]
+
+    assert (server.state, server.payload) == (State.READING, None)
+    assert server.since == 0.0 or server.since <= time.monotonic()
+    assert "/" not in server.io_name
+    assert server.gpu_id is None or server.gpu_id > 0
+    assert server.batch_size > 0 and min(server.counters) > 0

@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.container_process import ENTRY_POINT, free_port
+from tests.container_process import ENTRY_POINT, free_port, running, wait_for
+from tests.models import place
 
 
 def serve(**environ: str) -> subprocess.CompletedProcess[str]:
@@ -67,3 +69,21 @@ def test_a_folder_that_cannot_hold_what_runs(tmp_path: Path, name: str) -> None:
 
     assert sentence.startswith(f"POLYHOST_RUN_DIR: {tmp_path / name}")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_fork_server_that_cannot_be_started_now_is_started_later(tmp_path: Path) -> None:
+    with running(tmp_path, "native", POLYHOST_ZYGOTES="bare") as container:
+        name = container.loaded(place("echo", container.models_dir))
+        supervisor = psutil.Process(container.process.pid)
+        limits = supervisor.rlimit(psutil.RLIMIT_NOFILE)
+        fork_server = container.process_of("-m", "container.forkserver")
+        # Room for one more: it still sees its children's ends.
+        numbers = {int(item.name) for item in Path(f"/proc/{supervisor.pid}/fd").iterdir()}
+        free = min(set(range(len(numbers) + 1)) - numbers)
+        supervisor.rlimit(psutil.RLIMIT_NOFILE, (max(free, *numbers) + 1, limits[1]))
+        fork_server.kill()
+        container.wait_for_event("cannot be started now")
+        supervisor.rlimit(psutil.RLIMIT_NOFILE, limits)
+
+        assert container.invoke(name, "1").text == "1"
+        wait_for(lambda: container.load(place("echo", container.models_dir)).status_code == 200, "a fork server", 20)
