@@ -50,6 +50,7 @@ _ROUND_S = 0.5  # deadlines, load, and what models take
 _OOM_ROUND_S = 5.0  # so long may a big process take from the kernel's choice to its end
 _PATIENT_DEATHS = 2
 _MAX_REST_S = 60.0
+_OUTPUT_BYTES, _OUTPUT_PAUSE = 4096, 4.0  # at a time; times what it took
 _REMOVALS, _REMOVAL_S = 60, 0.05
 _NAMES_IN_LOG, _NAMES_IN_ANSWER = 50, 20
 _MID_MESSAGE = (State.READING, State.ANSWERING, State.STREAMING)
@@ -284,7 +285,7 @@ class ForkServer:
         self._workers[worker.sequence] = worker
         worker.model.workers[worker.sequence] = worker
         self._watch_connection(worker)
-        self.loop.watch(worker.output, lambda: self._on_output(worker))
+        self._watch_output(worker)
 
     def _watch_connection(self, worker: WorkerRecord) -> None:
         """Nothing happens where it is watched already."""
@@ -305,12 +306,23 @@ class ForkServer:
             if worker.hung_up:
                 worker.kill()
 
+    def _watch_output(self, worker: WorkerRecord) -> None:
+        if worker.sequence in self._workers:
+            self.loop.watch(worker.output, lambda: self._on_output(worker))
+
     def _on_output(self, worker: WorkerRecord) -> None:
-        lines = worker.read_output()
-        if lines is None:
-            self.loop.unwatch(worker.output)
+        """Pauses for a multiple of the time that it took: one who prints without end must not occupy the loop."""
+        start = time.monotonic()
+        self.loop.unwatch(worker.output)
+        if self._log_output(worker, _OUTPUT_BYTES):
+            self.loop.after(_OUTPUT_PAUSE * (time.monotonic() - start), partial(self._watch_output, worker))
+
+    def _log_output(self, worker: WorkerRecord, *most: int) -> bool:
+        """False at the output's end."""
+        lines = worker.read_output(*most)
         for line in lines or ():
             logger.info("%s", line, extra={"model": worker.model.name, "pid": worker.pid})
+        return lines is not None
 
     def _on_hang_ups(self) -> None:
         """Closed by the front end. An idle worker sees that itself; a busy one must not delay the unload."""
@@ -329,7 +341,7 @@ class ForkServer:
         if worker is None:
             return
         worker.kill()  # what it has started and left behind
-        self._on_output(worker)
+        self._log_output(worker)
         del worker.model.workers[sequence]
         try:
             self._answer_for(worker, wait_status)
@@ -432,11 +444,13 @@ class ForkServer:
         else:
             self._front.load_failed(worker, failure)
 
-    def _on_fork_failed(self, sequence: int, reason: str) -> None:
+    def _on_fork_failed(self, sequence: int, reason: str, status: int) -> None:
         worker = self._workers.pop(sequence)
         del worker.model.workers[sequence]
-        error = WorkerDiedError(f"no process could be forked for the model: {reason}", INSUFFICIENT_STORAGE)
+        error = WorkerDiedError(f"no process could be forked for the model: {reason}", status)
         logger.error("%s", error, extra={"model": worker.model.name})
+        if not worker.reload:
+            worker.read_load_command()  # MMS would not notice a hang-up before it has sent it
         self._load_failed(worker, Failure.of(error, worker.model.name, "load"))
 
     # Now and then, and the end

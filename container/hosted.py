@@ -177,8 +177,8 @@ class WorkerRecord:
         self._send(predict_reply(responses, self.model.code_in_place))
         return True
 
-    def read_output(self) -> list[str] | None:
-        lines = self.output.read()
+    def read_output(self, *most: int) -> list[str] | None:
+        lines = self.output.read(*most)
         self.last_lines.extend(lines or ())
         return lines
 

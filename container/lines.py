@@ -2,6 +2,7 @@
 
 import os
 
+_CAPACITY = 1 << 16  # of a pipe (pipe(7))
 _LONGEST = 1 << 16  # of a line; what has no end yet is cut there
 
 
@@ -13,10 +14,10 @@ class Lines:
         self._descriptor = descriptor
         self._partial = b""
 
-    def read(self) -> list[str] | None:
-        """The lines that have come since the last call, without empty ones; None at the end."""
+    def read(self, most: int = _CAPACITY) -> list[str] | None:
+        """The lines that have come since the last call, without empty ones; None at the end. `most`: bytes."""
         try:
-            data = os.read(self._descriptor, 1 << 16)
+            data = os.read(self._descriptor, most)
         except BlockingIOError:
             return []
         if not data and not self._partial:

@@ -188,6 +188,10 @@ Message = (
 )
 
 
+class MessageError(ValueError):
+    """A message that does not fit, or is none."""
+
+
 class Channel:
     """A pair of sockets that keeps messages whole."""
 
@@ -205,15 +209,26 @@ class Channel:
         return cls(ours), cls(theirs)
 
     def send(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
-        data = json.dumps({"kind": type(message).__name__, **asdict(message)}).encode()
+        """Raises MessageError where the message is too long, OSError where nobody is left on the other side."""
+        kind = type(message).__name__
+        data = json.dumps({"kind": kind, **asdict(message)}).encode()
+        if len(data) > _MAX_BYTES:
+            raise MessageError(f"a {kind} of {len(data)} bytes; {_MAX_BYTES} fit: shorten the names and paths in it")
         socket.send_fds(self.socket, [data], list(descriptors))
 
     def receive(self) -> tuple[Message, list[int]] | None:
-        """The next message and its descriptors, or None where nobody is left on the other side."""
+        """The next message and its descriptors, or None where nobody is left on the other side.
+
+        Raises MessageError where it is too long. Descriptors are missing where this process may not open more.
+        """
         try:
-            data, descriptors, _, _ = socket.recv_fds(self.socket, _MAX_BYTES, _MAX_DESCRIPTORS)
+            data, descriptors, flags, _ = socket.recv_fds(self.socket, _MAX_BYTES, _MAX_DESCRIPTORS)
         except ConnectionResetError:  # told once, of an end with messages unread; what it had sent comes after that
-            data, descriptors, _, _ = socket.recv_fds(self.socket, _MAX_BYTES, _MAX_DESCRIPTORS)
+            data, descriptors, flags, _ = socket.recv_fds(self.socket, _MAX_BYTES, _MAX_DESCRIPTORS)
+        if flags & socket.MSG_TRUNC:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise MessageError(f"only a part of a message has come: {data[:200]!r}")
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)  # what a model starts must not hold its connection open
         if not data:

@@ -2,17 +2,20 @@
 
 import importlib.util
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from container.config import Config
+from container.errors import INSUFFICIENT_STORAGE
 from container.loop import Loop
-from container.messages import Exited, ForkFailed, ForkRequest, Ready, Started
+from container.messages import Exited, ForkFailed, ForkRequest, MessageError, Ready, Started
 from container.zygote import BARE, Zygote
 
 _RESTART_S = 0.5
+_BAD_REQUEST = 400  # a name or a path that is too long
 _EARLY_ENDS = 2  # a library that crashes on import would crash for ever, and no load would be answered
 
 logger = logging.getLogger("polyhost.forkserver")
@@ -24,7 +27,7 @@ class Events:
 
     started: Callable[[int, int], None]  # sequence, pid
     exited: Callable[[int, int], None]  # sequence, wait status
-    failed: Callable[[int, str], None]  # sequence, reason
+    failed: Callable[[int, str, int], None]  # sequence, reason, HTTP status
 
 
 class ZygotePool:
@@ -46,13 +49,26 @@ class ZygotePool:
     def start(self) -> None:
         for name, steps in self._steps.items():
             if name not in self._zygotes:
-                self._zygotes[name] = self._make(name, steps)
-                self._watch(self._zygotes[name])
+                try:
+                    self._zygotes[name] = self._make(name, steps)
+                except OSError as error:  # the next load tries again
+                    logger.error("zygote %s cannot be started now: %s", name, error)
+                else:
+                    self._watch(self._zygotes[name])
 
     def fork(self, framework: str, request: ForkRequest, descriptors: tuple[int, ...]) -> None:
         """Takes the descriptors over. A zygote that still imports forks when it is ready."""
         self.start()
-        (self._zygotes.get(framework) or self._zygotes[BARE]).fork(request, descriptors)
+        zygote = self._zygotes.get(framework) or self._zygotes.get(BARE)
+        try:
+            if zygote is None:
+                raise OSError("no zygote can be started now")
+            zygote.fork(request, descriptors)
+        except (OSError, MessageError) as error:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            status = INSUFFICIENT_STORAGE if isinstance(error, OSError) else _BAD_REQUEST
+            self._loop.after(0.0, partial(self._events.failed, request.sequence, str(error), status))
 
     def pids(self) -> dict[str, int]:
         return {name: zygote.process.pid for name, zygote in self._zygotes.items()}
@@ -91,7 +107,7 @@ class ZygotePool:
                 self._events.exited(message.sequence, message.status)
             case ForkFailed():
                 zygote.begun(message.sequence)
-                self._events.failed(message.sequence, message.reason)
+                self._events.failed(message.sequence, message.reason, INSUFFICIENT_STORAGE)
 
     def _on_death(self, zygote: Zygote) -> None:
         self._loop.unwatch(zygote.channel)

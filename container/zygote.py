@@ -21,10 +21,11 @@ from container import heap, log
 from container.config import Config
 from container.forecast import Forecast, Rehearsal
 from container.lines import Lines
-from container.messages import Channel, Exited, ForkFailed, ForkRequest, Message, Ready, Started
+from container.messages import Channel, Exited, ForkFailed, ForkRequest, Message, MessageError, Ready, Started
 from container.rehearsal import rehearse, staged
 from container.worker import become_worker
 
+_REASON = 500  # characters of why a step failed: all of them go into one message
 _SPARE_AFTER_S = 0.01  # when the load that took the last one is mostly done
 
 Replay = Callable[[], AbstractContextManager[Rehearsal]]
@@ -72,9 +73,9 @@ class Zygote:
             self._send(request, fork_descriptors)
 
     def fork(self, request: ForkRequest, descriptors: tuple[int, ...]) -> None:
-        """The descriptors stay open here until the worker has said that it runs."""
-        self.in_flight[request.sequence] = (request, descriptors)
+        """The descriptors stay open here until the worker has said that it runs. Raises MessageError."""
         self._send(request, descriptors)
+        self.in_flight[request.sequence] = (request, descriptors)
 
     def _send(self, request: ForkRequest, descriptors: tuple[int, ...]) -> None:
         try:
@@ -155,7 +156,11 @@ class ZygoteProcess:
                 if key.fileobj is self._wake_reader:
                     self._reap()
                     continue
-                received = self._channel.receive()
+                try:
+                    received = self._channel.receive()
+                except MessageError:
+                    logger.exception("zygote %s: a request for a fork is lost", self._name)
+                    continue
                 if received is None:
                     return 0  # the fork server is gone; the workers serve on
                 request, descriptors = received
@@ -277,7 +282,7 @@ def _prepare(steps: Sequence[str]) -> tuple[float, dict[str, str], list[Replay]]
                     returned = getattr(imported, function)()
                     replays += filter(callable, returned if isinstance(returned, tuple) else ())
         except (Exception, SystemExit) as error:
-            failures[step] = f"{type(error).__name__}: {error}"
+            failures[step] = f"{type(error).__name__}: {error}"[:_REASON]
     return time.monotonic() - start, failures, replays
 
 

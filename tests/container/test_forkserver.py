@@ -1,10 +1,19 @@
 """The fork server in a container: what one model does to what it shares with it must not reach the others."""
 
+import logging
+import os
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from container.config import Config
+from container.forkserver import ForkServer
+from container.hosted import HostedModel, WorkerRecord
+from container.lines import Lines
+from container.status import StatusPage
 from tests.container_process import ContainerProcess, running, wait_for
 from tests.models import place
 
@@ -57,3 +66,50 @@ def test_a_page_full_of_garbage_concerns_its_own_model_only(container: Container
     for name in container.names():
         assert container.unload(name).status_code == 200
     assert container.events(logger="polyhost.loop") == []
+
+
+def test_a_name_too_long_for_a_message_fails_alone(tmp_path: Path) -> None:
+    """The native front end refuses it itself."""
+    with running(tmp_path, "mms", POLYHOST_ZYGOTES="bare") as container:
+        name = place("echo", container.models_dir)
+        zygote = container.process_of("container.zygote", "bare").pid
+
+        assert container.load("x" * 70_000, str(container.models_dir / name / "model")).status_code == 500
+        container.wait_for_event("shorten the names and paths")
+
+        container.loaded(name)
+        assert container.names() == [name]
+        assert container.invoke(name, "1").text == "1"
+        assert min(item.pid for item in container.processes() if "container.zygote" in item.cmdline()) == zygote
+
+
+def test_who_prints_without_end_gets_a_turn_and_then_a_pause(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    front, theirs = socket.socketpair()
+    server = ForkServer(Config.from_environ({"POLYHOST_STATE_DIR": str(tmp_path)}), tmp_path, 1, theirs.detach())
+    connection, worker = socket.socketpair()
+    reader, writer = os.pipe()
+    page = StatusPage.create()
+    model = HostedModel(
+        key=1, name="m", directory=tmp_path, handler="", temp_dir=tmp_path, response_timeout_s=1, framework="bare"
+    )
+    record = WorkerRecord(
+        sequence=1, model=model, connection=connection, status=StatusPage(page), output=Lines(reader), descriptors=(),
+        need=0, reload=False,
+    )  # fmt: skip
+    server._watch(record)
+    os.write(writer, b"x\n" * 4096)
+
+    server._on_output(record)
+    assert len(caplog.records) == 2048
+    assert record.output.fileno() not in server.loop._selector.get_map()
+
+    server.loop.after(1.0, lambda: server.loop.stop(0))
+    server.loop.run()
+    assert len(caplog.records) == 4096
+    for descriptor in (page, writer):
+        os.close(descriptor)
+    server.release(record)
+    for sock in (front, worker):
+        sock.close()
+    server._front._channel.close()  # type: ignore[attr-defined]

@@ -1,10 +1,11 @@
 """Messages between the fork server and a zygote: whole, in order, with their descriptors."""
 
+import dataclasses
 import os
 
 import pytest
 
-from container.messages import Channel, Exited, ForkFailed, ForkRequest, Message, Ready, Started
+from container.messages import Channel, Exited, ForkFailed, ForkRequest, Message, MessageError, Ready, Started
 
 REQUEST = ForkRequest(
     sequence=7, model="größe", directory="/m", handler="h.py", temp_dir="/t", io_dir="/io", memory_bytes=1 << 40,
@@ -72,3 +73,17 @@ def test_who_ends_with_messages_unread_has_still_been_heard() -> None:
 
     assert [ours.receive(), ours.receive()] == [(Started(1, 2), []), None]
     ours.close()
+
+
+def test_a_message_too_long_is_not_sent_and_one_that_comes_all_the_same_is_refused() -> None:
+    ours, theirs = Channel.pair()
+    with pytest.raises(MessageError, match="a ForkRequest of"):
+        ours.send(dataclasses.replace(REQUEST, model="x" * 70_000))
+    ours.socket.send(b"x" * 70_000)
+    ours.send(REQUEST)
+
+    with pytest.raises(MessageError, match="xxx"):
+        theirs.receive()
+    assert theirs.receive() == (REQUEST, [])
+    ours.close()
+    theirs.close()

@@ -35,18 +35,18 @@ class Stage:
         self.loop.after(60, lambda: self.loop.stop(1))
 
     def _note(self, kind: str) -> Callable[[int, Any], None]:
-        def note(sequence: int, _: Any) -> None:
+        def note(sequence: int, *_: Any) -> None:
             self.heard.append((kind, sequence))
-            if kind == "exited":
+            if kind in ("exited", "failed"):
                 self.loop.stop(0)
 
         return note
 
-    def fork(self, framework: str) -> int:
+    def fork(self, framework: str, model: str = "m") -> int:
         """A worker that ends at once, for MMS has hung up."""
         self._sequence += 1
         folder = str(self.folder)
-        request = ForkRequest(self._sequence, "m", folder, "handle.py", folder, folder)
+        request = ForkRequest(self._sequence, model, folder, "handle.py", folder, folder)
         self.pool.fork(framework, request, new_descriptors())
         return self._sequence
 
@@ -93,6 +93,21 @@ def test_a_dead_zygote_is_replaced_and_what_waited_for_it_is_done(stage: Stage) 
     assert ("started", sequence) in stage.heard
     assert stage.pool.pids()[BARE] != dead
     assert not Path(f"/proc/{dead}").exists()
+
+
+def test_a_request_too_long_fails_alone(stage: Stage) -> None:
+    stage.fork(BARE)
+    stage.run()
+    before = len(descriptors_of())
+    pid = stage.pool.pids()[BARE]
+    too_long = stage.fork(BARE, "m" * 70_000)
+    stage.run()
+    assert stage.heard[-1] == ("failed", too_long)
+    assert len(descriptors_of()) == before
+
+    sequence = stage.fork(BARE)
+    stage.run()
+    assert (stage.heard[-1], stage.pool.pids()[BARE]) == (("exited", sequence), pid)
 
 
 def test_a_zygote_may_die_more_than_once(stage: Stage) -> None:

@@ -151,6 +151,21 @@ def test_a_module_that_exits_on_import_is_one_that_cannot_be_imported(
         assert received[0].failures == {"leaves_early": "SystemExit: no licence"}
 
 
+def test_a_long_reason_does_not_keep_it_from_being_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "complains.py").write_text("raise ImportError('x' * 70_000)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with zygote_in(tmp_path, "complains") as zygote:
+        assert heard(zygote, 1) == ["Ready"]
+
+
+def test_what_is_no_request_does_not_end_it(tmp_path: Path) -> None:
+    with zygote_in(tmp_path) as zygote:
+        zygote.channel.socket.send(b"x" * 70_000)
+        zygote.fork(request_in(tmp_path, 1), new_descriptors())
+
+        assert heard(zygote, 3) == ["Ready", "Started", "Exited"]
+
+
 def test_a_zygote_leaves_no_descriptor_behind(tmp_path: Path) -> None:
     before = len(descriptors_of())
     with zygote_in(tmp_path) as zygote:
