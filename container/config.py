@@ -21,14 +21,12 @@ class Config:
     """Read once in the entry point and handed down, as JSON, to the processes that it starts."""
 
     port: int
-    safe_port_range: str | None
     base_dir: str
     multi_model: bool
     handler: str
     workers: int | None
     response_timeout_s: int
     load_timeout_s: int
-    startup_timeout_s: int
     max_payload_bytes: int
     vmargs: str | None
     log_json: bool
@@ -51,9 +49,9 @@ class Config:
         """Raises ConfigError, which names the variable, its value and what it may be."""
         read = _Reader(environ)
         native = read("POLYHOST_FRONTEND", _one_of("mms", "native"), "mms") == "native"
+        read("SAGEMAKER_STARTUP_TIMEOUT", _positive, None)  # the toolkit's own, which would end in a traceback
         return cls(
             port=read("SAGEMAKER_BIND_TO_PORT", _any_port if native else _port, 8080),
-            safe_port_range=read("SAGEMAKER_SAFE_PORT_RANGE", _port_range, None),
             base_dir=read("SAGEMAKER_BASE_DIR", str, "/opt/ml"),
             # Presence of anything but "true" means single-model: the toolkit compares with "true" as well.
             multi_model=read("SAGEMAKER_MULTI_MODEL", str, "false") == "true",
@@ -61,7 +59,6 @@ class Config:
             workers=read("SAGEMAKER_MODEL_SERVER_WORKERS", _positive, None),
             response_timeout_s=read("SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS", _positive, 60),
             load_timeout_s=read("POLYHOST_LOAD_TIMEOUT_SECONDS", _positive, 300),
-            startup_timeout_s=read("SAGEMAKER_STARTUP_TIMEOUT", _positive, 600),
             max_payload_bytes=read("SAGEMAKER_MAX_REQUEST_SIZE", _payload_mb, 25) * _MB,
             vmargs=read("SAGEMAKER_MODEL_SERVER_VMARGS", str, None),
             log_json=read("POLYHOST_LOG_FORMAT", _one_of("json", "text"), "json") == "json",
@@ -142,13 +139,6 @@ def _milliseconds(value: str) -> int:
     if not value.isdecimal():
         raise ValueError("must be a whole number of milliseconds")
     return int(value)
-
-
-def _port_range(value: str) -> str:
-    first, dash, last = value.partition("-")
-    if not (dash and first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
-        raise ValueError("must be a range of ports such as 23000-23999")
-    return value
 
 
 def _payload_mb(value: str) -> int:

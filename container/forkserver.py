@@ -38,7 +38,7 @@ from container.messages import ForkRequest
 from container.mms_front import MmsFront
 from container.native_front import NativeFront
 from container.pool import Events, ZygotePool
-from container.processes import children
+from container.processes import children, mark_of, with_descendants
 from container.scaler import Load, Scaler
 from container.status import State, StatusPage
 from container.worker import EXIT_RESTED
@@ -224,6 +224,7 @@ class ForkServer:
     def _forget_if_finished(self, model: HostedModel) -> None:
         if model.finished and model.key in self._models:
             del self._models[model.key]
+            self._end_strays()
             model.close()
             self._front.closed(model)
 
@@ -260,6 +261,7 @@ class ForkServer:
             handler=model.handler,
             temp_dir=str(model.temp_dir),
             io_dir=model.io_dir,
+            mark=model.key,
             memory_bytes=memory_bytes,
             launched=model.launched,
             connected=time.monotonic(),
@@ -489,14 +491,26 @@ class ForkServer:
                     if pid:
                         self._on_exit(worker.sequence, status)
 
+    def _strays(self) -> set[int]:
+        """What models have started whose parents have ended: it is ours then, whatever session it is in."""
+        return set(children()) - {worker.pid for worker in self._workers.values()} - set(self._pool.pids().values())
+
+    def _end_strays(self) -> None:
+        """Those of models that are closed."""
+        for stray in self._strays():
+            key = mark_of(stray)
+            for pid in with_descendants(stray) if key is not None and key not in self._models else ():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
     def _reap_strays(self) -> None:
-        """What models had started and nobody waits for. A worker whose pid is not known yet must not be among it."""
-        workers = {worker.pid for worker in self._workers.values()}
-        if None in workers:
+        """Nobody else waits for them. A worker whose pid is not known yet must not be among them."""
+        if any(worker.pid is None for worker in self._workers.values()):
             return
-        for pid in set(children()) - workers - set(self._pool.pids().values()):
+        for pid in self._strays():
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
+        self._end_strays()  # also what was started, or lost its parent, when its model was being closed
 
     def _stop(self) -> None:
         self._guard.save()

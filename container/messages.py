@@ -26,6 +26,8 @@ class ForkRequest:
     handler: str
     temp_dir: str
     io_dir: str
+    # What the worker and all that it starts are marked with (processes.py).
+    mark: int = 0
     # The most that the load may take before it is refused further memory; None: no bound.
     memory_bytes: int | None = None
     # When MMS asked for the model and when it connected, by the monotonic clock, for the load's timeline.

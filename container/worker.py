@@ -22,6 +22,7 @@ from container.errors import Failure, HandlerNotFoundError, LoadError, WorkerDie
 from container.exchange import Request, Response
 from container.messages import ForkRequest
 from container.model import Model, ModelSpec
+from container.processes import mark
 from container.protocol import (
     Connection,
     LoadCommand,
@@ -68,6 +69,7 @@ def _take_over(request: ForkRequest, native_output: int) -> None:
     # Should the container run out of memory all the same, the kernel's choice is a worker and not what all depend on.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
+    mark(request.mark)
     os.environ["TMPDIR"] = request.temp_dir
     tempfile.tempdir = None
     _reseed()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from container.config import Config
@@ -113,3 +114,53 @@ def test_who_prints_without_end_gets_a_turn_and_then_a_pause(tmp_path: Path, cap
     for sock in (front, worker):
         sock.close()
     server._front._channel.close()  # type: ignore[attr-defined]
+
+
+LEAVES = """
+import os
+import subprocess
+import time
+
+
+def model_fn(model_dir):
+    return None
+
+
+def transform_fn(model, body, content_type, accept):
+    command = ["/bin/sh", "-c", "/bin/sleep 600 & echo; exec /bin/sleep 600"]
+    program = subprocess.Popen(command, start_new_session=True, env={}, cwd="/", stdout=subprocess.PIPE)
+    program.stdout.readline()
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if daemon := os.fork():
+            os.write(writer, str(daemon).encode())
+            os._exit(0)
+        os.chdir("/")
+        time.sleep(600)
+    return f"{program.pid} {os.read(reader, 20).decode()}"
+"""
+
+
+def test_what_a_model_has_started_in_sessions_of_its_own_ends_with_it(container: ContainerProcess) -> None:
+    first, second = load(container, "leaves", LEAVES), load(container, "stays", LEAVES)
+    ends, stays = (
+        [process for pid in container.invoke(name).text.split() for process in family(int(pid))]
+        for name in (first, second)
+    )
+    assert (len(ends), len(stays)) == (3, 3)
+
+    assert container.unload(first).status_code == 200
+    wait_for(lambda: not any(alive(process) for process in ends), "the end of all that it had started")
+    assert all(alive(process) for process in stays)
+    assert container.unload(second).status_code == 200
+    wait_for(lambda: not any(alive(process) for process in stays), "the end of the other's")
+
+
+def family(pid: int) -> list[psutil.Process]:
+    process = psutil.Process(pid)
+    return [process, *process.children()]
+
+
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
