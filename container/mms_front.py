@@ -25,6 +25,7 @@ _LEFTOVERS_S = 5.0
 _DESERTED_S = 5.0
 _DESERTED_ROUND_S = 0.5
 _LOST_ROUND_S = 2.0
+_SELDOM_S = 30.0
 _LOSSES_AFTER_REFUSAL_S = 120.0
 
 logger = logging.getLogger("polyhost.forkserver")
@@ -62,6 +63,7 @@ class MmsFront:
         self._models: dict[int, LaunchedModel] = {}
         self._unknown: set[str] = set()  # names that MMS had at the last look, and we had not
         self._look_until = 0.0
+        self._looked = time.monotonic()
 
     def start(self) -> None:
         fifo = os.open(self._run_dir / FIFO, os.O_RDWR | os.O_NONBLOCK)  # as a writer too: never at its end
@@ -225,12 +227,14 @@ class MmsFront:
         MMS's thread for a launcher goes back to a pool when the launcher ends, by a NullPointerException, so that it
         still counts as the launcher's; unregistering a refused model interrupts it, whatever it does by then. If it has
         just begun to start another model's launcher, that load gets 500 after a minute, and stays registered.
+
+        So does one whose launcher could not be started, for want of processes: hence a look now and then in any case.
         """
-        if time.monotonic() < self._look_until:
+        now = time.monotonic()
+        if now < self._look_until or now - self._looked > _SELDOM_S:
+            self._looked = now
             with contextlib.suppress(OSError):
                 self._mms.names(self._on_names)
-        else:
-            self._unknown.clear()
 
     def _on_names(self, names: set[str]) -> None:
         unknown = names - {model.name for model in self._models.values()}
