@@ -27,6 +27,7 @@ from container.worker import become_worker
 
 _REASON = 500  # characters of why a step failed: all of them go into one message
 _SPARE_AFTER_S = 0.01  # when the load that took the last one is mostly done
+_SPARE_LATER_S = 1.0  # where there was no process or memory for it
 
 Replay = Callable[[], AbstractContextManager[Rehearsal]]
 
@@ -110,6 +111,7 @@ class ZygoteProcess:
         self._config = config
         self._workers: dict[int, int] = {}  # pid -> sequence
         self._forecast: Forecast
+        self._spare_after_s = _SPARE_AFTER_S
         self._spare: tuple[int, Channel] | None = None  # a fork that waits for its request
         self._wake_reader, self._wake_writer = socket.socketpair()
 
@@ -149,7 +151,7 @@ class ZygoteProcess:
 
     def _loop(self, selector: selectors.BaseSelector) -> int:
         while True:
-            events = selector.select(None if self._spare else _SPARE_AFTER_S)
+            events = selector.select(None if self._spare else self._spare_after_s)
             if not events:
                 self._keep_spare()
             for key, _ in events:
@@ -176,7 +178,11 @@ class ZygoteProcess:
             try:
                 self._spare = self._fork_spare()
             except OSError as error:
-                logger.warning("zygote %s: no spare worker: %s", self._name, error)
+                if self._spare_after_s == _SPARE_AFTER_S:
+                    logger.warning("zygote %s: no spare worker for now: %s", self._name, error)
+                self._spare_after_s = _SPARE_LATER_S
+            else:
+                self._spare_after_s = _SPARE_AFTER_S
 
     def _fork(self, request: ForkRequest, descriptors: list[int]) -> None:
         try:

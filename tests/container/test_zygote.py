@@ -2,8 +2,10 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from container.messages import ForkRequest, Ready
@@ -164,6 +166,22 @@ def test_what_is_no_request_does_not_end_it(tmp_path: Path) -> None:
         zygote.fork(request_in(tmp_path, 1), new_descriptors())
 
         assert heard(zygote, 3) == ["Ready", "Started", "Exited"]
+
+
+def test_a_spare_that_cannot_be_had_is_waited_for_in_peace(tmp_path: Path) -> None:
+    with zygote_in(tmp_path) as zygote:
+        assert heard(zygote, 1) == ["Ready"]
+        process = psutil.Process(zygote.process.pid)
+        (spare,) = wait_for(process.children, "a spare")
+        limits = process.rlimit(psutil.RLIMIT_NOFILE)
+        process.rlimit(psutil.RLIMIT_NOFILE, (3, limits[1]))
+        spare.kill()
+        wait_for(lambda: "no spare worker" in (tmp_path / "log").read_text(), "a warning")
+        time.sleep(0.3)
+        assert (tmp_path / "log").read_text().count("no spare worker") == 1
+
+        process.rlimit(psutil.RLIMIT_NOFILE, limits)
+        wait_for(process.children, "another spare")
 
 
 def test_a_zygote_leaves_no_descriptor_behind(tmp_path: Path) -> None:
