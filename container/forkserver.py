@@ -116,7 +116,7 @@ class ForkServer:
     def run(self) -> int:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # the workers of a zygote that dies become ours
         self.loop.on_signals(
-            {signal.SIGCHLD: self._reap_adopted, signal.SIGTERM: lambda: self.loop.stop(0)}, ignored=(signal.SIGINT,)
+            {signal.SIGCHLD: self._on_children, signal.SIGTERM: lambda: self.loop.stop(0)}, ignored=(signal.SIGINT,)
         )
         registry = importlib.import_module(HANDLER_REGISTRY)
         self._framework_of = registry.framework_of
@@ -481,6 +481,11 @@ class ForkServer:
     def _measure(self) -> None:
         for model, took in self._guard.measure(self._workers.values()):
             self._front.took(model, took)
+
+    def _on_children(self) -> None:
+        """Strays at once, too: hundreds that ended unreaped would count in the container's limit of processes."""
+        self._reap_adopted()
+        self._reap_strays()
 
     def _reap_adopted(self) -> None:
         """Workers whose zygote died are our children now. A zygote's own end is its channel's to tell."""

@@ -3,6 +3,8 @@
 import logging
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +16,7 @@ from container.config import Config
 from container.forkserver import ForkServer
 from container.hosted import HostedModel, WorkerRecord
 from container.lines import Lines
+from container.messages import Beat, Channel
 from container.status import StatusPage
 from tests.container_process import ContainerProcess, running, wait_for
 from tests.models import place
@@ -164,3 +167,22 @@ def family(pid: int) -> list[psutil.Process]:
 
 def alive(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+WITHOUT_ROUNDS = "import sys; from container import forkserver as f; f._ROUND_S = 1e6; sys.exit(f.main(sys.argv[1:]))"
+
+
+def test_what_has_lost_its_parent_is_reaped_when_it_ends_and_not_a_round_later(tmp_path: Path) -> None:
+    ours, theirs = Channel.pair()
+    config = Config.from_environ({"POLYHOST_STATE_DIR": str(tmp_path), "POLYHOST_ZYGOTES": "bare"})
+    command = [sys.executable, "-c", WITHOUT_ROUNDS, str(tmp_path), "1", str(theirs.fileno()), config.to_json()]
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[theirs.fileno()])
+    theirs.close()
+    ours.send(Beat(1))
+    (zygote,) = wait_for(psutil.Process(server.pid).children, "a zygote")
+    (spare,) = wait_for(zygote.children, "a spare")
+
+    zygote.kill()
+    wait_for(lambda: not psutil.pid_exists(spare.pid), "the end of the spare")
+    server.communicate()  # its stdin's end is its own
+    ours.close()
