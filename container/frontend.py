@@ -50,6 +50,9 @@ def prepare_environment(config: Config, run_dir: Path, environ: MutableMapping[s
     environ["SAGEMAKER_BIND_TO_PORT"] = str(config.port)
     environ["SAGEMAKER_MODEL_SERVER_VMARGS"] = config.vmargs or _VMARGS
     environ.setdefault("MMS_NUMBER_OF_NETTY_THREADS", str(_NETTY_THREADS))
+    # Started one by one with the first connections to workers. MMS loses a load whose thread cannot be started (a
+    # NullPointerException in WorkerThread's clean-up), so they had better be few and there before processes are short.
+    environ.setdefault("MMS_NETTY_CLIENT_THREADS", str(os.cpu_count() or 1))
     environ["MMS_DEFAULT_RESPONSE_TIMEOUT_SECONDS"] = str(
         max(config.response_timeout_s, config.load_timeout_s) + _MMS_TIMEOUT_MARGIN_S
     )
