@@ -131,6 +131,7 @@ class ForkServer:
         scaler = Scaler(self.config.max_workers, _ROUND_S, self._resize_by_name, busy_rounds)
         for duty in (
             self._check_deadlines,
+            self._check_orphans,
             self._reap_strays,
             self._measure,
             lambda: scaler.round(self._loads()),
@@ -461,17 +462,31 @@ class ForkServer:
         now = time.monotonic()
         for worker in list(self._workers.values()):
             with _apart(worker):
-                limit_s = self._limit_s(worker)
+                limit_s = self._limit_s(worker.status, worker.model)
                 if limit_s is not None and worker.timed_out_after_s is None and now - worker.since > limit_s:
                     worker.timed_out_after_s = limit_s
                     worker.kill()
                 if worker.vanished():
                     self._on_exit(worker.sequence, signal.SIGKILL)
 
-    def _limit_s(self, worker: WorkerRecord) -> float | None:
-        match worker.status.state:
+    def _check_orphans(self) -> None:
+        now = time.monotonic()
+        for model in self._models.values():
+            for orphan in list(model.orphans):
+                limit_s = self._limit_s(orphan.status, model) if orphan.status is not None else None
+                if limit_s is None or orphan.status is None or now - orphan.status.since <= limit_s:
+                    continue
+                if orphan.lives:
+                    message = "a worker that outlived its fork server gave no answer within %g s; ended"
+                    logger.error(message, limit_s, extra={"model": model.name, "pid": orphan.pid})
+                orphan.kill()
+                orphan.close()
+                model.orphans.remove(orphan)
+
+    def _limit_s(self, status: StatusPage, model: HostedModel) -> float | None:
+        match status.state:
             case State.BUSY:
-                return worker.model.response_timeout_s
+                return model.response_timeout_s
             case State.LOADING | State.STARTING:
                 return self.config.load_timeout_s
             case State.STREAMING:

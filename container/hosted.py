@@ -14,7 +14,7 @@ from pathlib import Path
 from container.errors import Failure, WorkerDiedError
 from container.exchange import Response
 from container.lines import Lines
-from container.processes import group_leaders_in
+from container.orphans import Orphan
 from container.protocol import IN_PLACE, Connection, LoadCommand, ProtocolError, load_reply, predict_reply
 from container.status import State, StatusPage
 
@@ -39,7 +39,7 @@ class HostedModel:
     need: int = 0  # bytes of memory, as estimated when it was let in
     deaths: int = 0  # in a row, without an answer in between
     let_go: bool = False  # by the front end
-    orphans: frozenset[int] = frozenset()  # workers of a fork server that died; they serve on, watched by nobody
+    orphans: list[Orphan] = field(default_factory=list)  # workers of a fork server that died; they serve on
 
     @property
     def serving(self) -> bool:
@@ -61,9 +61,9 @@ class HostedModel:
 
     def close(self) -> None:
         """Leaves nothing of the model behind: neither its temp folder nor an orphan."""
-        for pid in self.orphans & group_leaders_in(self.directory.resolve()) if self.orphans else ():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
+        for orphan in self.orphans:
+            orphan.kill()
+            orphan.close()
         shutil.rmtree(self.temp_dir, ignore_errors=True)
 
 

@@ -15,7 +15,7 @@ from container.errors import INSUFFICIENT_STORAGE, Failure
 from container.hosted import HostedModel, WorkerRecord
 from container.launch import FIFO, Launcher, drop_record, recorded
 from container.mms_client import MmsClient
-from container.processes import group_leaders_in
+from container.orphans import Orphan
 from container.protocol import ANSWERED
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class MmsFront:
     def _find_orphans(self, launcher_pid: int) -> None:
         """What a fork server before this one has forked for the model: it is to end with the model."""
         if model := self._models.get(launcher_pid):
-            model.orphans = frozenset(group_leaders_in(model.directory.resolve()))
+            model.orphans = Orphan.all_of(model.directory)
 
     def _on_fifo(self, fifo: int) -> None:
         *lines, self._fifo_partial = (self._fifo_partial + os.read(fifo, 65536)).split(b"\n")

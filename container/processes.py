@@ -17,12 +17,13 @@ def children() -> list[int]:
 
 def group_leaders_in(folder: Path) -> set[int]:
     """Workers that serve the model of this folder: they work in it, and lead a process group each."""
-    return {int(proc.name) for proc in Path("/proc").iterdir() if proc.name.isdecimal() and _leads_in(proc, folder)}
+    pids = (int(proc.name) for proc in Path("/proc").iterdir() if proc.name.isdecimal())
+    return {pid for pid in pids if leads_in(pid, folder)}
 
 
-def _leads_in(proc: Path, folder: Path) -> bool:
+def leads_in(pid: int, folder: Path) -> bool:
     try:
-        return (proc / "cwd").readlink() == folder and os.getpgid(int(proc.name)) == int(proc.name)
+        return Path(f"/proc/{pid}/cwd").readlink() == folder and os.getpgid(pid) == pid
     except OSError:  # it has ended, or is another user's
         return False
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 SIZE = 4096
+_NAME = "polyhost-status"
 _HEAD = struct.Struct("<BxxxiIIdQQ")  # state, gpu, batch size, payload length, since, busy ns, answered
 _STATE = struct.Struct("<B")
 _GPU_AND_BATCH = struct.Struct("<iI")
@@ -53,11 +54,16 @@ class StatusPage:
     @staticmethod
     def create() -> int:
         """A new page; returns its descriptor, which goes to the worker."""
-        descriptor = os.memfd_create("polyhost-status", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        descriptor = os.memfd_create(_NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(descriptor, SIZE)
         # To read a page that a model's code has cut off would be the reader's end (SIGBUS).
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
         return descriptor
+
+    @staticmethod
+    def is_named(link: str) -> bool:
+        """Whether a descriptor in /proc/PID/fd is one of a page (memfd_create(2))."""
+        return link.startswith(f"/memfd:{_NAME} ")
 
     def close(self) -> None:
         self._map.close()

@@ -248,6 +248,19 @@ def test_worker_that_outlived_its_fork_server(service: Service) -> None:
     assert len(service.container.workers_of(name)) == 1
 
 
+def test_worker_that_outlived_its_fork_server_has_a_deadline(tmp_path: Path, front: str) -> None:
+    with serving(tmp_path, front, SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS="2") as service:
+        name = service.load("never_answers")
+        kill(service.part(*FORK_SERVER))
+        service.load("echo")  # by another fork server
+
+        answer = service.container.invoke(name, "wait")
+
+        # Behind MMS nobody can answer in the worker's place.
+        assert answer.status_code == (504 if front == "native" else 500)
+        wait_for(lambda: _status(service, name) == 200, "an answer of a new worker", WHOLE_AGAIN_S)
+
+
 def test_busy_worker_that_outlived_its_fork_server_ends_with_its_model(service: Service) -> None:
     name = service.load("loops_for_ever")
     worker = service.worker(name)
