@@ -21,7 +21,7 @@ from container.exchange import Request, Response
 
 _LOAD = b"L"
 PREDICT, PREDICT_EACH = b"I", b"J"
-CANCEL = b"X"
+_CANCEL = b"X"
 ANSWERED, IN_PIECES, IN_PLACE = 200, 206, 207
 _CHUNK = 1 << 16
 _INT = struct.Struct("!i")
@@ -68,7 +68,7 @@ class Connection:
         It stays where it is: should this process be killed before it has said that it reads, another one reads it.
         """
         self._drop_what_was_read()
-        while (first := self._buffer[:1] or self.socket.recv(1, socket.MSG_PEEK)) == CANCEL:
+        while (first := self._buffer[:1] or self.socket.recv(1, socket.MSG_PEEK)) == _CANCEL:
             self._cancelled()
             self._drop_what_was_read()
         return bool(first)
@@ -103,7 +103,7 @@ class Connection:
 
     def _cancelled(self) -> str:
         command = self._bytes(1)
-        if command != CANCEL:
+        if command != _CANCEL:
             raise ProtocolError(f"{bytes(command)!r} while an answer was under way")
         return self._text()
 
@@ -193,7 +193,7 @@ def encode_load(command: LoadCommand) -> bytes:
 
 
 def encode_cancel(request_id: bytes) -> bytes:
-    return CANCEL + _field(request_id)
+    return _CANCEL + _field(request_id)
 
 
 def encode_predict(command: PredictCommand) -> bytes:

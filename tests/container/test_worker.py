@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from container.protocol import CANCEL
+from container.protocol import encode_cancel
 from container.status import State
 from container.worker import EXIT_LOAD_FAILED, EXIT_RESTED
 from tests.container.conftest import ForkWorker
@@ -273,7 +273,7 @@ def test_a_handler_that_fails_when_its_client_has_left_serves_on(worker: ForkWor
     ).loaded()
     forked.mms.sendall(body_command(b""))
     forked.wait_for_state(State.STREAMING)
-    forked.mms.sendall(CANCEL)
+    forked.mms.sendall(encode_cancel(b"r1"))
     (event,) = wait_for(lambda: forked.events(level="ERROR"), "the failure in the log")
 
     assert Path(f"/proc/{forked.pid}").exists()
