@@ -460,14 +460,15 @@ class ForkServer:
 
     def _check_deadlines(self) -> None:
         now = time.monotonic()
-        for worker in list(self._workers.values()):
-            with _apart(worker):
-                limit_s = self._limit_s(worker.status, worker.model)
-                if limit_s is not None and worker.timed_out_after_s is None and now - worker.since > limit_s:
-                    worker.timed_out_after_s = limit_s
-                    worker.kill()
-                if worker.vanished():
-                    self._on_exit(worker.sequence, signal.SIGKILL)
+        self._for_each_worker(partial(self._check_deadline, now))
+
+    def _check_deadline(self, now: float, worker: WorkerRecord) -> None:
+        limit_s = self._limit_s(worker.status, worker.model)
+        if limit_s is not None and worker.timed_out_after_s is None and now - worker.since > limit_s:
+            worker.timed_out_after_s = limit_s
+            worker.kill()
+        if worker.vanished():
+            self._on_exit(worker.sequence, signal.SIGKILL)
 
     def _check_orphans(self) -> None:
         now = time.monotonic()
@@ -504,12 +505,24 @@ class ForkServer:
 
     def _reap_adopted(self) -> None:
         """Workers whose zygote died are our children now. A zygote's own end is its channel's to tell."""
+        self._for_each_worker(self._reap)
+
+    def _reap(self, worker: WorkerRecord) -> None:
+        if worker.pid is not None:
+            try:
+                pid, status = os.waitpid(worker.pid, os.WNOHANG)
+            except ChildProcessError:  # its zygote's
+                return
+            if pid:
+                self._on_exit(worker.sequence, status)
+
+    def _for_each_worker(self, duty: Callable[[WorkerRecord], None]) -> None:
+        """An error in what one worker needs must not cost the next ones their turn."""
         for worker in list(self._workers.values()):
-            if worker.pid is not None:
-                with _apart(worker), contextlib.suppress(ChildProcessError):
-                    pid, status = os.waitpid(worker.pid, os.WNOHANG)
-                    if pid:
-                        self._on_exit(worker.sequence, status)
+            try:
+                duty(worker)
+            except Exception:
+                logger.exception("an error in the round of all workers", extra={"model": worker.model.name})
 
     def _strays(self) -> set[int]:
         """What models have started whose parents have ended: it is ours then, whatever session it is in."""
@@ -547,15 +560,6 @@ class ForkServer:
             if not self._run_dir.exists():
                 break
             time.sleep(_REMOVAL_S)
-
-
-@contextlib.contextmanager
-def _apart(worker: WorkerRecord) -> Iterator[None]:
-    """An error in what one worker needs must not cost the next ones their turn."""
-    try:
-        yield
-    except Exception:
-        logger.exception("an error in the round of all workers", extra={"model": worker.model.name})
 
 
 def main(arguments: Sequence[str]) -> int:

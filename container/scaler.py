@@ -6,7 +6,7 @@ MMS makes one worker thread for each; each asks for a worker of ours by connecti
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-_BUSY = 0.8
+_BUSY = 0.7
 _IDLE, _IDLE_ROUNDS = 0.1, 30
 
 
