@@ -477,10 +477,9 @@ class ForkServer:
                 limit_s = self._limit_s(orphan.status, model) if orphan.status is not None else None
                 if limit_s is None or orphan.status is None or now - orphan.status.since <= limit_s:
                     continue
-                if orphan.lives:
+                if orphan.kill():
                     message = "a worker that outlived its fork server gave no answer within %g s; ended"
                     logger.error(message, limit_s, extra={"model": model.name, "pid": orphan.pid})
-                orphan.kill()
                 orphan.close()
                 model.orphans.remove(orphan)
 

@@ -29,15 +29,13 @@ class Orphan:
         folder = directory.resolve()
         return [cls(pid, folder, _page(pid)) for pid in group_leaders_in(folder)]
 
-    @property
-    def lives(self) -> bool:
-        """Its number may be another process's by now, but hardly of one that works in the same folder."""
-        return leads_in(self.pid, self.directory)
-
-    def kill(self) -> None:
-        if self.lives:
+    def kill(self) -> bool:
+        """False where it had ended: its number may be another process's, but hardly of one that works in the folder."""
+        lives = leads_in(self.pid, self.directory)
+        if lives:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
+        return lives
 
     def close(self) -> None:
         if self.status is not None:
