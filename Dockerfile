@@ -55,7 +55,8 @@ print('imported', *[importlib.import_module(name).__name__ for name in names])" 
 FROM dependencies AS code
 
 COPY pyproject.toml README.md LICENSE /tmp/polyhost/
-COPY cli /tmp/polyhost/cli
+# polyhost/container and polyhost/handlers are links to the two folders beside it.
+COPY polyhost /tmp/polyhost/polyhost
 COPY container /tmp/polyhost/container
 COPY handlers /tmp/polyhost/handlers
 RUN python -m pip install --no-deps --no-build-isolation --target /opt/polyhost /tmp/polyhost
@@ -74,7 +75,7 @@ ENV PATH=/opt/polyhost/bin:$PATH \
 
 COPY --from=code /opt/polyhost /opt/polyhost
 # A copy and no link: Python puts the folder of the real file first on sys.path.
-COPY container/dockerd-entrypoint.py /usr/local/bin/dockerd-entrypoint.py
+COPY container/image/dockerd-entrypoint.py /usr/local/bin/dockerd-entrypoint.py
 
 EXPOSE 8080
 

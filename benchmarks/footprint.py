@@ -10,7 +10,7 @@ from benchmarks.memory import still
 from benchmarks.models import Kind
 from benchmarks.servers import Server
 
-_ZYGOTE = "container.zygote"  # a fork has its command line as well
+_ZYGOTE = "polyhost.container.forkserver.zygote"  # a fork has its command line as well
 
 
 def footprint(bench: Bench, kind: Kind) -> dict[str, float]:

@@ -118,7 +118,7 @@ def _gluon(network: str) -> Callable[[Path], None]:
     """A network of Gluon's model zoo with random weights: they cost what trained ones do."""
 
     def make(folder: Path) -> None:
-        importlib.import_module("handlers.mxnet_handler")  # makes NumPy 1.26 bearable for MXNet
+        importlib.import_module("polyhost.handlers.mxnet_handler")  # makes NumPy 1.26 bearable for MXNet
         import mxnet as mx
 
         mx.random.seed(0)

@@ -19,7 +19,7 @@ STOCK = ROOT / "benchmarks" / "stock"
 START_S = 60.0
 STOP_S = 15.0
 POLL_S = 0.005
-_SERVE = [sys.executable, str(ROOT / "container" / "dockerd-entrypoint.py"), "serve"]
+_SERVE = [sys.executable, str(ROOT / "container" / "image" / "dockerd-entrypoint.py"), "serve"]
 INHERITED = ("PATH", "HOME", "JAVA_HOME", "LANG")
 
 

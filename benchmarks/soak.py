@@ -30,7 +30,7 @@ from benchmarks.api import Api
 from benchmarks.models import Copy, Kind
 from benchmarks.servers import STOP_S, Server, native, polyhost, running
 
-FRONTS = {"native": (native, "container.native"), "mms": (polyhost, "com.amazonaws.ml.mms.ModelServer")}
+FRONTS = {"native": (native, "polyhost.container.native"), "mms": (polyhost, "com.amazonaws.ml.mms.ModelServer")}
 HOT, HOT_CLIENTS, COLD_CLIENTS = 5, 4, 2
 UNLOAD_EVERY_S = (0.1, 0.5)
 KILL_EVERY_S = (0.05, 0.3)
@@ -38,7 +38,7 @@ LARGE_BYTES, LARGE_SHARE = 300_000, 0.02
 SAMPLE_S = 0.5
 WARM_UP_S = 10.0  # before the first look at memory: buffers reach their size
 GROWTH = 0.05
-_ZYGOTE = "container.zygote"  # a worker has its zygote's command line
+_ZYGOTE = "polyhost.container.forkserver.zygote"  # a worker has its zygote's command line
 # A worker's death is felt by calls that were sent to it before it was noticed; a model whose workers were killed in a
 # row rests, and says so.
 _FELT_S, _RESTS_S = 5.0, 60.0

@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from container.errors import ConfigError
+from polyhost.container.errors import ConfigError
 
-DEFAULT_HANDLER = "handlers.service:handle"
-HANDLER_REGISTRY = "handlers.registry"
+DEFAULT_HANDLER = "polyhost.handlers.service:handle"
+SHORT_HANDLER = "handlers.service:handle"  # the name that settings may have for it
+HANDLER_REGISTRY = "polyhost.handlers.registry"
 _MB = 1024 * 1024
 _MOST = 1_000_000  # of what is counted: calls
 
@@ -55,7 +56,7 @@ class Config:
             base_dir=read("SAGEMAKER_BASE_DIR", str, "/opt/ml"),
             # Presence of anything but "true" means single-model: the toolkit compares with "true" as well.
             multi_model=read("SAGEMAKER_MULTI_MODEL", str, "false") == "true",
-            handler=read("SAGEMAKER_HANDLER", str, DEFAULT_HANDLER),
+            handler=read("SAGEMAKER_HANDLER", _handler, DEFAULT_HANDLER),
             workers=read("SAGEMAKER_MODEL_SERVER_WORKERS", _positive, None),
             response_timeout_s=read("SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS", _positive, 60),
             load_timeout_s=read("POLYHOST_LOAD_TIMEOUT_SECONDS", _positive, 300),
@@ -107,6 +108,10 @@ class _Reader:
             return convert(value)
         except ValueError as error:
             raise ConfigError(f"{name}={value!r}: {error}") from None
+
+
+def _handler(value: str) -> str:
+    return DEFAULT_HANDLER if value == SHORT_HANDLER else value
 
 
 def _positive(value: str) -> int:

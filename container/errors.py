@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from container.outofmemory import is_out_of_memory
+from polyhost.container.memory.oom import is_out_of_memory
 
 EXIT_MODEL_FAILED = 3  # the fork server's: the only model of a single-model container cannot be loaded
 INSUFFICIENT_STORAGE = 507  # SageMaker unloads other models and tries again

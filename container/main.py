@@ -5,10 +5,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from container import log
-from container.config import Config
-from container.errors import ConfigError
-from container.supervisor import Supervisor
+from polyhost.container import log
+from polyhost.container.config import Config
+from polyhost.container.errors import ConfigError
+from polyhost.container.supervisor import Supervisor
 
 logger = logging.getLogger("polyhost")
 

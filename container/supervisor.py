@@ -14,13 +14,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from container import log
-from container.config import Config
-from container.errors import EXIT_MODEL_FAILED, ConfigError
-from container.launch import FIFO, LAUNCHES
-from container.lines import Lines
-from container.loop import Loop
-from container.processes import children
+from polyhost.container import log
+from polyhost.container.config import Config
+from polyhost.container.errors import EXIT_MODEL_FAILED, ConfigError
+from polyhost.container.mms.launcher import FIFO, LAUNCHES
+from polyhost.container.system.event_loop import Loop
+from polyhost.container.system.line_reader import Lines
+from polyhost.container.system.procfs import children
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 # SageMaker waits for 30 s in all.
@@ -112,7 +112,15 @@ class Supervisor:
         """The native front end has a channel to each fork server, which models' code cannot reach: it has no path."""
         channel = self._channel_for_fork_server() if self._config.native else None
         front = str(channel.fileno()) if channel else ""
-        command = [sys.executable, "-m", "container.forkserver", str(self._run_dir), "1", front, self._config.to_json()]
+        command = [
+            sys.executable,
+            "-m",
+            "polyhost.container.forkserver",
+            str(self._run_dir),
+            "1",
+            front,
+            self._config.to_json(),
+        ]
         try:
             # Its stdin ends when this process does, however that happens.
             self._fork_server = subprocess.Popen(
@@ -136,7 +144,7 @@ class Supervisor:
     def _start_native_front_end(self) -> None:
         self._to_front_end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            command = [sys.executable, "-m", "container.native", str(theirs.fileno()), self._config.to_json()]
+            command = [sys.executable, "-m", "polyhost.container.native", str(theirs.fileno()), self._config.to_json()]
             self._front_end = subprocess.Popen(
                 command,
                 env=self._environment(),
@@ -146,11 +154,13 @@ class Supervisor:
             )
 
     def _start_mms(self) -> None:
-        from container.frontend import prepare_environment  # only here: the native front end is up before it is read
+        from polyhost.container.mms.toolkit import (
+            prepare_environment,  # only here: the native front end is up before it is read
+        )
 
         environ = self._environment()
         prepare_environment(self._config, self._run_dir, environ)
-        command = [sys.executable, "-m", "container.frontend", str(self._run_dir), self._config.to_json()]
+        command = [sys.executable, "-m", "polyhost.container.mms.toolkit", str(self._run_dir), self._config.to_json()]
         self._front_end = subprocess.Popen(
             command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             cwd=self._run_dir,
@@ -176,7 +186,7 @@ class Supervisor:
         MMS's own worker sets the first two (mms/model_service_worker.py). MXNet's default engine would add threads to
         hand work to; on the calling thread a SqueezeNet answers a sixth sooner.
         """
-        root = str(Path(__file__).parent.parent)
+        root = str(Path(__file__).parents[2])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         return {**_DEFAULTS, **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 

@@ -22,13 +22,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from cli.output import size
 from examples import digits, trials
 from examples.digits import Samples
 from examples.endpoint import INSTANCES, Endpoint
 from examples.local_sagemaker import LocalSageMaker, emulating
 from examples.server import POLYHOST, ServerError
 from examples.trials import CSV, JSON, NPY, PNG, Score, Trial
+from polyhost.cli.output import size
 
 Data = Callable[[], tuple[Samples, Samples]]
 

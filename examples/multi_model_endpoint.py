@@ -200,7 +200,7 @@ def archive(data: Path, name: str, network: str) -> Path:
 def export(network: str, prefix: Path) -> None:
     """A network of Gluon's model zoo with random weights, as Module's checkpoint."""
     # Imported for its side effect: it makes NumPy 1.26 bearable for MXNet 1.9, which has to be done before its import.
-    import handlers.mxnet_handler  # noqa: F401  # isort: skip
+    import polyhost.handlers.mxnet_handler  # noqa: F401  # isort: skip
     import mxnet as mx
     from mxnet.gluon import nn
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.client import Container
+from polyhost.cli.client import Container
 
 START_S = 60.0
 STOP_S = 30.0  # SageMaker sends SIGKILL then

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 # Imported for its side effect: it makes NumPy 1.26 bearable for MXNet 1.9, which has to be done before its import.
-import handlers.mxnet_handler  # noqa: F401  # isort: skip
+import polyhost.handlers.mxnet_handler  # noqa: F401  # isort: skip
 import mxnet as mx
 import numpy as np
 from mxnet.gluon import nn

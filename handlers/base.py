@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from handlers import decoders, encoders, media_types
-from handlers.errors import BadModelError, phase
-from handlers.inputs import Inputs, Rows
-from handlers.settings import Settings
+from polyhost.handlers import decoders, encoders, media_types
+from polyhost.handlers.errors import BadModelError, phase
+from polyhost.handlers.payload import Inputs, Rows
+from polyhost.handlers.settings import Settings
 
 
 @dataclass(frozen=True)

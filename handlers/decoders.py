@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy
 
-from handlers import images
-from handlers.errors import BadBodyError, UnsupportedMediaTypeError
-from handlers.inputs import Inputs, Picture, Rows, rows_from
-from handlers.media_types import CSV, IMAGE, JPEG, JSON, JSON_LINES, NPY, PNG, MediaType
+from polyhost.handlers import images
+from polyhost.handlers.errors import BadBodyError, UnsupportedMediaTypeError
+from polyhost.handlers.media_types import CSV, IMAGE, JPEG, JSON, JSON_LINES, NPY, PNG, MediaType
+from polyhost.handlers.payload import Inputs, Picture, Rows, rows_from
 
 Body = bytes | bytearray
 # numpy leaves these functions without annotations.

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy
 
-from handlers.errors import NotAcceptableError, WrongAnswerError
-from handlers.media_types import CSV, JSON, JSON_LINES, NPY
+from polyhost.handlers.errors import NotAcceptableError, WrongAnswerError
+from polyhost.handlers.media_types import CSV, JSON, JSON_LINES, NPY
 
 
 def encode(prediction: Any, media_type: str) -> bytes:

@@ -10,8 +10,8 @@ import numpy
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from handlers.errors import BadBodyError, UnsuitableMediaTypeError
-from handlers.inputs import Picture
+from polyhost.handlers.errors import BadBodyError, UnsuitableMediaTypeError
+from polyhost.handlers.payload import Picture
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM")
 MAX_PIXELS = 50_000_000  # a file of 1 MB may claim more, and four bytes of memory are taken for each

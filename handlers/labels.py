@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from handlers.errors import BadModelError, WrongLabelsError
+from polyhost.handlers.errors import BadModelError, WrongLabelsError
 
 COUNT = 5
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from handlers.errors import NotAcceptableError
+from polyhost.handlers.errors import NotAcceptableError
 
 JSON = "application/json"
 JSON_LINES = "application/jsonlines"

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy
 
-from handlers import labels, mxnet_params, registry, shapes, tensors
-from handlers.base import Source
-from handlers.errors import BadBodyError, BadModelError
-from handlers.inputs import Inputs, Picture
-from handlers.row_handler import RowHandler
-from handlers.shapes import InputShape
-from handlers.tensors import Array
+from polyhost.handlers import labels, mxnet_params, registry, tensors
+from polyhost.handlers import shapes_file as shapes
+from polyhost.handlers.base import Source
+from polyhost.handlers.batching import RowHandler
+from polyhost.handlers.errors import BadBodyError, BadModelError
+from polyhost.handlers.payload import Inputs, Picture
+from polyhost.handlers.shapes_file import InputShape
+from polyhost.handlers.tensors import Array
 
 # MXNet 1.9.1, its last release, asks for numpy.bool, which numpy 1.24 removed (apache/mxnet#21165).
 setattr(numpy, "bool", numpy.bool_)  # noqa: B010  (numpy's stubs know the name is gone)

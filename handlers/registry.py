@@ -11,16 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from handlers.errors import BadModelError
-from handlers.settings import DEFAULT_PROGRAM, Settings
+from polyhost.handlers.errors import BadModelError
+from polyhost.handlers.settings import DEFAULT_PROGRAM, Settings
 
-OWN_HANDLER = "handlers.service:handle"
+OWN_HANDLER = "polyhost.handlers.service:handle"
 
 HANDLERS = {
-    "mxnet": "handlers.mxnet_handler:MxnetHandler",
-    "torch": "handlers.torch_handler:TorchHandler",
-    "sklearn": "handlers.sklearn_handler:SklearnHandler",
-    "script": "handlers.script_handler:ScriptHandler",
+    "mxnet": "polyhost.handlers.mxnet_handler:MxnetHandler",
+    "torch": "polyhost.handlers.torch_handler:TorchHandler",
+    "sklearn": "polyhost.handlers.sklearn_handler:SklearnHandler",
+    "script": "polyhost.handlers.script_handler:ScriptHandler",
 }
 
 FILES = {
@@ -40,8 +40,8 @@ COMMON_IMPORTS = ("numpy", "PIL")
 
 # What every zygote needs, one without a framework too.
 COMMON: tuple[str, ...] = (
-    "handlers.service",
-    "handlers.script_handler",
+    "polyhost.handlers.service",
+    "polyhost.handlers.script_handler",
     "PIL.BmpImagePlugin",
     "PIL.GifImagePlugin",
     "PIL.JpegImagePlugin",
@@ -89,9 +89,9 @@ EXPORTED_PROGRAMS: tuple[str, ...] = (
 
 # What each zygote does, in order: modules to import, and functions ("module:function") to call after that.
 PRELOAD: dict[str, tuple[str, ...]] = {
-    "mxnet": (*COMMON, "handlers.mxnet_handler", "handlers.warm_up:mxnet"),
-    "torch": (*COMMON, "handlers.torch_handler", *EXPORTED_PROGRAMS, "handlers.warm_up:torch"),
-    "sklearn": (*COMMON, "handlers.sklearn_handler", *ESTIMATORS, "handlers.warm_up:sklearn"),
+    "mxnet": (*COMMON, "polyhost.handlers.mxnet_handler", "polyhost.handlers.warm_up:mxnet"),
+    "torch": (*COMMON, "polyhost.handlers.torch_handler", *EXPORTED_PROGRAMS, "polyhost.handlers.warm_up:torch"),
+    "sklearn": (*COMMON, "polyhost.handlers.sklearn_handler", *ESTIMATORS, "polyhost.handlers.warm_up:sklearn"),
     "bare": COMMON,
 }
 
@@ -157,7 +157,7 @@ def framework_of(model_dir: str, handler: str | None) -> str | None:
 
 
 def _framework_of(directory: Path, handler: str | None) -> str | None:
-    own = handler not in (None, OWN_HANDLER)
+    own = handler not in (None, OWN_HANDLER, "handlers.service:handle")
     source = _source_of(handler or "", directory) if own else script_in(directory, Settings.from_environ(os.environ))
     files = frameworks_in(directory)
     by_files = files[0] if len(files) == 1 else None

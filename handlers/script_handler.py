@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy
 
-from handlers import decoders, encoders, images, media_types, model_code, registry
-from handlers.base import Answer, Handler, Request, Source, as_asked
-from handlers.errors import BadModelError, BadScriptError, WrongAnswerError, phase
-from handlers.inputs import Inputs, Picture, Rows, rows_from
-from handlers.media_types import CSV, JSON, MediaType
+from polyhost.handlers import decoders, encoders, images, media_types, registry
+from polyhost.handlers import import_path as model_code
+from polyhost.handlers.base import Answer, Handler, Request, Source, as_asked
+from polyhost.handlers.errors import BadModelError, BadScriptError, WrongAnswerError, phase
+from polyhost.handlers.media_types import CSV, JSON, MediaType
+from polyhost.handlers.payload import Inputs, Picture, Rows, rows_from
 
 Function = Callable[..., Any]
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from handlers import registry
-from handlers.base import Handler, Request, Source
-from handlers.settings import Settings
+from polyhost.handlers import registry
+from polyhost.handlers.base import Handler, Request, Source
+from polyhost.handlers.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from handlers.errors import BadModelError
-from handlers.media_types import MediaType
+from polyhost.handlers.errors import BadModelError
+from polyhost.handlers.media_types import MediaType
 
 DEFAULT_PROGRAM = "inference.py"
 DEFAULT_ACCEPT = "application/json"

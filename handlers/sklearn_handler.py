@@ -15,12 +15,13 @@ import pandas
 import sklearn
 from sklearn.exceptions import InconsistentVersionWarning
 
-from handlers import images, model_code, registry
-from handlers.base import Request, Source
-from handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError, WrongShapeError
-from handlers.inputs import Inputs, Picture, Rows
-from handlers.row_handler import RowHandler
-from handlers.tensors import array
+from polyhost.handlers import images, registry
+from polyhost.handlers import import_path as model_code
+from polyhost.handlers.base import Request, Source
+from polyhost.handlers.batching import RowHandler
+from polyhost.handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError, WrongShapeError
+from polyhost.handlers.payload import Inputs, Picture, Rows
+from polyhost.handlers.tensors import array
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from handlers import images
-from handlers.errors import BadBodyError, UnsuitableMediaTypeError, WrongShapeError
-from handlers.inputs import Inputs, Picture, Rows
-from handlers.shapes import InputShape
+from polyhost.handlers import images
+from polyhost.handlers.errors import BadBodyError, UnsuitableMediaTypeError, WrongShapeError
+from polyhost.handlers.payload import Inputs, Picture, Rows
+from polyhost.handlers.shapes_file import InputShape
 
 Array = NDArray[Any]
 

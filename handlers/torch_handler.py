@@ -13,12 +13,13 @@ from typing import Any
 import numpy
 import torch
 
-from handlers import labels, registry, shapes, tensors
-from handlers.base import Source
-from handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError, WrongLabelsError
-from handlers.inputs import Inputs, Picture, Rows
-from handlers.row_handler import RowHandler
-from handlers.shapes import InputShape
+from polyhost.handlers import labels, registry, tensors
+from polyhost.handlers import shapes_file as shapes
+from polyhost.handlers.base import Source
+from polyhost.handlers.batching import RowHandler
+from polyhost.handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError, WrongLabelsError
+from polyhost.handlers.payload import Inputs, Picture, Rows
+from polyhost.handlers.shapes_file import InputShape
 
 logger = logging.getLogger(__name__)
 

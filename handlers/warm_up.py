@@ -21,8 +21,8 @@ from typing import Any
 import numpy
 from PIL import Image
 
-from handlers import media_types
-from handlers.base import Handler, Request, Source
+from polyhost.handlers import media_types
+from polyhost.handlers.base import Handler, Request, Source
 
 ROUNDS = 12  # the interpreter specialises a function at its eighth call or so
 Replays = tuple[Callable[[], AbstractContextManager[Callable[[], None]]], ...]
@@ -35,7 +35,7 @@ def sklearn() -> Replays:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from handlers.sklearn_handler import SklearnHandler
+    from polyhost.handlers.sklearn_handler import SklearnHandler
 
     targets = numpy.arange(8) % 2
     replays: Replays = ()
@@ -58,7 +58,7 @@ def _dump(estimator: Any, folder: Path) -> None:
 def torch() -> Replays:
     import torch as framework
 
-    from handlers.torch_handler import TorchHandler
+    from polyhost.handlers.torch_handler import TorchHandler
 
     network = framework.nn.Sequential(framework.nn.Linear(4, 3), framework.nn.ReLU(), framework.nn.Linear(3, 2))
     script = framework.jit.script(network)
@@ -67,7 +67,7 @@ def torch() -> Replays:
 
 
 def mxnet() -> Replays:
-    from handlers.mxnet_handler import MxnetHandler  # first: it makes MXNet importable
+    from polyhost.handlers.mxnet_handler import MxnetHandler  # first: it makes MXNet importable
 
     import mxnet as framework  # isort: skip
 

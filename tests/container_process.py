@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 T = TypeVar("T")
 
 ROOT = Path(__file__).parent.parent
-ENTRY_POINT = ROOT / "container" / "dockerd-entrypoint.py"
+ENTRY_POINT = ROOT / "container" / "image" / "dockerd-entrypoint.py"
 LAUNCHER = "sleep"  # what a launcher of MMS's becomes
 
 

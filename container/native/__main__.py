@@ -1,4 +1,4 @@
-"""python -m container.native SUPERVISOR_DESCRIPTOR CONFIG_JSON: started by the supervisor."""
+"""python -m polyhost.container.native SUPERVISOR_DESCRIPTOR CONFIG_JSON: started by the supervisor."""
 
 import sys
 from collections.abc import Sequence
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import uvloop
 
-from container import log
-from container.config import Config
-from container.native.server import Server
+from polyhost.container import log
+from polyhost.container.config import Config
+from polyhost.container.native.server import Server
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -13,9 +13,9 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 import httptools
 
-from container.native.call import Call
-from container.native.errors import Refusal, bad_request, internal_error
-from container.native.replies import Answer, Piece
+from polyhost.container.native.decoder import Answer, Piece
+from polyhost.container.native.errors import Refusal, bad_request, internal_error
+from polyhost.container.native.invocation import Call
 
 Header = tuple[bytes, bytes]
 

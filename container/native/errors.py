@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from container.errors import Failure
+from polyhost.container.errors import Failure
 
 
 class Refusal(Exception):  # noqa: N818 - it refuses, nothing has gone wrong

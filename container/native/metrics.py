@@ -9,7 +9,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from container.native.stats import Histogram, Sample
+from polyhost.container.native.stats import Histogram, Sample
 
 
 def page(samples: Sequence[Sample]) -> tuple[bytes, bytes]:

@@ -9,15 +9,15 @@ from bisect import bisect_right
 from http import HTTPStatus
 from pathlib import Path
 
-from container.config import Config
-from container.errors import Failure
-from container.messages import LinkLost
-from container.native import errors
-from container.native.errors import Refusal
-from container.native.forks import Forks
-from container.native.model import LinkBook, ModelSpec, ServedModel, State, Waiting
-from container.native.settings import ServingSettings
-from container.native.stats import ModelStats, Sample
+from polyhost.container.config import Config
+from polyhost.container.control_protocol import LinkLost
+from polyhost.container.errors import Failure
+from polyhost.container.native import errors
+from polyhost.container.native.errors import Refusal
+from polyhost.container.native.fork_server_client import Forks
+from polyhost.container.native.served_model import LinkBook, ModelSpec, ServedModel, State, Waiting
+from polyhost.container.native.serving_options import ServingSettings
+from polyhost.container.native.stats import ModelStats, Sample
 
 SINGLE = "model"  # the name of a single-model container's only one
 _SWEEP_S = 0.25

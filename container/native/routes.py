@@ -13,14 +13,14 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
-from container.config import Config
-from container.native.call import Call
-from container.native.commands import encode_call, encode_headers, encode_parameters
-from container.native.connection import ClientConnection, Request
-from container.native.errors import Refusal, bad_request, internal_error
-from container.native.forks import Forks
-from container.native.model import ServedModel, State
-from container.native.models import SINGLE, Models
+from polyhost.container.config import Config
+from polyhost.container.native.connection import ClientConnection, Request
+from polyhost.container.native.encoder import encode_call, encode_headers, encode_parameters
+from polyhost.container.native.errors import Refusal, bad_request, internal_error
+from polyhost.container.native.fork_server_client import Forks
+from polyhost.container.native.invocation import Call
+from polyhost.container.native.models import SINGLE, Models
+from polyhost.container.native.served_model import ServedModel, State
 
 _JSON = (b"content-type", b"application/json")
 _PAGE = 100
@@ -103,7 +103,7 @@ class Routes:
 
     def _metrics(self, reply: ClientConnection) -> None:
         async def answer() -> None:
-            from container.native import metrics  # only here: its library is not needed to serve
+            from polyhost.container.native import metrics  # only here: its library is not needed to serve
 
             snapshot = self._models.snapshot()
             content_type, page = await asyncio.to_thread(metrics.page, snapshot)

@@ -6,12 +6,12 @@ import logging
 import signal
 import time
 
-from container.config import Config
-from container.native.connection import ClientConnection
-from container.native.errors import Refusal
-from container.native.forks import Forks
-from container.native.models import SINGLE, Models
-from container.native.routes import Routes
+from polyhost.container.config import Config
+from polyhost.container.native.connection import ClientConnection
+from polyhost.container.native.errors import Refusal
+from polyhost.container.native.fork_server_client import Forks
+from polyhost.container.native.models import SINGLE, Models
+from polyhost.container.native.routes import Routes
 
 _BACKLOG = 2048
 _STALLED_S = 60.0  # for one request to arrive whole: what SageMaker gives the whole exchange

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cli import archive
-from cli.archive import ArchiveError
+from polyhost.cli import archive
+from polyhost.cli.archive import ArchiveError
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from cli.client import Container, ContainerError, LoadedModel
+from polyhost.cli.client import Container, ContainerError, LoadedModel
 from tests.cli.stand_in import Reply, Seen, stand_in
 
 

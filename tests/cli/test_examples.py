@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cli.client import Container
 from examples import demo
 from examples.digits import digits, png
 from examples.server import POLYHOST, serving
 from examples.trials import Score
+from polyhost.cli.client import Container
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

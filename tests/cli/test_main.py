@@ -3,7 +3,7 @@ from importlib.metadata import version
 import pytest
 from typer.testing import CliRunner
 
-from cli.main import app
+from polyhost.cli.main import app
 
 COMMANDS = [
     [],

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.main import app
 from examples.server import Server
+from polyhost.cli.main import app
 from tests.cli.stand_in import Reply, Seen, stand_in
 
 ECHO = """

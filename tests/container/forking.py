@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from container.config import Config
-from container.messages import Exited, ForkRequest, Message, Ready, Started
-from container.status import State, StatusPage
-from container.zygote import Zygote
+from polyhost.container.config import Config
+from polyhost.container.control_protocol import Exited, ForkRequest, Message, Ready, Started
+from polyhost.container.forkserver.zygote import Zygote
+from polyhost.container.worker.status_page import State, StatusPage
 from tests.container.mms_side import Reply, ReplyReader, body_command, load_command
 from tests.container_process import wait_for
 

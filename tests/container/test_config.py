@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from container.config import DEFAULT_HANDLER, Config
-from container.errors import ConfigError
+from polyhost.container.config import DEFAULT_HANDLER, Config
+from polyhost.container.errors import ConfigError
 
 MB = 1024 * 1024
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from container.errors import BadAnswerError, Failure, HandlerNotFoundError, WorkerDiedError, status_of
+from polyhost.container.errors import BadAnswerError, Failure, HandlerNotFoundError, WorkerDiedError, status_of
 
 
 class Teapot(Exception):

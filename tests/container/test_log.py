@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from container import log
+from polyhost.container import log
 from tests.container_process import wait_for
 
 Events = Callable[[], list[dict[str, Any]]]

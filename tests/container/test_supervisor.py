@@ -76,7 +76,7 @@ def test_a_fork_server_that_cannot_be_started_now_is_started_later(tmp_path: Pat
         name = container.loaded(place("echo", container.models_dir))
         supervisor = psutil.Process(container.process.pid)
         limits = supervisor.rlimit(psutil.RLIMIT_NOFILE)
-        fork_server = container.process_of("-m", "container.forkserver")
+        fork_server = container.process_of("-m", "polyhost.container.forkserver")
         # Room for one more: it still sees its children's ends.
         numbers = {int(item.name) for item in Path(f"/proc/{supervisor.pid}/fd").iterdir()}
         free = min(set(range(len(numbers) + 1)) - numbers)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from emulator.config import EmulatorConfig
-from emulator.server import Emulator
+from polyhost.emulator.config import EmulatorConfig
+from polyhost.emulator.server import Emulator
 from tests.emulator.archives import archive
 
 REGION = "ap-northeast-2"

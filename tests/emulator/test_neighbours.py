@@ -6,7 +6,7 @@ from pathlib import Path
 
 from boto3.s3.transfer import TransferConfig
 
-from emulator.config import ACCOUNT
+from polyhost.emulator.config import ACCOUNT
 from tests.emulator.conftest import REGION, Local
 
 

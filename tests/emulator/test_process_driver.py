@@ -12,11 +12,11 @@ from typing import Any
 import psutil
 import pytest
 
-from emulator.container_client import ContainerClient, session
-from emulator.control_group import ControlGroup
-from emulator.drivers.process import ProcessDriver
-from emulator.errors import ContainerError
-from emulator.hosting import Launch
+from polyhost.emulator.errors import ContainerError
+from polyhost.emulator.hosting.container_client import ContainerClient, session
+from polyhost.emulator.hosting.control_group import ControlGroup
+from polyhost.emulator.hosting.drivers.process import ProcessDriver
+from polyhost.emulator.hosting.interfaces import Launch
 from tests.emulator.conftest import COMMAND
 
 LIMIT = 256 << 20

@@ -106,7 +106,7 @@ def _dumped(factory: pytest.TempPathFactory, name: str, model: Any) -> Path:
 
 @pytest.fixture(scope="session")
 def mxnet() -> Any:
-    from handlers import mxnet_handler
+    from polyhost.handlers import mxnet_handler
 
     return mxnet_handler.mxnet
 

@@ -12,7 +12,7 @@ import numpy
 from mms.context import Context, RequestProcessor
 from PIL import Image
 
-from handlers.service import Service
+from polyhost.handlers.service import Service
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 

@@ -11,10 +11,10 @@ import pytest
 import scipy.sparse
 import torch
 
-from handlers.base import as_asked
-from handlers.encoders import encode
-from handlers.inputs import Rows
-from handlers.media_types import CSV, JSON
+from polyhost.handlers.base import as_asked
+from polyhost.handlers.encoders import encode
+from polyhost.handlers.media_types import CSV, JSON
+from polyhost.handlers.payload import Rows
 
 ONE = Rows([[1, 2]], ("a", "b"), single=True)
 

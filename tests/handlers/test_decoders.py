@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from handlers.decoders import DECODERS, decode
-from handlers.errors import BadBodyError, HandlerError, UnsupportedMediaTypeError
-from handlers.inputs import Rows
+from polyhost.handlers.decoders import DECODERS, decode
+from polyhost.handlers.errors import BadBodyError, HandlerError, UnsupportedMediaTypeError
+from polyhost.handlers.payload import Rows
 from tests.handlers.served import npy, picture
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mms.context import Context, RequestProcessor
 
-from handlers import shapes
+from polyhost.handlers import shapes_file as shapes
 from tests.handlers.conftest import Archive
 from tests.handlers.served import Served
 

@@ -11,9 +11,9 @@ import pytest
 import scipy.sparse
 import torch
 
-from handlers.encoders import encode
-from handlers.errors import HandlerError, NotAcceptableError
-from handlers.media_types import CSV, JSON, JSON_LINES, NPY
+from polyhost.handlers.encoders import encode
+from polyhost.handlers.errors import HandlerError, NotAcceptableError
+from polyhost.handlers.media_types import CSV, JSON, JSON_LINES, NPY
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import numpy
 import pytest
 from PIL import Image
 
-from handlers import images
-from handlers.errors import BadBodyError, UnsuitableMediaTypeError
+from polyhost.handlers import images
+from polyhost.handlers.errors import BadBodyError, UnsuitableMediaTypeError
 from tests.handlers.served import picture
 
 GREY = numpy.arange(12).reshape(3, 4)

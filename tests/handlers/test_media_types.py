@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from handlers.errors import NotAcceptableError
-from handlers.media_types import ARRAYS, CSV, JPEG, JSON, JSON_LINES, NPY, MediaType, choose, preferred
+from polyhost.handlers.errors import NotAcceptableError
+from polyhost.handlers.media_types import ARRAYS, CSV, JPEG, JSON, JSON_LINES, NPY, MediaType, choose, preferred
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 import pytest
 
-from handlers.errors import BadModelError
+from polyhost.handlers.errors import BadModelError
 from tests.handlers.conftest import Archive
 from tests.handlers.served import Served, npy, picture
 

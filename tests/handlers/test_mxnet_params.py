@@ -6,7 +6,7 @@ from typing import Any
 import numpy
 import pytest
 
-from handlers.mxnet_params import mapped
+from polyhost.handlers.mxnet_params import mapped
 from tests.handlers.served import Served
 
 # MXNet looks up names that scipy has moved.

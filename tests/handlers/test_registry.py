@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from handlers import registry
-from handlers.base import Handler
-from handlers.errors import BadModelError
-from handlers.settings import Settings
+from polyhost.handlers import registry
+from polyhost.handlers.base import Handler
+from polyhost.handlers.errors import BadModelError
+from polyhost.handlers.settings import Settings
 from tests.handlers.conftest import Archive
 
 
@@ -103,9 +103,9 @@ def test_a_folder_that_is_not_there_has_no_framework() -> None:
 
 
 def test_the_registry_needs_the_standard_library_only() -> None:
-    code = "import sys, handlers.registry; print(*{name.partition('.')[0] for name in sys.modules})"
+    code = "import sys, polyhost.handlers.registry; print(*{name.partition('.')[0] for name in sys.modules})"
     names = set(_python(code).split())
-    assert names - sys.stdlib_module_names - {"handlers"} <= {"sitecustomize", "__main__", "_distutils_hack"} | _site()
+    assert names - sys.stdlib_module_names - {"polyhost"} <= {"sitecustomize", "__main__", "_distutils_hack"} | _site()
 
 
 # Without these numpy's OpenBLAS, OpenMP and MXNet's engine each start threads; the container sets them for its zygotes.

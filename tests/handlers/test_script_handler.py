@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy
 import pytest
 from sagemaker_inference import content_types
 
-from handlers import script_handler
-from handlers.errors import BadModelError
+from polyhost.handlers import script_handler
+from polyhost.handlers.errors import BadModelError
 from tests.handlers.conftest import Archive
 from tests.handlers.served import Served, npy, picture
 
@@ -302,14 +301,6 @@ def test_memory_errors_pass_unchanged(archive: Archive) -> None:
     source = "def model_fn(d):\n    raise MemoryError\ndef predict_fn(d, m): pass\n"
     with pytest.raises(MemoryError):
         Served(archive(**{"inference.py": source}))
-
-
-def test_ours_goes_on_after_being_forgotten(archive: Archive) -> None:
-    source = "def model_fn(d):\n    return len\n"
-    served = Served(archive(**{"inference.py": source, "handlers.py": ""}))
-    assert "handlers.service" not in sys.modules
-    assert served.ask("[[1], [2]]").json == 2
-    assert served.ask("[[1", "application/json").status == 400
 
 
 def test_pickles_in_bodies_are_refused(archive: Archive) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from mms.context import Context, RequestProcessor
 
-from handlers.errors import BadModelError
-from handlers.service import Service
+from polyhost.handlers.errors import BadModelError
+from polyhost.handlers.service import Service
 from tests.handlers.conftest import Archive
 from tests.handlers.served import ATTRIBUTES, Served
 

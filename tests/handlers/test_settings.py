@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from handlers.errors import BadModelError
-from handlers.settings import Settings
+from polyhost.handlers.errors import BadModelError
+from polyhost.handlers.settings import Settings
 
 
 def test_defaults() -> None:

@@ -17,7 +17,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
-from handlers.errors import BadModelError
+from polyhost.handlers.errors import BadModelError
 from tests.handlers.conftest import Archive
 from tests.handlers.served import ATTRIBUTES, Served, npy, picture
 

@@ -7,10 +7,10 @@ import numpy
 import pytest
 from PIL import Image
 
-from handlers.errors import BadBodyError, UnsuitableMediaTypeError, WrongShapeError
-from handlers.inputs import Picture, Rows
-from handlers.shapes import InputShape
-from handlers.tensors import fill, numbers
+from polyhost.handlers.errors import BadBodyError, UnsuitableMediaTypeError, WrongShapeError
+from polyhost.handlers.payload import Picture, Rows
+from polyhost.handlers.shapes_file import InputShape
+from polyhost.handlers.tensors import fill, numbers
 
 IMAGE = InputShape("image", (1, 1, 2, 3))
 SIZE = InputShape("size", (1, 1), "int64")

@@ -11,7 +11,7 @@ import numpy
 import pytest
 import torch
 
-from handlers.errors import BadModelError, WrongLabelsError
+from polyhost.handlers.errors import BadModelError, WrongLabelsError
 from tests.handlers.conftest import Archive
 from tests.handlers.served import Served, npy, picture
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from emulator.drivers.docker import DockerDriver
-from emulator.hosting import Launch
+from polyhost.emulator.hosting.drivers.docker import DockerDriver
+from polyhost.emulator.hosting.interfaces import Launch
 from tests.image.engine import docker
 
 pytestmark = pytest.mark.image

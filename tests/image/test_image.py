@@ -62,14 +62,15 @@ def test_an_archive_can_be_checked(image: str, models: Path, tmp_path: Path) -> 
 
 
 def test_our_code_comes_before_a_models(image: str) -> None:
-    printed = run(image, "python", "-c", "import handlers, sys; print(handlers.__file__, sys.path[1])").stdout
+    code = "import polyhost.handlers, sys; print(polyhost.handlers.__file__, sys.path[1])"
+    printed = run(image, "python", "-c", code).stdout
 
-    assert printed.split() == ["/opt/polyhost/handlers/__init__.py", "/opt/polyhost"]
+    assert printed.split() == ["/opt/polyhost/polyhost/handlers/__init__.py", "/opt/polyhost"]
 
 
 def test_our_code_is_compiled(image: str) -> None:
     """A cold start reads bytecode: Python says where each module's code came from."""
-    trace = run(image, "python", "-v", "-c", "import container.config, mms.context").stderr
+    trace = run(image, "python", "-v", "-c", "import polyhost.container.config, mms.context").stderr
 
     for module in ("container/__pycache__/config", "mms/__pycache__/context"):
         assert any(module in line and "matches" in line for line in trace.splitlines()), module
@@ -82,7 +83,7 @@ def test_no_compiler_is_left(image: str) -> None:
 
 
 def test_the_memory_limit_is_seen_inside(image: str) -> None:
-    code = "from container.memory import ControlGroup; print(ControlGroup.find().limit())"
+    code = "from polyhost.container.memory.cgroup import ControlGroup; print(ControlGroup.find().limit())"
     done = run(image, "python", "-c", code, options=("--memory=2g",))
 
     assert done.stdout.strip() == str(2 * 1024**3), done.stderr
@@ -120,7 +121,8 @@ def test_a_code_change_keeps_the_packages_layers(image: str, unique_tag: str, tm
         packages = layers(dependencies)
         assert layers(image)[: len(packages)] == packages
         assert layers(after)[: len(packages)] == packages
-        assert "seen in the image" in run(after, "python", "-c", "import handlers; print(handlers.CHANGED)").stdout
+        printed = run(after, "python", "-c", "import polyhost.handlers; print(polyhost.handlers.CHANGED)").stdout
+        assert "seen in the image" in printed
 
 
 def layers(image: str) -> list[str]:
@@ -129,8 +131,8 @@ def layers(image: str) -> list[str]:
 
 def copy_of_build_context(folder: Path) -> Path:
     folder.mkdir()
-    for name in ("cli", "container", "handlers"):
-        shutil.copytree(REPOSITORY / name, folder / name)
+    for name in ("polyhost", "container", "handlers"):
+        shutil.copytree(REPOSITORY / name, folder / name, symlinks=True)
     for name in ("Dockerfile", ".dockerignore", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
         shutil.copy2(REPOSITORY / name, folder)
     return folder

@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from container.explain import explain_death
+from polyhost.container.forkserver.exit_status import explain_death
 from tests.container_process import ContainerProcess, running, wait_for
 from tests.models import place
 

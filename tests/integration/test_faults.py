@@ -64,10 +64,10 @@ def alive(container: ContainerProcess) -> list[psutil.Process]:
     return [process for process in container.processes() if asked(process.status) != psutil.STATUS_ZOMBIE]
 
 
-ZYGOTE = ("container.zygote", "bare")
-FORK_SERVER = ("container.forkserver",)
-TOOLKIT = ("container.frontend",)
-NATIVE = ("container.native",)
+ZYGOTE = ("polyhost.container.forkserver.zygote", "bare")
+FORK_SERVER = ("polyhost.container.forkserver",)
+TOOLKIT = ("polyhost.container.mms.toolkit",)
+NATIVE = ("polyhost.container.native",)
 JAVA = ("com.amazonaws.ml.mms.ModelServer",)
 
 
@@ -310,13 +310,13 @@ def test_launcher_that_mms_has_forgotten(service: Service) -> None:
     options = {
         "--sock-type": "unix",
         "--sock-name": str(path),
-        "--handler": "handlers.service:handle",
+        "--handler": "polyhost.handlers.service:handle",
         "--model-path": str(service.container.folder(name)),
         "--model-name": name,
         "--preload-model": "false",
         "--tmp-dir": str(service.run_dir / "tmp"),
     }
-    command = [str(ROOT / "container/bin/launcher"), "mms/model_service_worker.py", *chain(*options.items())]
+    command = [str(ROOT / "container/mms/resources/launcher"), "mms/model_service_worker.py", *chain(*options.items())]
     environ = {"PATH": os.environ["PATH"], "POLYHOST_RUN_DIR": str(service.run_dir)}
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, cwd=service.container.folder(name)) as launcher:
         assert launcher.stdout is not None

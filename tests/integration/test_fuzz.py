@@ -65,7 +65,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     folder: Path = tmp_path_factory.mktemp("fuzz")
     with running(folder, POLYHOST_FRONTEND="native", POLYHOST_ZYGOTES="bare") as container:
         model = container.loaded(place("gives_back", container.models_dir))
-        target = Target(container, model, container.process_of("container.native"))
+        target = Target(container, model, container.process_of("polyhost.container.native"))
         yield target
         target.check()
         assert not container.events(level="ERROR"), "the front end has logged an error of its own"

@@ -495,7 +495,7 @@ def test_ping_says_so_when_nothing_can_be_forked(tmp_path: Path) -> None:
     """A fork server that hangs; one that dies is replaced at once."""
     with running(tmp_path, "native", POLYHOST_ZYGOTES="bare") as container:
         name = loaded(container, "echo")
-        fork_server = container.process_of("-m", "container.forkserver")
+        fork_server = container.process_of("-m", "polyhost.container.forkserver")
         fork_server.suspend()
 
         wait_for(lambda: container.http.get("/ping").status_code == 503, "an unhealthy container", 20)

@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from container.config import Config
-from container.messages import AddWorker, Beat, Channel, Message
-from container.native.call import Call
-from container.native.commands import encode_call
-from container.native.errors import Refusal
-from container.native.forks import Forks
-from container.native.models import Models
-from container.native.replies import Answer, Piece
-from container.protocol import Connection, LoadCommand, PredictCommand, load_reply
+from polyhost.container.config import Config
+from polyhost.container.control_protocol import AddWorker, Beat, Channel, Message
+from polyhost.container.native.decoder import Answer, Piece
+from polyhost.container.native.encoder import encode_call
+from polyhost.container.native.errors import Refusal
+from polyhost.container.native.fork_server_client import Forks
+from polyhost.container.native.invocation import Call
+from polyhost.container.native.models import Models
+from polyhost.container.worker.protocol import Connection, LoadCommand, PredictCommand, load_reply
 
 T = TypeVar("T", bound=Message)
 PATIENCE_S = 10.0

@@ -11,10 +11,10 @@ from typing import cast
 import pytest
 import uvloop
 
-from container.native.call import Call, Caller
-from container.native.connection import ClientConnection, Request
-from container.native.model import ServedModel
-from container.native.replies import Answer, Piece
+from polyhost.container.native.connection import ClientConnection, Request
+from polyhost.container.native.decoder import Answer, Piece
+from polyhost.container.native.invocation import Call, Caller
+from polyhost.container.native.served_model import ServedModel
 
 LIMIT = 1000
 LARGE = 20_000_000  # more than the sockets take

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 from prometheus_client.parser import text_string_to_metric_families
 
-from container.native.metrics import page
-from container.native.stats import SECONDS, ModelStats, Sample
+from polyhost.container.native.metrics import page
+from polyhost.container.native.stats import SECONDS, ModelStats, Sample
 
 LABELS = ("model", "status", "kind", "phase", "le")
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from container.exchange import Response
-from container.messages import CloseModel, LinkLost, ModelClosed, OpenModel
-from container.native import model
-from container.native.errors import Refusal
-from container.native.replies import Answer, Piece
-from container.protocol import IN_PLACE, first_piece, further_piece, last_piece, predict_reply
+from polyhost.container.control_protocol import CloseModel, LinkLost, ModelClosed, OpenModel
+from polyhost.container.native import served_model as model
+from polyhost.container.native.decoder import Answer, Piece
+from polyhost.container.native.errors import Refusal
+from polyhost.container.worker.protocol import IN_PLACE, first_piece, further_piece, last_piece, predict_reply
+from polyhost.container.worker.types import Response
 from tests.container.native.fork_server_side import Side, play, until
 
 

@@ -1,0 +1,114 @@
+"""Model archives: a gzip-compressed tar with the model's files at its root, as SageMaker unpacks them."""
+
+import gzip
+import os
+import stat
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+from polyhost.cli.errors import CommandError
+
+LEFT_OUT = frozenset({"__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store"})
+"""Names that editors and tools leave beside a model; they are no part of it and change from run to run."""
+
+# Python's own second look at each member; Python 3.11 has it from 3.11.4 on only, and Debian 12 ships 3.11.2.
+_FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError)
+
+
+class ArchiveError(CommandError):
+    """A folder that cannot be packed, or an archive that cannot be unpacked."""
+
+
+def pack(folder: Path, archive: Path) -> list[str]:
+    """Write the archive and return its members; the same files always give the same bytes."""
+    if archive.resolve().is_relative_to(folder.resolve()):
+        raise ArchiveError(f"{archive} lies inside {folder}, the folder to pack; write it elsewhere with -o")
+    unfinished = archive.with_name(f".{archive.name}.{os.getpid()}.part")
+    try:
+        with unfinished.open("xb") as stream:
+            names = _write(folder, stream)
+        unfinished.replace(archive)
+    except OSError as error:
+        raise ArchiveError(f"cannot pack {folder}: {error.filename or archive}: {error.strerror or error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return names
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack into an existing folder; nothing is written outside it, and links are refused as SageMaker advises."""
+    try:
+        with gzip.open(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
+            for member in tar:
+                _refuse_unsafe(member, archive)
+                tar.extract(member, folder, **_FILTER)
+            while stream.read(1 << 20):  # gzip's checksum stands at its end
+                pass
+    except DAMAGED as error:
+        raise ArchiveError(
+            f"{archive} is not a whole gzip-compressed tar ({error}); make it with polyhost pack"
+        ) from error
+    except OSError as error:
+        raise ArchiveError(
+            f"cannot unpack {archive}: {error.filename or archive}: {error.strerror or error}"
+        ) from error
+
+
+def members(folder: Path) -> Iterator[Path]:
+    """Every file and folder that belongs to the model, in a fixed order."""
+    for path in sorted(folder.iterdir()):
+        if path.name in LEFT_OUT:
+            continue
+        _refuse_odd(path)
+        yield path
+        if path.is_dir():
+            yield from members(path)
+
+
+def _write(folder: Path, stream: BinaryIO) -> list[str]:
+    names = []
+    with (
+        gzip.GzipFile(filename="", mode="wb", fileobj=stream, compresslevel=6, mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w") as tar,
+    ):
+        for path in members(folder):
+            _add(tar, path, f"./{path.relative_to(folder).as_posix()}")
+            names.append(path.relative_to(folder).as_posix())
+    return names
+
+
+def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
+    """Add one member without its owner, time and exact mode, which say nothing about the model."""
+    entry = tarfile.TarInfo(name)
+    if path.is_dir():
+        entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+        tar.addfile(entry)
+        return
+    with path.open("rb") as content:
+        status = os.fstat(content.fileno())
+        entry.size, entry.mode = status.st_size, 0o755 if status.st_mode & stat.S_IXUSR else 0o644
+        tar.addfile(entry, content)
+
+
+def _refuse_odd(path: Path) -> None:
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        raise ArchiveError(f"{path} is a symbolic link, which SageMaker does not unpack; put the file itself there")
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ArchiveError(f"{path} is neither a file nor a folder; remove it")
+    if not path.name.isprintable():  # bytes that are not UTF-8 arrive as surrogates, which are not printable
+        raise ArchiveError(f"{path.parent} holds the unprintable name {path.name!r}; rename it")
+
+
+def _refuse_unsafe(member: tarfile.TarInfo, archive: Path) -> None:
+    name = PurePosixPath(member.name)
+    if name.is_absolute() or ".." in name.parts:
+        raise ArchiveError(f"{archive} holds {member.name!r}, a path outside the model's folder; pack it anew")
+    if member.issym() or member.islnk():
+        raise ArchiveError(f"{archive} holds the link {member.name!r} -> {member.linkname!r}; pack the file itself")
+    if not (member.isfile() or member.isdir()):
+        raise ArchiveError(f"{archive} holds {member.name!r}, neither a file nor a folder; pack it anew without it")

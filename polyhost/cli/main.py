@@ -1,0 +1,66 @@
+"""The command `polyhost`: one module per verb, put together here."""
+
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from polyhost.cli import check, emulator, models, pack, serve
+from polyhost.cli.errors import CommandError
+
+
+class Commands(TyperGroup):
+    """Prints a CommandError as one sentence; anything else that escapes is a defect and keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CommandError as error:
+            typer.echo(f"polyhost: {error}", err=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"polyhost {version('polyhost')}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="Example: [bold]polyhost pack ./churn -o churn.tar.gz[/bold], "
+    "then [bold]polyhost check churn.tar.gz --body rows.csv[/bold]"
+)
+def polyhost(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Many models of many frameworks behind one SageMaker multi-model endpoint.
+
+    Exit status: 0 when it worked, 1 when the thing asked for failed, 2 when it was asked for wrongly.
+    """
+
+
+app.command(epilog="Example: [bold]polyhost serve --port 9000 --base-dir ./ml[/bold]")(serve.serve)
+app.command(epilog="Example: [bold]polyhost pack ./churn -o churn.tar.gz[/bold]")(pack.pack)
+app.command(epilog="Example: [bold]polyhost check churn.tar.gz --body rows.csv --accept application/json[/bold]")(
+    check.check
+)
+app.add_typer(models.app, name="models")
+app.add_typer(emulator.app, name="emulator")
+
+
+def main() -> None:
+    """The console script."""
+    app()

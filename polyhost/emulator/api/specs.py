@@ -1,0 +1,97 @@
+"""What the requests that made a model and an endpoint configuration mean for hosting."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from polyhost.emulator.errors import ValidationException
+from polyhost.emulator.hosting.instance_types import DEFAULT_VOLUME_BYTES, TYPES
+from polyhost.emulator.hosting.interfaces import ContainerSpec, VariantSpec
+from polyhost.emulator.hosting.model_url import ModelData
+
+_GB = 1024**3
+_STARTUP_TIMEOUT_S = 480.0  # SageMaker developer guide, "Custom Inference Code with Hosting Services"
+_DOWNLOAD_TIMEOUT_S = 3600.0
+
+Members = dict[str, Any]
+
+
+def container_spec(model: Members) -> ContainerSpec:
+    """Of a CreateModel request. Raises ValidationException for what the emulator cannot host."""
+    container = _container_of(model)
+    multi_model = container.get("Mode") == "MultiModel"
+    url = container.get("ModelDataUrl")
+    if multi_model and not url:
+        raise ValidationException("A container of Mode MultiModel needs ModelDataUrl, the prefix of its models.")
+    try:
+        data = str(ModelData.parse(url)) if url else None
+    except ValueError as error:
+        raise ValidationException(str(error)) from None
+    if multi_model and data is not None and not data.endswith("/"):
+        data += "/"
+    caching = (container.get("MultiModelConfig") or {}).get("ModelCacheSetting") or "Enabled"
+    environment = container.get("Environment") or {}
+    return ContainerSpec(container["Image"], data, multi_model, environment, caching == "Enabled")
+
+
+def _container_of(model: Members) -> Members:
+    containers = [*(model.get("Containers") or []), *filter(None, [model.get("PrimaryContainer")])]
+    if len(containers) != 1:
+        raise ValidationException(
+            "The emulator hosts models of one container, given as PrimaryContainer or in Containers;"
+            f" got {len(containers)}."
+        )
+    container: Members = containers[0]
+    if not container.get("Image"):
+        raise ValidationException("The container has no Image; the emulator does not have model packages.")
+    for member in ("ModelDataSource", "AdditionalModelDataSources"):
+        if container.get(member):
+            raise ValidationException(f"The emulator does not have {member}; use ModelDataUrl.")
+    return container
+
+
+def variant_spec(variant: Members, model: Members) -> VariantSpec:
+    """Of a variant in a CreateEndpointConfig request, and its model's CreateModel."""
+    for needed in ("InstanceType", "InitialInstanceCount"):
+        if variant.get(needed) is None:
+            raise ValidationException(
+                f"Variant {variant['VariantName']} has no {needed}; the emulator hosts instances only."
+            )
+    if variant["InstanceType"] not in TYPES:
+        families = sorted({known.split(".")[1] for known in TYPES})
+        raise ValidationException(
+            f"Variant {variant['VariantName']}: the emulator does not know the memory of {variant['InstanceType']};"
+            f" it knows the families {', '.join(families)}."
+        )
+    volume = variant.get("VolumeSizeInGB")
+    weight = variant.get("InitialVariantWeight")
+    return VariantSpec(
+        name=variant["VariantName"],
+        container=container_spec(model),
+        instance_type=variant["InstanceType"],
+        instance_count=variant["InitialInstanceCount"],
+        weight=1.0 if weight is None else weight,
+        volume_bytes=volume * _GB if volume else DEFAULT_VOLUME_BYTES,
+        startup_timeout_s=variant.get("ContainerStartupHealthCheckTimeoutInSeconds") or _STARTUP_TIMEOUT_S,
+        download_timeout_s=variant.get("ModelDataDownloadTimeoutInSeconds") or _DOWNLOAD_TIMEOUT_S,
+    )
+
+
+def retained(specs: Sequence[VariantSpec], served: Sequence[VariantSpec], excluded: Sequence[str]) -> list[VariantSpec]:
+    """With the counts and weights that the variants of the same names have now (UpdateEndpoint)."""
+    before = {spec.name: spec for spec in served}
+    return [_retained(spec, before.get(spec.name, spec), excluded) for spec in specs]
+
+
+def _retained(spec: VariantSpec, before: VariantSpec, excluded: Sequence[str]) -> VariantSpec:
+    count = spec.instance_count if "DesiredInstanceCount" in excluded else before.instance_count
+    weight = spec.weight if "DesiredWeight" in excluded else before.weight
+    return replace(spec, instance_count=count, weight=weight)
+
+
+def to_json(spec: VariantSpec) -> Members:
+    return asdict(replace(spec, container=replace(spec.container, environment=dict(spec.container.environment))))
+
+
+def from_json(saved: Mapping[str, Any]) -> VariantSpec:
+    return VariantSpec(**{**saved, "container": ContainerSpec(**saved["container"])})

@@ -1,0 +1,155 @@
+"""Containers of the local Docker engine, through the `docker` command."""
+
+import asyncio
+import contextlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from polyhost.emulator.errors import ContainerError, ImageError, StartError
+from polyhost.emulator.hosting.drivers.engine import Engine
+from polyhost.emulator.hosting.drivers.output import each_line
+from polyhost.emulator.hosting.drivers.ports import free_port
+from polyhost.emulator.hosting.interfaces import Container, Launch, Usage
+
+MULTI_MODEL_LABEL = "com.amazonaws.sagemaker.capabilities.multi-models"
+_OWNER_LABEL = "polyhost.emulator"  # the name of the emulator's folder
+_PORT = 8080
+
+
+class DockerDriver:
+    """Images are those of the local engine; nothing is pulled."""
+
+    def __init__(self) -> None:
+        self._engine: Engine | None = None
+
+    async def open(self) -> None:
+        """Raises StartError where no engine answers."""
+        if not shutil.which("docker"):
+            raise StartError("the docker driver needs the command 'docker'; install it, or use --driver process")
+        status, _, error = await _run("version")
+        if status:
+            raise StartError(f"no Docker engine answers ({error.strip()[-200:]}); start it, or use --driver process")
+        _, address, _ = await _run("context", "inspect", "--format={{.Endpoints.docker.Host}}")
+        self._engine = Engine(address.strip())
+
+    async def check(self, image: str, multi_model: bool) -> str:
+        status, output, _ = await _run("image", "inspect", image)
+        if status:
+            raise ImageError(f"Requested image {image} not found.")
+        found: dict[str, Any] = json.loads(output)[0]
+        labels = (found.get("Config") or {}).get("Labels") or {}
+        if multi_model and labels.get(MULTI_MODEL_LABEL) != "true":
+            raise ImageError(
+                f"Your Ecr Image {image} does not contain required {MULTI_MODEL_LABEL}=true Docker label(s)."
+            )
+        return str(found["Id"])
+
+    async def start(self, launch: Launch) -> Container:
+        inside = "models" if launch.multi_model else "model"
+        port = free_port()
+        settings = dict(launch.environment) | ({"SAGEMAKER_MULTI_MODEL": "true"} if launch.multi_model else {})
+        # A single model's folder is read-only for the container (developer guide, your-algorithms-inference-code).
+        mount = f"{launch.folder / inside}:/opt/ml/{inside}" + ("" if launch.multi_model else ":ro")
+        options = [
+            f"--name={launch.name}",
+            f"--label={_OWNER_LABEL}={launch.folder.parent.name}",
+            f"--memory={launch.memory_bytes}",
+            f"--publish=127.0.0.1:{port}:{_PORT}",
+            f"--volume={mount}",
+            *(f"--env={name}={value}" for name, value in settings.items()),
+        ]
+        running = asyncio.create_task(_run("run", "--detach", *options, launch.image, "serve"))
+        try:
+            status, output, error = await asyncio.shield(running)
+            if status:
+                raise ContainerError(f"docker run {launch.image}: {error.strip()[-1000:]}")
+            container = DockerContainer(output.split()[-1], f"http://127.0.0.1:{port}", self._engine)
+            await container.follow(launch)
+            return container
+        except BaseException:
+            await asyncio.shield(_undo(running, launch.name))
+            raise
+
+    async def sweep(self, folder: Path) -> None:
+        _, left, _ = await _run("ps", "--all", "--quiet", f"--filter=label={_OWNER_LABEL}={folder.name}")
+        if left.split():
+            await _run("rm", "--force", "--volumes", *left.split())
+
+    async def close(self) -> None:
+        """Containers are removed when they stop."""
+        if self._engine is not None:
+            await self._engine.close()
+
+
+class DockerContainer:
+    """A container of the engine."""
+
+    models_folder = "/opt/ml/models"
+
+    def __init__(self, identifier: str, url: str, engine: Engine | None) -> None:
+        self.url = url
+        self.pid: int | None = None
+        self._id = identifier
+        self._engine = engine
+        self._logs: asyncio.subprocess.Process | None = None
+        self._output: asyncio.Task[None] | None = None
+
+    async def follow(self, launch: Launch) -> None:
+        _, output, _ = await _run("inspect", "--format={{.State.Pid}}", self._id)
+        self.pid = int(output.strip() or 0) or None
+        self._logs = await asyncio.create_subprocess_exec(
+            "docker",
+            "logs",
+            "--follow",
+            self._id,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+        assert self._logs.stdout is not None
+        self._output = asyncio.create_task(each_line(self._logs.stdout, launch.on_line))
+
+    async def wait(self) -> int:
+        _, output, _ = await _run("wait", self._id)
+        return int(output.strip() or 137)
+
+    async def stop(self, grace_s: float) -> None:
+        # Whole seconds, and always given: engines differ in their default.
+        await _run("stop", "-t", str(max(1, round(grace_s))), self._id)
+        await _run("rm", "--force", "--volumes", self._id)
+        if self._logs is not None and self._logs.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._logs.kill()
+            await self._logs.wait()
+        if self._output is not None:
+            self._output.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._output
+
+    async def kill(self) -> None:
+        await _run("kill", self._id)
+
+    async def usage(self) -> Usage | None:
+        return await self._engine.usage(self._id, self.pid) if self._engine is not None else None
+
+
+async def _undo(running: "asyncio.Task[tuple[int, str, str]]", name: str) -> None:
+    """`docker run` goes on without whoever asked for it."""
+    await asyncio.wait({running})
+    await _run("rm", "--force", "--volumes", name)
+
+
+async def _run(*arguments: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        "docker",
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    output, error = await process.communicate()
+    return process.returncode or 0, output.decode(errors="replace"), error.decode(errors="replace")

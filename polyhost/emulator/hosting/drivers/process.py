@@ -1,0 +1,225 @@
+"""Containers as processes of this machine: `polyhost serve`, or another command that keeps the contract."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from polyhost.emulator.errors import ContainerError
+from polyhost.emulator.hosting.control_group import ControlGroup
+from polyhost.emulator.hosting.drivers.output import each_line
+from polyhost.emulator.hosting.drivers.ports import free_port
+from polyhost.emulator.hosting.interfaces import Container, Launch, Usage
+
+_MARK = "POLYHOST_INSTANCE"
+_RUN_DIR = "ph-"
+# What a process needs of the emulator's environment; a container sees nothing else of it either.
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "JAVA_HOME", "TMPDIR", "VIRTUAL_ENV")
+# Joins its control group before anything else runs.
+_JOIN = 'echo $$ >"$1" && shift && exec "$@"'
+
+logger = logging.getLogger("polyhost.emulator")
+
+
+class ProcessDriver:
+    """`command` takes the argument `serve`, as an image's entry point does."""
+
+    def __init__(self, command: tuple[str, ...] | None = None) -> None:
+        self._command = command or (str(Path(sys.executable).with_name("polyhost")),)
+        self._own = command is None
+        self._warned = False
+
+    async def check(self, image: str, multi_model: bool) -> str:
+        """There is one image, this installation, whatever it is called."""
+        return image
+
+    async def start(self, launch: Launch) -> Container:
+        group = ControlGroup.make(launch.name, launch.memory_bytes)
+        if group is None and not self._warned:
+            self._warned = True
+            logger.warning(
+                "no control group can be made here (that needs root): instances' memory is watched, not limited"
+            )
+        run_dir = Path(tempfile.mkdtemp(prefix=_RUN_DIR))  # not in the instance's folder: paths of sockets are short
+        (launch.folder / run_dir.name).touch()  # for who sweeps after a killed emulator
+        port = free_port()
+        # A pipe of our own: asyncio's would let wait() last until the last descendant has closed it.
+        output, writer = os.pipe2(os.O_CLOEXEC)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._arguments(port, launch, group),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=writer,
+                stderr=asyncio.subprocess.STDOUT,
+                env=self._environment(port, launch, run_dir),
+                cwd=launch.folder,
+                start_new_session=True,  # Ctrl-C is for the emulator, which then ends its containers in order
+            )
+        except BaseException as error:
+            os.close(output)
+            await asyncio.to_thread(_clear, group, run_dir, launch.name)
+            if isinstance(error, OSError):
+                raise ContainerError(f"{self._command[0]} does not start: {error}") from error
+            raise
+        finally:
+            os.close(writer)
+        return ContainerProcess(process, output, port, launch, group, run_dir)
+
+    async def sweep(self, folder: Path) -> None:
+        """The processes ended with their emulator; their control groups and folders did not."""
+        for instance in folder.glob("i-*"):
+            for noted in instance.glob(f"{_RUN_DIR}*"):
+                await asyncio.to_thread(shutil.rmtree, Path(tempfile.gettempdir(), noted.name), True)
+            for group in ControlGroup.named(f"*-{instance.name}-*"):
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread(group.remove)
+
+    async def close(self) -> None:
+        """Holds nothing."""
+
+    def _arguments(self, port: int, launch: Launch, group: ControlGroup | None) -> list[str]:
+        arguments = [*self._command, "serve"]
+        if self._own:
+            arguments += ["--port", str(port), "--base-dir", str(launch.folder), "--log-format", "json"]
+            arguments += [] if launch.multi_model else ["--single-model"]
+        if setpriv := shutil.which("setpriv"):
+            # An emulator that is killed takes its containers with it (prctl(2), PR_SET_PDEATHSIG).
+            arguments = [setpriv, "--pdeathsig", "TERM", "--", *arguments]
+        return ["/bin/sh", "-c", _JOIN, "sh", str(group.members), *arguments] if group else arguments
+
+    def _environment(self, port: int, launch: Launch, run_dir: Path) -> dict[str, str]:
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        contract = {
+            "SAGEMAKER_BIND_TO_PORT": str(port),
+            "SAGEMAKER_BASE_DIR": str(launch.folder),
+            "POLYHOST_RUN_DIR": str(run_dir),
+            "POLYHOST_STATE_DIR": str(launch.folder / "state"),
+            _MARK: launch.name,
+        }
+        mode = {"SAGEMAKER_MULTI_MODEL": "true"} if launch.multi_model else {}
+        return inherited | dict(launch.environment) | contract | mode
+
+
+class ContainerProcess:
+    """A container that runs as a process with descendants."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        output: int,
+        port: int,
+        launch: Launch,
+        group: ControlGroup | None,
+        run_dir: Path,
+    ) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.models_folder = str(launch.folder / "models")
+        self.pid: int | None = process.pid
+        self._process = process
+        self._name = launch.name
+        self._group = group
+        self._run_dir = run_dir
+        self._output = asyncio.create_task(_read_lines(output, launch.on_line))
+
+    async def wait(self) -> int:
+        return await self._process.wait()
+
+    async def stop(self, grace_s: float) -> None:
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), grace_s)
+        self._kill()
+        await self._process.wait()
+        await asyncio.to_thread(self._sweep)
+        # With the last of its processes its output ends; what has been printed until then is still read.
+        await asyncio.wait({self._output}, timeout=1)
+        self._output.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._output
+
+    async def kill(self) -> None:
+        self._kill()
+
+    def _kill(self) -> None:
+        if self._process.returncode is None:  # it may not have joined its control group yet
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+        for pid in self._members():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    async def usage(self) -> Usage | None:
+        return await asyncio.to_thread(self._usage)
+
+    def _usage(self) -> Usage:
+        members = self._members()
+        memory = self._group.used() if self._group else sum(map(_proportional_bytes, members))
+        return Usage(memory, sum(map(_cpu_s, members)))
+
+    def _sweep(self) -> None:
+        self._kill()
+        _clear(self._group, self._run_dir, self._name)
+
+    def _members(self) -> list[int]:
+        """The control group's processes; without one, those that carry the container's mark."""
+        if self._group:
+            try:
+                return [int(pid) for pid in self._group.members.read_text().split()]
+            except OSError:
+                return []
+        mark = f"{_MARK}={self._name}".encode()
+        pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+        return [pid for pid in pids if mark in _environ(pid)]
+
+
+def _clear(group: ControlGroup | None, run_dir: Path, name: str) -> None:
+    if group:
+        try:
+            group.remove()
+        except OSError as error:
+            logger.warning("the control group of %s could not be removed: %s", name, error)
+    shutil.rmtree(run_dir, ignore_errors=True)
+
+
+async def _read_lines(descriptor: int, on_line: Callable[[str], None]) -> None:
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(descriptor, "rb"))
+    try:
+        await each_line(reader, on_line)
+    finally:
+        transport.close()
+
+
+def _environ(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # ended meanwhile, or not ours to read
+        return []
+
+
+def _proportional_bytes(pid: int) -> int:
+    """Its share of what it maps (proc(5), smaps_rollup)."""
+    try:
+        found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found[1]) * 1024 if found else 0
+
+
+def _cpu_s(pid: int) -> float:
+    """Of the process and of its children that have ended (proc_pid_stat(5), fields 14 to 17)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")

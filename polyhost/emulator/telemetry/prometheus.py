@@ -1,0 +1,84 @@
+"""The same numbers for Prometheus, with a series for each model, which CloudWatch does not have."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics import MetricWrapperBase
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from polyhost.emulator.telemetry.cloudwatch import INSTANCE_METRICS
+from polyhost.emulator.telemetry.recorder import Measurement, Place, Recorder
+
+_LABELS = ("region", "endpoint", "variant", "model")
+_OF_INSTANCES = ("region", "endpoint", "variant", "instance")
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_COUNTERS = {
+    "Invocations": ("invocations", "calls that came for the model"),
+    "Invocation4XXErrors": ("invocation_4xx_errors", "calls that the container answered with 4xx"),
+    "Invocation5XXErrors": ("invocation_5xx_errors", "calls that the container answered with 5xx"),
+    "ModelCacheHit": ("model_cache_hits", "calls that found the model loaded"),
+}
+_HISTOGRAMS = {
+    "ModelLatency": ("model_latency_seconds", "time of the container's own answer"),
+    "OverheadLatency": ("overhead_latency_seconds", "time of a call apart from the container's answer"),
+    "ModelLoadingWaitTime": ("model_loading_wait_seconds", "time that a call waited for its model"),
+    "ModelDownloadingTime": ("model_downloading_seconds", "time of a download"),
+    "ModelLoadingTime": ("model_loading_seconds", "time of the container's load call"),
+    "ModelUnloadingTime": ("model_unloading_seconds", "time of the container's unload call"),
+}
+
+
+class Prometheus:
+    """Listens to the recorder."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._registry = CollectorRegistry()
+        self._counters = {
+            name: Counter(f"polyhost_{known}", text, _LABELS, registry=self._registry)
+            for name, (known, text) in _COUNTERS.items()
+        }
+        self._histograms = {
+            name: Histogram(f"polyhost_{known}", text, _LABELS, buckets=_SECONDS, registry=self._registry)
+            for name, (known, text) in _HISTOGRAMS.items()
+        }
+        self._gauges = {
+            name: Gauge(f"polyhost_{_snake(name)}", name, _OF_INSTANCES, registry=self._registry)
+            for name in INSTANCE_METRICS
+        }
+        recorder.listen(on_measurement=self._take, on_gone=self._forget)
+
+    def routes(self) -> list[Route]:
+        return [Route("/_polyhost/metrics", self._get)]
+
+    async def _get(self, request: Request) -> Response:
+        return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
+
+    def _take(self, measured: Measurement) -> None:
+        place = measured.place
+        labels = place.region, place.endpoint, place.variant, measured.model
+        if counter := self._counters.get(measured.name):
+            counter.labels(*labels).inc(measured.value)
+        elif histogram := self._histograms.get(measured.name):
+            histogram.labels(*labels).observe(measured.value / 1e6)
+        elif gauge := self._gauges.get(measured.name):
+            gauge.labels(place.region, place.endpoint, place.variant, place.instance).set(measured.value)
+
+    def _forget(self, place: Place) -> None:
+        """Prometheus keeps what it has read; here an endpoint that is gone would stay for ever."""
+        known = {"region": place.region, "endpoint": place.endpoint}
+        series: tuple[MetricWrapperBase, ...] = tuple(self._gauges.values())
+        if place.instance:
+            known["instance"] = place.instance
+        else:
+            series += (*self._counters.values(), *self._histograms.values())
+        for metric in series:
+            metric.remove_by_labels(known)
+
+
+def _snake(name: str) -> str:
+    return (
+        "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+        .lstrip("_")
+        .replace("c_p_u_", "cpu_")
+    )

@@ -1,0 +1,104 @@
+"""How many workers a model has: more while it is busy and cores are free, fewer when it is not."""
+
+from polyhost.container.forkserver.scaler import Load, Scaler
+
+ROUND_S = 0.5
+
+
+class Model:
+    """Keeps its workers as busy as it is told, and follows what the scaler wants, as MMS would."""
+
+    def __init__(self, name: str = "m", follows: bool = True) -> None:
+        self.name = name
+        self.workers = 1
+        self.busy_ns = 0
+        self.follows = follows
+
+    def work(self, share: float) -> Load:
+        self.busy_ns += int(share * self.workers * ROUND_S * 1e9)
+        return Load(self.name, self.workers, self.busy_ns)
+
+
+class Stage:
+    """A scaler, some models, and every change that was asked for."""
+
+    def __init__(self, cores: int, *models: Model) -> None:
+        self.models = {model.name: model for model in models}
+        self.changes: list[tuple[str, int]] = []
+        self._scaler = Scaler(cores, ROUND_S, self._resize)
+
+    def rounds(self, count: int, *shares: float) -> None:
+        for _ in range(count):
+            self._scaler.round(model.work(share) for model, share in zip(self.models.values(), shares, strict=True))
+
+    def _resize(self, name: str, workers: int) -> None:
+        self.changes.append((name, workers))
+        if self.models[name].follows:
+            self.models[name].workers = workers
+
+
+def test_a_busy_model_grows_up_to_the_cores() -> None:
+    stage = Stage(4, Model())
+    stage.rounds(20, 1.0)
+
+    assert stage.changes == [("m", 2), ("m", 3), ("m", 4)]
+
+
+def test_one_busy_moment_is_not_enough() -> None:
+    stage = Stage(4, Model())
+    for _ in range(10):
+        stage.rounds(1, 1.0)
+        stage.rounds(1, 0.0)
+
+    assert stage.changes == []
+
+
+def test_no_model_grows_where_others_use_the_cores() -> None:
+    stage = Stage(2, Model("a"), Model("b"))
+    stage.rounds(20, 1.0, 1.0)
+
+    assert stage.changes == []
+
+
+def test_an_idle_model_gives_its_workers_back_one_by_one_and_keeps_the_last() -> None:
+    stage = Stage(3, Model())
+    stage.rounds(10, 1.0)
+    stage.changes.clear()
+    stage.rounds(100, 0.0)
+
+    assert stage.changes == [("m", 2), ("m", 1)]
+
+
+def test_between_busy_and_idle_nothing_changes() -> None:
+    stage = Stage(4, Model())
+    stage.rounds(100, 0.5)
+
+    assert stage.changes == []
+
+
+def test_while_mms_follows_nothing_more_is_asked_and_later_it_is_tried_again() -> None:
+    stage = Stage(4, Model(follows=False))
+    stage.rounds(20, 1.0)
+    assert stage.changes == [("m", 2)]
+
+    stage.rounds(30, 1.0)
+    assert stage.changes == [("m", 2), ("m", 2)]
+
+
+def test_a_worker_that_takes_its_count_away_does_not_make_the_model_busy() -> None:
+    stage = Stage(4, Model())
+    stage.rounds(5, 0.5)
+    stage.models["m"].busy_ns = 0
+    stage.rounds(5, 0.5)
+
+    assert stage.changes == []
+
+
+def test_a_model_loaded_anew_under_its_name_starts_over() -> None:
+    stage = Stage(4, Model())
+    stage.rounds(1, 1.0)
+    stage._scaler.round([])
+    stage.models["m"].busy_ns = 0
+    stage.rounds(2, 1.0)
+
+    assert stage.changes == []

@@ -1,0 +1,193 @@
+"""The fork server in a container: what one model does to what it shares with it must not reach the others."""
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from polyhost.container.config import Config
+from polyhost.container.control_protocol import Beat, Channel
+from polyhost.container.forkserver.records import HostedModel, WorkerRecord
+from polyhost.container.forkserver.server import ForkServer
+from polyhost.container.system.line_reader import Lines
+from polyhost.container.worker.status_page import StatusPage
+from tests.container_process import ContainerProcess, running, wait_for
+from tests.models import place
+
+
+@pytest.fixture(scope="module")
+def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerProcess]:
+    limits = {"SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS": "2", "POLYHOST_ZYGOTES": "bare"}
+    with running(tmp_path_factory.mktemp("forkserver"), "native", **limits) as started:
+        yield started
+
+
+def load(container: ContainerProcess, name: str, handler: str) -> str:
+    folder = container.models_dir / name / "model"
+    folder.mkdir(parents=True)
+    (folder / "inference.py").write_text(handler)
+    return container.loaded(name)
+
+
+SCRIBBLES = """
+import ctypes
+import time
+
+
+def model_fn(model_dir):
+    return None
+
+
+def transform_fn(model, body, content_type, accept):
+    (line,) = [line for line in open("/proc/self/maps") if "/memfd:polyhost-status" in line]
+    ctypes.memset(int(line.split("-")[0], 16), 255, 4096)
+    print("scribbled")
+    if body == "and dies":
+        ctypes.string_at(0)
+    time.sleep(30)
+"""
+
+
+def test_a_page_full_of_garbage_concerns_its_own_model_only(container: ContainerProcess) -> None:
+    scribbler = load(container, "scribbler", SCRIBBLES)
+    other = container.loaded(place("never_answers", container.models_dir))
+    with ThreadPoolExecutor() as pool:
+        going_on = pool.submit(container.invoke, scribbler, "and goes on")
+        wait_for(lambda: container.events(message="scribbled"), "the garbage")
+
+        late = container.invoke(other, "wait")
+        assert (late.status_code, late.json()["type"]) == (504, "WorkerDiedError")
+        assert going_on.result().status_code == 504
+
+    assert container.invoke(load(container, "another", SCRIBBLES), "and dies").status_code == 500
+    for name in container.names():
+        assert container.unload(name).status_code == 200
+    assert container.events(logger="polyhost.loop") == []
+
+
+def test_a_name_too_long_for_a_message_fails_alone(tmp_path: Path) -> None:
+    """The native front end refuses it itself."""
+    with running(tmp_path, "mms", POLYHOST_ZYGOTES="bare") as container:
+        name = place("echo", container.models_dir)
+        zygote = container.process_of("polyhost.container.forkserver.zygote", "bare")
+
+        assert container.load("x" * 70_000, str(container.models_dir / name / "model")).status_code == 500
+        container.wait_for_event("shorten the names and paths")
+
+        container.loaded(name)
+        assert container.names() == [name]
+        assert container.invoke(name, "1").text == "1"
+        assert alive(zygote)
+
+
+def test_who_prints_without_end_gets_a_turn_and_then_a_pause(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    front, theirs = socket.socketpair()
+    server = ForkServer(Config.from_environ({"POLYHOST_STATE_DIR": str(tmp_path)}), tmp_path, 1, theirs.detach())
+    connection, worker = socket.socketpair()
+    reader, writer = os.pipe()
+    page = StatusPage.create()
+    model = HostedModel(
+        key=1, name="m", directory=tmp_path, handler="", temp_dir=tmp_path, response_timeout_s=1, framework="bare"
+    )
+    record = WorkerRecord(
+        sequence=1, model=model, connection=connection, status=StatusPage(page), output=Lines(reader), descriptors=(),
+        need=0, reload=False,
+    )  # fmt: skip
+    server._watch(record)
+    os.write(writer, b"x\n" * 4096)
+
+    server._on_output(record)
+    assert len(caplog.records) == 2048
+    assert record.output.fileno() not in server.loop._selector.get_map()
+
+    server.loop.after(1.0, lambda: server.loop.stop(0))
+    server.loop.run()
+    assert len(caplog.records) == 4096
+    for descriptor in (page, writer):
+        os.close(descriptor)
+    server.release(record)
+    for sock in (front, worker):
+        sock.close()
+    server._front._channel.close()  # type: ignore[attr-defined]
+
+
+LEAVES = """
+import os
+import subprocess
+import time
+
+
+def model_fn(model_dir):
+    return None
+
+
+def transform_fn(model, body, content_type, accept):
+    command = ["/bin/sh", "-c", "/bin/sleep 600 & echo; exec /bin/sleep 600"]
+    program = subprocess.Popen(command, start_new_session=True, env={}, cwd="/", stdout=subprocess.PIPE)
+    program.stdout.readline()
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if daemon := os.fork():
+            os.write(writer, str(daemon).encode())
+            os._exit(0)
+        os.chdir("/")
+        time.sleep(600)
+    return f"{program.pid} {os.read(reader, 20).decode()}"
+"""
+
+
+def test_what_a_model_has_started_in_sessions_of_its_own_ends_with_it(container: ContainerProcess) -> None:
+    first, second = load(container, "leaves", LEAVES), load(container, "stays", LEAVES)
+    ends, stays = (
+        [process for pid in container.invoke(name).text.split() for process in family(int(pid))]
+        for name in (first, second)
+    )
+    assert (len(ends), len(stays)) == (3, 3)
+
+    assert container.unload(first).status_code == 200
+    wait_for(lambda: not any(alive(process) for process in ends), "the end of all that it had started")
+    assert all(alive(process) for process in stays)
+    assert container.unload(second).status_code == 200
+    wait_for(lambda: not any(alive(process) for process in stays), "the end of the other's")
+
+
+def family(pid: int) -> list[psutil.Process]:
+    process = psutil.Process(pid)
+    return [process, *process.children()]
+
+
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+WITHOUT_ROUNDS = """
+import sys
+from polyhost.container.forkserver import __main__, server
+server._ROUND_S = 1e6
+sys.exit(__main__.main(sys.argv[1:]))
+"""
+
+
+def test_what_has_lost_its_parent_is_reaped_when_it_ends_and_not_a_round_later(tmp_path: Path) -> None:
+    ours, theirs = Channel.pair()
+    config = Config.from_environ({"POLYHOST_STATE_DIR": str(tmp_path), "POLYHOST_ZYGOTES": "bare"})
+    command = [sys.executable, "-c", WITHOUT_ROUNDS, str(tmp_path), "1", str(theirs.fileno()), config.to_json()]
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[theirs.fileno()])
+    theirs.close()
+    ours.send(Beat(1))
+    (zygote,) = wait_for(psutil.Process(server.pid).children, "a zygote")
+    (spare,) = wait_for(zygote.children, "a spare")
+
+    zygote.kill()
+    wait_for(lambda: not psutil.pid_exists(spare.pid), "the end of the spare")
+    server.communicate()  # its stdin's end is its own
+    ours.close()

@@ -1,0 +1,152 @@
+"""A launcher as the fork server sees it: another process's child, to be watched, spoken for and ended."""
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from polyhost.container.mms.launcher import LaunchArguments, Launcher, drop_record, recorded
+from tests.container.forking import descriptors_of
+
+ARGUMENTS = (
+    "/mms/model_service_worker.py", "--sock-type", "unix", "--sock-name", "/run/.mms.sock.9000",
+    "--handler", "h.py:handle", "--model-path", "/ml/models/a b", "--model-name", "größe",
+    "--preload-model", "false", "--tmp-dir", "/tmp/x",
+)  # fmt: skip
+PARSED = LaunchArguments("/run/.mms.sock.9000", "h.py:handle", "/ml/models/a b", "größe", "/tmp/x")
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    (tmp_path / "launches").mkdir()
+    return tmp_path
+
+
+def write_record(run_dir: Path, pid: int, *arguments: str) -> None:
+    (run_dir / "launches" / str(pid)).write_bytes(b"".join(os.fsencode(argument) + b"\0" for argument in arguments))
+
+
+@pytest.fixture
+def process(run_dir: Path) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
+    """A process of this name, with its record, and its output on the descriptors that a launcher has it on."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(name: str) -> subprocess.Popen[bytes]:
+        command = ["sh", "-c", f"exec 3>&1; echo up; exec {name} 60"]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        output = started[-1].stdout
+        assert output is not None and output.readline() == b"up\n"
+        write_record(run_dir, started[-1].pid, *ARGUMENTS)
+        return started[-1]
+
+    yield start
+    for item in started:
+        item.kill()
+        item.communicate()
+
+
+Start = Callable[[str], subprocess.Popen[bytes]]
+
+
+def sleeping(start: Start) -> subprocess.Popen[bytes]:
+    process = start("sleep")
+    while Path(f"/proc/{process.pid}/comm").read_text() != "sleep\n":
+        os.sched_yield()
+    return process
+
+
+def test_the_arguments_are_those_that_mms_gave(run_dir: Path, process: Start) -> None:
+    launcher = Launcher(run_dir, sleeping(process).pid)
+
+    assert launcher.arguments == PARSED
+    launcher.forget()
+
+
+def test_names_that_are_not_utf_8_survive() -> None:
+    arguments = [*ARGUMENTS[:8], "/ml/caf\udce9", *ARGUMENTS[9:]]
+
+    assert os.fsencode(LaunchArguments.parse(arguments).model_path) == b"/ml/caf\xe9"
+
+
+def test_it_speaks_in_the_launchers_name(run_dir: Path, process: Start) -> None:
+    sleeper = sleeping(process)
+    launcher = Launcher(run_dir, sleeper.pid)
+    launcher.say_started()
+    launcher.complain("no socket")
+    launcher.kill()
+    out, err = sleeper.communicate()
+
+    assert (out, err) == (b"MMS worker started.\n", b"no socket\n")
+    launcher.forget()
+
+
+def test_its_end_is_announced_and_reaping_is_its_parents(run_dir: Path, process: Start) -> None:
+    sleeper = sleeping(process)
+    launcher = Launcher(run_dir, sleeper.pid)
+    assert launcher.pidfd is not None
+    launcher.kill()
+
+    assert select.select([launcher.pidfd], [], [], 30)[0]
+    assert not launcher.reaped  # a zombie as yet
+    sleeper.wait()
+    assert launcher.reaped
+    launcher.kill()
+    launcher.forget()
+
+
+def test_to_forget_leaves_neither_record_nor_descriptor(run_dir: Path, process: Start) -> None:
+    pid = sleeping(process).pid
+    before = len(descriptors_of())
+    launcher = Launcher(run_dir, pid)
+    assert (len(descriptors_of()), recorded(run_dir)) == (before + 1, [pid])
+    for _ in range(2):
+        launcher.forget()
+
+    assert (len(descriptors_of()), recorded(run_dir)) == (before, [])
+
+
+def test_an_ended_process_is_no_launcher(run_dir: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    ended.wait()
+    write_record(run_dir, ended.pid, *ARGUMENTS)
+
+    check_refusal(run_dir, ended.pid, ProcessLookupError)
+
+
+def test_another_process_with_the_number_of_an_ended_one_is_no_launcher(run_dir: Path) -> None:
+    write_record(run_dir, os.getpid(), *ARGUMENTS)
+
+    check_refusal(run_dir, os.getpid(), ProcessLookupError)
+
+
+@pytest.mark.parametrize("arguments", [None, (), ARGUMENTS[:5]], ids=["none", "empty", "half"])
+def test_a_record_that_is_not_whole(run_dir: Path, process: Start, arguments: tuple[str, ...] | None) -> None:
+    pid = sleeping(process).pid
+    drop_record(run_dir, pid)
+    if arguments is not None:
+        write_record(run_dir, pid, *arguments)
+
+    check_refusal(run_dir, pid, FileNotFoundError)
+
+
+def check_refusal(run_dir: Path, pid: int, error: type[OSError]) -> None:
+    before = len(descriptors_of())
+    with pytest.raises(error):
+        Launcher(run_dir, pid)
+
+    assert len(descriptors_of()) == before
+
+
+def test_records_are_found_again(run_dir: Path) -> None:
+    for pid in (30, 4):
+        write_record(run_dir, pid)
+    (run_dir / "launches" / "x").touch()
+
+    assert recorded(run_dir) == [4, 30]
+    drop_record(run_dir, 4)
+    drop_record(run_dir, 4)
+    assert recorded(run_dir) == [30]

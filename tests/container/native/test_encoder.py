@@ -1,0 +1,77 @@
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+
+from hypothesis import example, given
+from hypothesis import strategies as some
+
+from polyhost.container.native.encoder import Header, encode_call, encode_command, encode_headers, encode_parameters
+from polyhost.container.worker.protocol import Connection, PredictCommand, ProtocolError
+
+# A header's name is a token, its value any bytes but a few (RFC 9110, 5); httptools lets through no others.
+names = some.text("abcXYZ-0129!#$%&'*+.^_`|~", min_size=1, max_size=10).map(str.encode)
+values = some.binary(max_size=30)
+headers = some.lists(some.tuples(names, values), max_size=5)
+parameters = some.lists(some.tuples(some.text(max_size=10), some.text(max_size=10)), max_size=4)
+calls = some.lists(some.tuples(names, headers, parameters, some.binary(max_size=300)), min_size=1, max_size=4)
+
+
+@contextlib.contextmanager
+def sending(data: bytes) -> Iterator[Connection]:
+    """A worker's end of a connection on which the data comes, and then its end."""
+    ours, workers = socket.socketpair()
+    with workers:
+
+        def send() -> None:
+            with ours, contextlib.suppress(OSError):
+                ours.sendall(data)
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            yield Connection(workers)
+        finally:
+            workers.close()
+            thread.join()
+
+
+@given(calls)
+@example([(b"id", [(b"X-Name", b"caf\xe9")], [], b"{}")])
+@example([(b"id", [], [("body", "not this")], b"the body")])
+def test_a_worker_reads_what_the_front_end_writes(
+    calls: Sequence[tuple[bytes, Sequence[Header], Sequence[tuple[str, str]], bytes]],
+) -> None:
+    encoded = [
+        encode_call(name, encode_headers(sent), encode_parameters(asked), body) for name, sent, asked, body in calls
+    ]
+    with sending(encode_command(encoded)) as connection:
+        command = connection.receive()
+        assert isinstance(command, PredictCommand)
+        for request, (name, sent, asked, body) in zip(command.requests, calls, strict=True):
+            assert request.id == name.decode()
+            expected = {key.decode(): value.decode("latin-1") for key, value in sent}
+            assert request.headers == {**expected, "x-request-id": name.decode()}
+            assert request.parameters == {**{key: value.encode() for key, value in asked}, "body": body}
+        assert connection.receive() is None
+
+
+@given(some.binary(max_size=300))
+def test_a_worker_that_reads_garbage_ends_with_an_error_that_says_so(garbage: bytes) -> None:
+    with sending(garbage) as connection, contextlib.suppress(ProtocolError, UnicodeDecodeError):
+        while connection.receive() is not None:
+            pass
+
+
+@given(calls, some.data())
+def test_a_command_with_a_wrong_byte_is_read_or_refused(
+    calls: Sequence[tuple[bytes, Sequence[Header], Sequence[tuple[str, str]], bytes]], data: some.DataObject
+) -> None:
+    encoded = [
+        encode_call(name, encode_headers(sent), encode_parameters(asked), body) for name, sent, asked, body in calls
+    ]
+    command = bytearray(encode_command(encoded))
+    command[data.draw(some.integers(0, len(command) - 1))] ^= data.draw(some.integers(1, 255))
+    with sending(bytes(command)) as connection, contextlib.suppress(ProtocolError, UnicodeDecodeError):
+        while connection.receive() is not None:
+            pass

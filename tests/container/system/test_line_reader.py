@@ -1,0 +1,75 @@
+"""Another process's output, as lines."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from polyhost.container.system.line_reader import Lines
+from tests.container.forking import descriptors_of
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[Lines, int]]:
+    reader, writer = os.pipe()
+    lines = Lines(reader)
+    yield lines, writer
+    lines.close()
+    with contextlib.suppress(OSError):  # a test may have closed it
+        os.close(writer)
+
+
+Pipe = tuple[Lines, int]
+
+
+def test_nothing_yet_is_not_the_end(pipe: Pipe) -> None:
+    lines, writer = pipe
+    assert lines.read() == []
+
+    os.close(writer)
+    assert lines.read() is None
+    assert lines.read() is None
+
+
+def test_a_line_in_pieces_comes_when_it_is_whole_and_empty_ones_never(pipe: Pipe) -> None:
+    lines, writer = pipe
+    os.write(writer, b"one\n\n  \ntw")
+    assert lines.read() == ["one"]
+    os.write(writer, b"o\nthree")
+    assert lines.read() == ["two"]
+    os.close(writer)
+
+    assert lines.read() == ["three"]
+    assert lines.read() is None
+
+
+def test_a_line_without_an_end_is_cut(pipe: Pipe) -> None:
+    lines, writer = pipe
+    total = 0
+    for _ in range(5):
+        os.write(writer, b"x" * 50_000)
+        total += sum(map(len, lines.read() or []))
+
+    assert total >= 150_000
+
+
+def test_bytes_that_are_no_text(pipe: Pipe) -> None:
+    lines, writer = pipe
+    os.write(writer, b"caf\xe9\n")
+
+    assert lines.read() == ["caf\N{REPLACEMENT CHARACTER}"]
+
+
+def test_to_close_twice_closes_nobody_elses() -> None:
+    reader, writer = os.pipe()
+    lines = Lines(reader)
+    lines.close()
+    os.close(writer)
+    before = descriptors_of()
+    other = os.pipe()
+    lines.close()
+
+    assert len(descriptors_of()) == len(before) + 2
+    for descriptor in other:
+        os.close(descriptor)

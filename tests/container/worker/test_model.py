@@ -1,0 +1,396 @@
+"""MMS's handler contract in this process: finding the handler, loading, calling, and every way to break it."""
+
+import json
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polyhost.container.errors import LoadError
+from polyhost.container.worker.model import Model, ModelSpec
+from polyhost.container.worker.types import Request, Response
+
+
+@pytest.fixture(autouse=True)
+def own_imports() -> Iterator[None]:
+    """What a model's loading adds to the interpreter, its process would have for itself alone."""
+    modules, path = dict(sys.modules), sys.path[:]
+    yield
+    sys.path[:] = path
+    sys.modules.clear()
+    sys.modules.update(modules)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "model"
+
+
+Write = Callable[..., None]
+
+
+@pytest.fixture
+def write(folder: Path) -> Write:
+    """`write("code/a.py", "...")`."""
+
+    def write(name: str, text: str) -> None:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(textwrap.dedent(text))
+
+    return write
+
+
+@pytest.fixture
+def load(folder: Path, write: Write) -> Callable[..., Model]:
+    """Loads a handler file of this source."""
+
+    def load(source: str, **spec: Any) -> Model:
+        write("h.py", source)
+        return Model.load(ModelSpec("m", folder, **{"handler": "h.py", **spec}), spec.pop("limit", None))
+
+    return load
+
+
+def load_error(load: Callable[[], Model]) -> LoadError:
+    with pytest.raises(LoadError) as caught:
+        load()
+    return caught.value
+
+
+def request(body: bytes = b"", /, number: int = 1, headers: dict[str, str] | None = None) -> Request:
+    return Request(f"r{number}", headers or {}, {"body": bytearray(body)})
+
+
+def answer(model: Model, body: bytes = b"", **headers: str) -> Response:
+    (response,) = model.predict([request(body, headers=headers)])
+    return response
+
+
+def failure(response: Response) -> tuple[int, str, str]:
+    content = json.loads(response.body)
+    assert content["code"] == response.status
+    assert response.headers == {"content-type": "application/json"}
+    return response.status, content["type"], content["message"]
+
+
+# Finding and loading
+
+
+@pytest.mark.parametrize("handler", ["h.py", "h.py:handle", "h", "h:handle", "sub/h.py", "code/h.py", "lib.h:other"])
+def test_the_ways_to_name_a_handler(folder: Path, write: Write, handler: str) -> None:
+    source = "def handle(data, context): return data and [__file__]\nother = handle"
+    for name in ("sub/h.py", "lib/h.py", "code/h.py" if "code" in handler else "h.py"):
+        write(name, source)
+
+    body = answer(Model.load(ModelSpec("m", folder, handler))).body.decode()
+    assert body.startswith(str(folder)) and body.endswith("h.py")
+
+
+def test_a_function_is_called_once_with_no_data_to_load(load: Callable[..., Model], folder: Path) -> None:
+    model = load(
+        """
+        loads = []
+        def handle(data, context):
+            if data is None:
+                loads.append(context.system_properties)
+                return None
+            return [loads]
+        """,
+        batch_size=4,
+        gpu_id=1,
+    )
+
+    (properties,) = json.loads(answer(model).body)
+    assert (properties["model_dir"], properties["batch_size"], properties["gpu_id"]) == (str(folder), 4, 1)
+
+
+def test_a_class_is_initialised_and_then_asked(load: Callable[..., Model]) -> None:
+    model = load("""
+        from json import JSONDecoder  # a class that is not the module's own
+        class Service:
+            def initialize(self, context):
+                self.name = context.model_name
+            def handle(self, data, context):
+                return [self.name]
+    """)
+
+    assert answer(model).body == b"m"
+
+
+def test_the_archives_manifest_names_its_handler(folder: Path, write: Write) -> None:
+    write("MAR-INF/MANIFEST.json", '{"model": {"handler": "mine.py:answer"}}')
+    write("mine.py", "def answer(data, context): return data and [context.manifest['model']['handler']]")
+
+    assert answer(Model.load(ModelSpec("m", folder))).body == b"mine.py:answer"
+
+
+def test_modules_of_the_models_own_are_found_even_under_our_names(load: Callable[..., Model], write: Write) -> None:
+    write("handlers.py", "name = 'the model has this name'")
+    model = load("import handlers\ndef handle(data, context): return data and [handlers.name]")
+
+    assert answer(model).body == b"the model has this name"
+
+
+def test_a_handler_file_may_be_called_like_a_module_that_it_imports(folder: Path, write: Write) -> None:
+    write("json.py", "import json\ndef handle(data, context): return data and [json.dumps([1])]")
+
+    assert answer(Model.load(ModelSpec("m", folder, "json.py"))).body == b"[1]"
+
+
+@pytest.mark.parametrize(
+    ("source", "status", "type_", "words"),
+    [
+        ("raise ValueError('at import')", 500, "ValueError", "at import"),
+        ("def handle(data, context): raise MemoryError()", 507, "MemoryError", "MemoryError"),
+        ("def handle(data, context): open('/no/such')", 500, "FileNotFoundError", "/no/such"),
+        ("import no_such_module", 500, "ModuleNotFoundError", "no_such_module"),
+        ("def handle(", 500, "SyntaxError", "h.py"),
+        ("x = 1", 400, "HandlerNotFoundError", "classes found: none"),
+        ("class A:\n handle = print\nclass B(A): pass", 400, "HandlerNotFoundError", "classes found: A, B"),
+        ("class A:\n def initialize(self, c): raise MemoryError('big')\n handle = print", 507, "MemoryError", "big"),
+        ("def handle(): pass", 500, "TypeError", "positional argument"),
+    ],
+)
+def test_a_load_that_fails_says_why(
+    load: Callable[..., Model], source: str, status: int, type_: str, words: str
+) -> None:
+    error = load_error(lambda: load(source))
+
+    assert (error.status, error.type) == (status, type_)
+    assert words in str(error)
+    assert error.__cause__ is not None
+
+
+@pytest.mark.parametrize("handler", ["missing.py", "missing", "missing.module:f", "h.py:missing"])
+def test_a_handler_that_is_not_there(load: Callable[..., Model], handler: str) -> None:
+    error = load_error(lambda: load("def handle(data, context): pass", handler=handler))
+
+    assert (error.status, error.type) == (400, "HandlerNotFoundError")
+    assert handler in str(error)
+
+
+@pytest.mark.parametrize("manifest", ["{", "caf\udce9"])
+def test_a_manifest_that_cannot_be_read(folder: Path, write: Write, manifest: str) -> None:
+    write("MAR-INF/MANIFEST.json", "")
+    (folder / "MAR-INF/MANIFEST.json").write_bytes(manifest.encode(errors="surrogateescape"))
+
+    error = load_error(lambda: Model.load(ModelSpec("m", folder)))
+    assert (error.status, "MANIFEST.json is not JSON" in str(error)) == (400, True)
+
+
+# Calling
+
+
+def calling(load: Callable[..., Model], expression: str, **spec: Any) -> Model:
+    return load(f"class S:\n def handle(self, data, context): return {expression}", **spec)
+
+
+@pytest.mark.parametrize(
+    ("value", "body", "content_type"),
+    [
+        ("b'\\x00'", b"\x00", None),
+        ("bytearray(b'x')", b"x", None),
+        ("memoryview(b'x')", b"x", None),
+        ("'größe'", "größe".encode(), None),
+        ("{'a': [1]}", b'{\n  "a": [\n    1\n  ]\n}', "application/json"),
+        ("None", b"null", "application/json"),
+    ],
+)
+def test_what_a_handler_returns_becomes_the_body(
+    load: Callable[..., Model], value: str, body: bytes, content_type: str | None
+) -> None:
+    response = answer(calling(load, f"[{value}]"))
+
+    assert (response.id, response.status, response.body) == ("r1", 200, body)
+    assert response.headers.get("content-type") == content_type
+
+
+def test_the_handler_sees_headers_and_parameters_and_sets_status_and_headers(load: Callable[..., Model]) -> None:
+    model = load("""
+        class S:
+            def handle(self, data, context):
+                context.set_response_status(202, "later", 0)
+                context.set_response_content_type(0, "text/x")
+                context.set_response_header(0, "x-count", 3)
+                return [context.get_request_header(0, "Accept").encode() + data[0]["body"]]
+    """)
+    response = answer(model, b"-body", Accept="a/b")
+
+    assert (response.status, response.phrase, response.body) == (202, "later", b"a/b-body")
+    assert response.headers == {"content-type": "text/x", "x-count": "3"}
+
+
+def test_headers_and_status_of_one_call_do_not_reach_the_next(load: Callable[..., Model]) -> None:
+    model = load("""
+        class S:
+            def handle(self, data, context):
+                if data[0]["body"]:
+                    context.set_response_status(400, "", 0)
+                    context.set_response_content_type(0, "text/x")
+                return [b""]
+    """)
+    assert answer(model, b"x").status == 400
+
+    assert (answer(model).status, answer(model).headers) == (200, {})
+
+
+def test_an_error_of_one_item_leaves_its_neighbours_alone(load: Callable[..., Model]) -> None:
+    model = calling(load, "[b'one', ValueError('bad'), {1, 2}, b'four']")
+    responses = model.predict([request(number=number) for number in range(1, 5)])
+
+    assert [(item.id, item.status) for item in responses] == [("r1", 200), ("r2", 500), ("r3", 500), ("r4", 200)]
+    assert failure(responses[1]) == (500, "ValueError", "bad")
+    assert "not JSON serializable" in failure(responses[2])[2]
+
+
+@pytest.mark.parametrize(
+    ("expression", "status", "type_", "words"),
+    [
+        ("1 / 0", 500, "ZeroDivisionError", "division by zero"),
+        ("bytearray(1 << 62)", 507, "MemoryError", "MemoryError"),
+        ("b''", 500, "BadAnswerError", "object of type bytes; it must return a list"),
+        ("None", 500, "BadAnswerError", "NoneType"),
+        ("[]", 500, "BadAnswerError", "0 items for 2 requests"),
+        ("['\\udce9', '\\udce9']", 500, "BadAnswerError", "surrogates"),
+    ],
+)
+def test_an_error_of_the_call_is_the_answer_to_all(
+    load: Callable[..., Model], expression: str, status: int, type_: str, words: str
+) -> None:
+    responses = calling(load, expression).predict([request(number=1), request(number=2)])
+
+    assert [failure(response)[:2] for response in responses] == [(status, type_)] * 2
+    assert words in failure(responses[0])[2]
+
+
+@pytest.mark.parametrize(
+    ("misuse", "words"),
+    [
+        ("context.set_response_status('400', '', 0)", "the status '400'"),
+        ("context.set_response_status(1 << 40, '', 0)", "from 200 to 599"),
+        ("context.set_response_status(100, '', 0)", "the status 100"),
+        ("context.set_response_status(400, 'two\\nlines', 0)", "two"),
+        ("context.set_response_header(0, 5, 'x')", "the header 5"),
+        ("context.set_response_header(0, 'a b', 'x')", "the header 'a b'"),
+        ("context.set_response_header(0, 'x', '\\udce9')", "the header 'x'"),
+        ("context.set_response_header(0, 'x', 'a\\r\\nSet-Cookie: b')", "Set-Cookie"),
+    ],
+)
+def test_a_status_or_header_that_cannot_be_sent_is_told(load: Callable[..., Model], misuse: str, words: str) -> None:
+    status, type_, message = failure(answer(calling(load, f"[{misuse}] and [b'']")))
+
+    assert (status, type_, words in message) == (500, "BadAnswerError", True)
+
+
+def test_a_status_that_was_taken_back_is_the_usual_one(load: Callable[..., Model]) -> None:
+    response = answer(calling(load, "[context.set_response_status(None, None, 0)] and [b'']"))
+
+    assert (response.status, response.phrase) == (200, "OK")
+
+
+def test_a_response_above_the_limit_is_an_error_that_names_the_setting(folder: Path, write: Write) -> None:
+    write("h.py", "class S:\n def handle(self, data, context): return [b'x' * int(data[0]['body'])]")
+    model = Model.load(ModelSpec("m", folder, "h.py"), 100)
+
+    assert answer(model, b"100").status == 200
+    status, type_, message = failure(answer(model, b"101"))
+    assert (status, type_) == (500, "ResponseTooLargeError")
+    assert "101 bytes, the limit is 100; raise SAGEMAKER_MAX_REQUEST_SIZE" in message
+
+
+# The log
+
+
+def test_an_error_is_logged_for_its_request_with_a_traceback_if_it_is_ours(
+    load: Callable[..., Model], caplog: pytest.LogCaptureFixture
+) -> None:
+    model = load(
+        """
+        class Refusal(Exception):
+            status = 415
+        class S:
+            def handle(self, data, context):
+                return [Refusal("no"), ValueError("broken")]
+    """.replace("class Refusal", "class Refusal")
+    )
+    model.predict([request(number=1), request(number=2)])
+
+    assert [(record.levelname, bool(record.exc_info)) for record in caplog.records] == [
+        ("WARNING", False),
+        ("ERROR", True),
+    ]
+    assert [record.getMessage() for record in caplog.records] == ["415 Refusal: no", "500 ValueError: broken"]
+
+
+def test_the_target_model_is_found_whatever_the_headers_case() -> None:
+    assert request(headers={"x-AMZN-sagemaker-Target-Model": "a.tar.gz"}).target_model == "a.tar.gz"
+    assert request().target_model is None
+
+
+# Answers in pieces
+
+
+def asked(model: Model, body: bytes = b"") -> tuple[Request, Response]:
+    request = Request("r", {}, {"body": body})
+    (response,) = model.predict([request])
+    return request, response
+
+
+YIELDING = """
+    def handle(data, context):
+        return None if data is None else [pieces(bytes(data[0]["body"]))]
+
+    def pieces(body):
+        if body == b"at once":
+            raise KeyError("no first piece")
+        yield "a"
+        yield b"b"
+        yield {"c": 1}
+        if body == b"later":
+            raise KeyError("no last piece")
+"""
+
+
+def test_pieces_are_bytes_lines_and_text(load: Callable[..., Model]) -> None:
+    _, response = asked(load(YIELDING))
+
+    assert response.pieces is not None
+    assert (response.status, response.body, list(response.pieces)) == (200, b"a", [b"b", b'{"c": 1}\n'])
+
+
+def test_a_handler_that_is_a_generator_itself(load: Callable[..., Model]) -> None:
+    source = """
+        class Yielding:
+            def handle(self, data, context):
+                yield "a"
+                yield "b"
+    """
+    model = load(source)
+    request, response = asked(model)
+
+    assert model.whole(request, response).body == b"ab"
+
+
+def test_nothing_is_yielded(load: Callable[..., Model]) -> None:
+    model = load("def handle(data, context):\n    return data and [iter(())]")
+
+    assert model.whole(*asked(model)).body == b""
+
+
+@pytest.mark.parametrize(("body", "message"), [(b"at once", "no first piece"), (b"later", "no last piece")])
+def test_a_failure_on_the_way_fails_the_whole(load: Callable[..., Model], body: bytes, message: str) -> None:
+    model = load(YIELDING)
+
+    whole = model.whole(*asked(model, body))
+
+    assert (whole.status, message in json.loads(whole.body)["message"]) == (500, True)
+
+
+def test_pieces_that_are_too_large_together(load: Callable[..., Model]) -> None:
+    model = load("def handle(data, context):\n    return data and [iter(['12345', '67890'])]")
+    model.max_response_bytes = 9
+
+    assert json.loads(model.whole(*asked(model)).body)["type"] == "ResponseTooLargeError"

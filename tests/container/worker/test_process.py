@@ -1,0 +1,282 @@
+"""A real worker, forked from a real zygote, with MMS's part played over a real socket."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from polyhost.container.worker.process import EXIT_LOAD_FAILED, EXIT_RESTED
+from polyhost.container.worker.protocol import encode_cancel
+from polyhost.container.worker.status_page import State
+from tests.container.conftest import ForkWorker
+from tests.container.forking import Forks
+from tests.container.mms_side import Parameter, Sent, body_command, predict_command
+from tests.container_process import wait_for
+
+ECHO = """
+    def handle(data, context):
+        if data is None:
+            return
+        for index in range(len(data)):
+            context.set_response_content_type(index, "text/x-echo")
+        return [bytes(item["body"]) for item in data]
+"""
+
+
+def handler(line: str, load: str = "pass") -> str:
+    """A handler of one line, for requests with a body in `data[0]["body"]`."""
+    return f"import os, sys, time\ndef handle(data, context):\n    if data is None: {load}\n    else: {line}"
+
+
+def test_load_predict_and_the_end(worker: ForkWorker) -> None:
+    forked = worker(ECHO)
+    loaded = forked.load()
+    assert (loaded.code, loaded.message) == (200, f"loaded [PID]:{forked.pid}")
+    forked.wait_for_state(State.IDLE)
+
+    for body in (b"one", b"", os.urandom(1 << 20)):
+        (answer,) = forked.invoke(body).predictions
+        assert (answer.id, answer.status, answer.content_type, answer.body) == ("r1", 200, "text/x-echo", body)
+
+    forked.mms.close()
+    assert forked.wait_for_end() == 0
+
+
+def test_a_batch_is_answered_in_order_each_for_itself(worker: ForkWorker) -> None:
+    forked = worker("def handle(data, context): return data and [b'one', ValueError('two'), b'three']").loaded()
+    forked.mms.sendall(predict_command(*(Sent(name, {}, [Parameter("body", b"")]) for name in "abc")))
+
+    answers = forked.reply().predictions
+    assert [(answer.id, answer.status) for answer in answers] == [("a", 200), ("b", 500), ("c", 200)]
+    assert json.loads(answers[1].body)["message"] == "two"
+
+
+def test_it_counts_its_answers_and_its_work(worker: ForkWorker) -> None:
+    forked = worker(handler("time.sleep(0.02); return [b'']")).loaded()
+    for _ in range(3):
+        forked.invoke()
+    forked.wait_for_state(State.IDLE)
+
+    busy_ns, answered = forked.status.counters
+    assert answered == 3
+    assert busy_ns >= 60_000_000
+
+
+@pytest.mark.parametrize(
+    ("load", "status", "type_"),
+    [
+        ("raise ValueError('no weights')", 500, "ValueError"),
+        ("raise MemoryError('too big')", 507, "MemoryError"),
+        ("raise RuntimeError('CUDA out of memory')", 507, "RuntimeError"),
+        ("import no_such_framework", 500, "ModuleNotFoundError"),
+        ("raise ValueError('x' * 100_000)", 500, "ValueError"),
+        ("raise ValueError('\\u20ac' * 100_000)", 500, "ValueError"),
+        ("raise ValueError('caf\\udce9')", 500, "ValueError"),
+        ("raise type('E', (Exception,), {'type': '\\0' * 5000, 'phase': 'load' * 5000})('x')", 500, "\0" * 100),
+    ],
+)
+def test_a_failed_load_is_left_in_the_page_and_mms_hears_nothing_yet(
+    worker: ForkWorker, load: str, status: int, type_: str
+) -> None:
+    forked = worker(handler("return [b'']", load))
+    forked.send_load()
+
+    assert forked.wait_for_end() == EXIT_LOAD_FAILED
+    assert forked.status.state == State.FAILED
+    failure = forked.status.payload
+    assert (failure["code"], failure["type"], failure["phase"][:4]) == (status, type_, "load")
+    assert failure["message"]
+
+
+def test_a_load_that_takes_more_than_it_may_is_refused_memory(worker: ForkWorker) -> None:
+    forked = worker(handler("return [b'']", "bytearray(200 << 20)"), memory_bytes=64 << 20)
+    forked.send_load()
+    forked.wait_for_end()
+
+    assert forked.status.payload["code"] == 507
+
+
+def test_after_the_load_memory_is_not_bounded_any_more(worker: ForkWorker) -> None:
+    forked = worker(handler("return [str(len(bytearray(200 << 20)))]"), memory_bytes=64 << 20).loaded()
+
+    assert forked.invoke().predictions[0].body == str(200 << 20).encode()
+
+
+def test_a_folder_outside_the_models_is_refused(forks: Forks, tmp_path: Path) -> None:
+    forked = forks.fork(tmp_path)
+    forked.send_load()
+    forked.wait_for_end()
+
+    failure = forked.status.payload
+    assert (failure["code"], str(tmp_path) in failure["message"]) == (400, True)
+    forked.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "exit_code"),
+    [
+        ("os._exit(3)", 3),
+        ("sys.exit(4)", 4),
+        ("sys.exit('no more')", 1),
+        ("sys.exit()", 0),
+        ("os.abort()", -signal.SIGABRT),
+        ("raise KeyboardInterrupt", 1),
+    ],
+)
+def test_a_death_in_a_request_leaves_the_request_ids(worker: ForkWorker, line: str, exit_code: int) -> None:
+    forked = worker(handler(line)).loaded()
+    forked.mms.sendall(predict_command(Sent("a"), Sent("b")))
+
+    assert forked.wait_for_end() == exit_code
+    assert (forked.status.state, forked.status.payload) == (State.BUSY, ["a", "b"])
+
+
+def test_a_segmentation_fault_leaves_its_traceback_in_the_native_output(worker: ForkWorker) -> None:
+    forked = worker(handler("import ctypes; ctypes.string_at(8)")).loaded()
+    forked.mms.sendall(predict_command(Sent("a")))
+
+    assert forked.wait_for_end() == -signal.SIGSEGV
+    output = forked.output()
+    assert "Segmentation fault" in output and 'handle.py", line 4 in handle' in output
+
+
+def test_a_death_while_a_request_arrives_is_told_apart_from_an_idle_one(worker: ForkWorker) -> None:
+    """Nobody may take the connection over then: the rest of the request would be taken for a command."""
+    forked = worker(ECHO).loaded()
+    forked.mms.sendall(predict_command(Sent("a", {}, [Parameter("body", bytes(1000))]))[:-100])
+    forked.wait_for_state(State.READING)
+    os.kill(forked.pid, signal.SIGKILL)
+    forked.wait_for_end()
+
+    assert forked.status.state == State.READING
+
+
+def test_bytes_that_are_no_command_end_the_worker(worker: ForkWorker) -> None:
+    forked = worker(ECHO).loaded()
+    forked.mms.sendall(b"GET / HTTP/1.1\r\n\r\n")
+
+    assert forked.wait_for_end() == 1
+    assert forked.status.state == State.READING
+    assert any("unknown command" in event["traceback"] for event in forked.events(level="ERROR"))
+
+
+def test_a_worker_in_the_place_of_a_dead_one_loads_unasked_and_answers_what_waits(worker: ForkWorker) -> None:
+    forked = worker(ECHO, reload=True, batch_size=4)
+
+    assert forked.invoke(b"at once").predictions[0].body == b"at once"
+
+
+def test_a_reload_that_fails_says_so_in_the_page(worker: ForkWorker) -> None:
+    forked = worker(handler("return []", "raise ValueError('gone')"), reload=True)
+
+    assert forked.wait_for_end() == EXIT_LOAD_FAILED
+    assert forked.status.payload["message"] == "gone"
+
+
+def test_a_resting_worker_answers_with_the_reason_until_its_time_is_over(worker: ForkWorker) -> None:
+    forked = worker(ECHO, reload=True, rest_s=0.5, reason="it failed 3 times in a row")
+
+    (answer,) = forked.invoke().predictions
+    assert (answer.status, json.loads(answer.body)["message"]) == (503, "it failed 3 times in a row")
+
+    answered = time.monotonic()  # it rests already
+    wait_for(lambda: time.monotonic() - answered > 0.5, "the end of the rest")
+    forked.mms.sendall(predict_command(Sent("a")))
+    assert forked.wait_for_end() == EXIT_RESTED
+
+
+def test_a_resting_worker_ends_with_its_connection(worker: ForkWorker) -> None:
+    forked = worker(ECHO, reload=True, rest_s=600.0, reason="x")
+    forked.wait_for_state(State.RESTING)
+    forked.mms.close()
+
+    assert forked.wait_for_end() == 0
+
+
+def test_what_a_model_prints_is_an_event_of_its_own_and_native_output_goes_to_the_pipe(worker: ForkWorker) -> None:
+    forked = worker(
+        handler("print('hello'); os.write(1, b'native\\n'); os.write(2, b'error\\n'); return [b'']")
+    ).loaded()
+    forked.invoke()
+    forked.mms.close()
+
+    assert forked.output() == "native\nerror\n"
+    (event,) = forked.events(logger="stdout")
+    assert (event["message"], event["pid"]) == ("hello", forked.pid)
+
+
+def test_it_runs_in_the_models_folder_with_a_temp_folder_of_its_own(worker: ForkWorker) -> None:
+    tell = "import tempfile; return [os.getcwd() + ' ' + tempfile.gettempdir()]"
+    forked = worker(handler(tell)).loaded()
+
+    cwd, temp = forked.invoke().predictions[0].body.decode().split()
+    assert (Path(cwd), Path(temp).name[:5]) == (forked.directory.resolve(), "temp-")
+
+
+def test_the_kernel_would_end_it_before_anything_else(worker: ForkWorker, forks: Forks) -> None:
+    def score(pid: int) -> int:
+        return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+    assert score(worker().loaded().pid) > score(forks.zygote.process.pid)
+
+
+def test_mms_finds_two_files_that_end_at_once(worker: ForkWorker, forks: Forks) -> None:
+    forked = worker(ECHO)
+    forked.load(io_name="W-9000")
+
+    files = sorted((forks.models_dir.parent / "io").glob("W-9000-*"))
+    assert [file.name for file in files] == ["W-9000-stderr", "W-9000-stdout"]
+    assert [file.read_bytes() for file in files] == [b"", b""]
+    for file in files:
+        file.unlink()
+
+
+def test_a_program_that_the_model_starts_does_not_hold_the_connection(worker: ForkWorker) -> None:
+    """By exec of its own, which `subprocess` with its closed descriptors is not: C libraries do that."""
+    forked = worker(handler("return [str(os.posix_spawn('/bin/sleep', ['sleep', '60'], os.environ))]")).loaded()
+    sleeper = int(forked.invoke().predictions[0].body)
+    os.kill(forked.pid, signal.SIGKILL)
+    forked.wait_for_end()
+
+    assert forked.mms.recv(1) == b""
+    os.kill(sleeper, signal.SIGKILL)
+
+
+def test_the_fork_servers_choice_of_a_gpu_comes_before_mmss(worker: ForkWorker) -> None:
+    """MMS deals them out in turn; the fork server knows how much is on each."""
+    source = handler("return [str(context.system_properties['gpu_id'])]")
+
+    assert worker(source, gpu_id=3).loaded().invoke().predictions[0].body == b"3"
+    chosen = worker(source)
+    chosen.load(gpu_id=1)
+    assert chosen.invoke().predictions[0].body == b"1"
+
+
+def test_a_handler_that_fails_when_its_client_has_left_serves_on(worker: ForkWorker) -> None:
+    forked = worker(
+        """
+        import time
+        def handle(data, context):
+            return pieces() if data else None
+        def pieces():
+            try:
+                while True:
+                    time.sleep(0.01)
+                    yield b""
+            finally:
+                raise OSError("closed already")
+        """,
+        native=True,
+    ).loaded()
+    forked.mms.sendall(body_command(b""))
+    forked.wait_for_state(State.STREAMING)
+    forked.mms.sendall(encode_cancel(b"r1"))
+    (event,) = wait_for(lambda: forked.events(level="ERROR"), "the failure in the log")
+
+    assert Path(f"/proc/{forked.pid}").exists()
+    forked.mms.sendall(body_command(b""))
+    forked.wait_for_state(State.STREAMING)
+    assert "closed already" in event["traceback"]

@@ -1,0 +1,77 @@
+"""Pages in the user's browser reach 127.0.0.1 as well as the user does."""
+
+import httpx
+import pytest
+
+from polyhost.emulator.api.access import Callers
+from polyhost.emulator.errors import AccessDenied
+from tests.emulator.conftest import Local
+
+FOREIGN = {"Origin": "https://evil.example"}
+TARGET = {"X-Amz-Target": "SageMaker.ListModels", "Content-Type": "application/x-amz-json-1.1"}
+
+
+def _allowed(callers: Callers, host: str, origin: str | None = None) -> bool:
+    try:
+        callers.check({b"host": host.encode()} | ({b"origin": origin.encode()} if origin is not None else {}))
+    except AccessDenied:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1:4566",
+        "localhost:4566",
+        "[::1]:4566",
+        "bucket.s3.localhost:4566",
+        "host.docker.internal:4566",
+        "runtime.sagemaker.us-east-1.amazonaws.com",
+        "bucket.s3.amazonaws.com",
+        "desk.example:4566",
+    ],
+)
+def test_programs_and_the_own_page_may_call(host: str) -> None:
+    callers = Callers("desk.example", loopback=True)
+    assert _allowed(callers, host)
+    assert _allowed(callers, host, f"http://{host}")
+    assert not _allowed(callers, host, "http://evil.example")
+    assert not _allowed(callers, host, "null")
+
+
+@pytest.mark.parametrize("host", ["evil.example:4566", "localhost.evil.example", "evillocalhost", "", "[", "a]b"])
+def test_a_strangers_name_for_this_machine_is_refused(host: str) -> None:
+    assert not _allowed(Callers("127.0.0.1", loopback=True), host)
+    assert not _allowed(Callers("127.0.0.1", loopback=True), host, f"http://{host}")
+
+
+def test_other_machines_may_use_any_name_but_pages_may_not() -> None:
+    callers = Callers("0.0.0.0", loopback=False)
+    assert _allowed(callers, "emulator:4566")
+    assert not _allowed(callers, "emulator:4566", "http://emulator:4566")
+    assert _allowed(callers, "192.0.2.7:4566", "http://192.0.2.7:4566")
+
+
+def test_no_part_of_the_emulator_serves_another_page(local: Local) -> None:
+    with httpx.Client(base_url=local.emulator.url, trust_env=False) as http:
+        assert http.post("/", headers=TARGET, json={}).status_code == 200
+        for headers in (FOREIGN, {"Host": "evil.example:4566"}):
+            assert http.post("/", headers=TARGET | headers, json={}).status_code == 403
+            assert http.get("/_polyhost/state", headers=headers).status_code == 403
+            assert http.post("/_polyhost/faults", headers=headers, json={"kind": "time-out"}).status_code == 403
+            answer = http.put("/models/page.txt", headers=headers, content=b"?")
+            assert answer.status_code == 403
+            preflight = headers | {"Access-Control-Request-Method": "PUT"}
+            answer = http.options("/models/page.txt", headers=preflight)
+            assert answer.status_code == 403
+            assert "access-control-allow-origin" not in answer.headers
+        assert http.get("/_polyhost/state").status_code == 200
+    assert "Contents" not in local.s3.list_objects_v2(Bucket="models", Prefix="page.txt")
+
+
+def test_a_fault_is_json(local: Local) -> None:
+    """Which no page sends elsewhere without asking first."""
+    answer = httpx.post(f"{local.emulator.url}/_polyhost/faults", content=b'{"kind": "time-out"}', trust_env=False)
+    assert answer.status_code == 415
+    assert httpx.get(f"{local.emulator.url}/_polyhost/faults", trust_env=False).json() == []

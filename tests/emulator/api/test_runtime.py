@@ -1,0 +1,333 @@
+"""InvokeEndpoint through boto3: every answer and every error as the service gives it."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from botocore.exceptions import ClientError
+
+from polyhost.emulator.api.runtime import _headers
+from tests.container_process import wait_for
+from tests.emulator.archives import archive, packed
+from tests.emulator.conftest import REGION, Local
+
+Hosted = Callable[..., str]
+
+
+def _error(local: Local, endpoint: str, **members: Any) -> ClientError:
+    with pytest.raises(ClientError) as caught:
+        local.runtime.invoke_endpoint(EndpointName=endpoint, **({"Body": b"?"} | members))
+    return caught.value
+
+
+def _fault(local: Local, **members: Any) -> None:
+    answer = httpx.post(f"{local.emulator.url}/_polyhost/faults", json=members, trust_env=False)
+    assert answer.status_code == 201, answer.text
+
+
+def test_a_call_reaches_its_model_and_its_headers_come_back(local: Local, hosted: Hosted) -> None:
+    endpoint = hosted("a", "b")
+    answer = local.ask(
+        endpoint, "b", ContentType="text/csv", Accept="application/json", CustomAttributes="trace=1", InferenceId="id-1"
+    )
+    seen = json.loads(answer["Body"].read())
+    assert seen["name"] == "b"
+    assert seen["headers"]["content-type"] == "text/csv"
+    assert seen["headers"]["accept"] == "application/json"
+    assert seen["headers"]["x-amzn-sagemaker-target-model"] == "b.tar.gz"
+    assert not any(name.startswith(("authorization", "x-amz-date", "amz-sdk")) for name in seen["headers"])
+    assert answer["InvokedProductionVariant"] == "AllTraffic"
+    assert answer["CustomAttributes"] == "trace=1"
+    assert answer["ContentType"] == "application/json"
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
+
+
+def test_a_single_model_endpoint_answers_without_a_target(local: Local, hosted: Hosted) -> None:
+    endpoint = hosted(multi_model=False)
+    assert json.loads(local.ask(endpoint, None)["Body"].read())["name"] == "one"
+    error = _error(local, endpoint, TargetModel="a.tar.gz")
+    assert error.response["Error"] == {
+        "Code": "ValidationError",
+        "Message": f"Endpoint {endpoint} is not a multi-model endpoint and does not support target model header.",
+    }
+    assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+
+def test_what_is_asked_wrongly_is_a_validation_error(local: Local, hosted: Hosted) -> None:
+    endpoint = hosted("a")
+    for members, words in (
+        ({}, "is missing a target model header"),
+        ({"TargetModel": "a.tar.gz", "TargetVariant": "other"}, "Variant other not found"),
+        ({"TargetModel": "missing.tar.gz"}, f"s3://models/{endpoint}/missing.tar.gz"),
+        ({"TargetModel": "a.tar.gz", "Body": b"x" * 6_291_457}, "less than or equal to 6291456"),
+    ):
+        error = _error(local, endpoint, **members)
+        assert error.response["Error"]["Code"] == "ValidationError"
+        assert words in error.response["Error"]["Message"]
+        assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+
+def test_an_endpoint_that_does_not_exist(local: Local) -> None:
+    error = _error(local, "nowhere", TargetModel="a.tar.gz")
+    assert error.response["Error"]["Code"] == "ValidationError"
+    assert error.response["Error"]["Message"] == "Endpoint nowhere of account 123456789012 not found."
+
+
+@pytest.mark.parametrize("status", [400, 503])
+def test_a_models_own_error_is_a_model_error(local: Local, hosted: Hosted, status: int) -> None:
+    endpoint = hosted("good")
+    local.upload(endpoint, "bad", status=status)
+    error = _error(local, endpoint, TargetModel="bad.tar.gz")
+    response: Any = error.response
+    kind = "client" if status < 500 else "server"
+    assert response["Error"]["Code"] == "ModelError"
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 424
+    assert response["OriginalStatusCode"] == status
+    assert json.loads(response["OriginalMessage"])["name"] == "bad"
+    group = f"log-group:/aws/sagemaker/Endpoints/{endpoint}"
+    assert response["LogStreamArn"] == f"arn:aws:logs:{REGION}:123456789012:{group}"
+    assert f"Received {kind} error ({status}) from primary with message" in response["Error"]["Message"]
+    assert "in account 123456789012 for more information." in response["Error"]["Message"]
+
+
+def test_a_model_that_cannot_be_loaded_says_why_and_can_be_mended(local: Local, hosted: Hosted) -> None:
+    endpoint = hosted("good")
+    local.upload(endpoint, "bad", load_status=500)
+    response: Any = _error(local, endpoint, TargetModel="bad.tar.gz").response
+    assert response["Error"]["Code"] == "ModelError"
+    assert response["OriginalStatusCode"] == 500
+    assert "as the model wanted" in response["OriginalMessage"]
+    local.upload(endpoint, "bad")
+    assert json.loads(local.ask(endpoint, "bad")["Body"].read())["name"] == "bad"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"no archive", "not a complete gzip-compressed tar"),
+        (archive("a")[:-20], "not a complete gzip-compressed tar"),
+        (packed({"x": bytes(range(256)) * 4096})[:2000] + b"\xff" * 2000, "not a complete gzip-compressed tar"),
+        (packed({"a": b"", "a/b": b"x"}), "its members do not fit together"),
+        (packed({"../escape": b"x"}), "'../escape' would be written outside"),
+    ],
+)
+def test_a_bad_archive_is_named(local: Local, hosted: Hosted, content: bytes, words: str) -> None:
+    endpoint = hosted("good")
+    local.s3.put_object(Bucket="models", Key=f"{endpoint}/bad.tar.gz", Body=content)
+    error = _error(local, endpoint, TargetModel="bad.tar.gz")
+    assert error.response["Error"]["Code"] == "ValidationError"
+    assert words in error.response["Error"]["Message"]
+    assert f"s3://models/{endpoint}/bad.tar.gz" in error.response["Error"]["Message"]
+    assert local.ask(endpoint, "good")
+
+
+def test_a_call_that_times_out_has_the_original_status_0(local: Local, hosted: Hosted) -> None:
+    endpoint = hosted("a")
+    _fault(local, kind="time-out", endpoint=endpoint)
+    response: Any = _error(local, endpoint, TargetModel="a.tar.gz").response
+    assert response["Error"]["Code"] == "ModelError"
+    assert response["OriginalStatusCode"] == 0
+    assert response["OriginalMessage"].startswith("Your invocation timed out while waiting for a response")
+    assert local.ask(endpoint, "a")
+
+
+def test_a_container_that_dies_in_a_call_has_the_original_status_0(local: Local, hosted: Hosted) -> None:
+    endpoint = hosted("good")
+    local.upload(endpoint, "fatal", exit=3)
+    response: Any = _error(local, endpoint, TargetModel="fatal.tar.gz").response
+    assert (response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]) == ("ModelError", 424)
+    assert response["OriginalStatusCode"] == 0
+    assert response["OriginalMessage"].startswith(
+        f"Amazon SageMaker could not get a response from the {endpoint} endpoint. This can occur when CPU or memory"
+        " utilization is high."
+    )
+    assert 'Received server error (0) from primary with message "Amazon SageMaker could' in response["Error"]["Message"]
+    assert _own_body(local, endpoint, "fatal")["ErrorCode"] == "INTERNAL_FAILURE_FROM_MODEL"
+    assert local.ask(endpoint, "good")
+
+
+def test_a_long_error_is_cut_as_the_service_cuts_it(local: Local, hosted: Hosted) -> None:
+    endpoint = hosted("a")
+    local.upload(endpoint, "x" * 900, status=413)  # the small container answers with the request's headers
+    name = "x" * 900 + ".tar.gz"
+    for attributes in ("", "y" * 1000):
+        response: Any = _error(local, endpoint, TargetModel=name, CustomAttributes=attributes).response
+        assert len(response["Error"]["Message"]) <= 2048 and len(response["OriginalMessage"]) <= 2048
+        assert response["OriginalStatusCode"] == 413
+        assert "#logEventViewer:group=" in response["Error"]["Message"]
+    assert response["Error"]["Message"].startswith(
+        "Received client error (413) from primary and could not load the entire response body. See https://"
+    )
+
+
+def test_a_models_headers_come_back_byte_by_byte() -> None:
+    headers = _headers({"x-amzn-sagemaker-custom-attributes": "模型\udcff"}, "v", b"content-type")
+    assert headers[0] == (b"x-amzn-sagemaker-custom-attributes", "模型".encode() + b"\xff")
+
+
+def test_a_model_that_takes_too_long_is_not_ready_while_its_load_goes_on(hasty: Local) -> None:
+    hasty.upload("slow", "slow", load_seconds=2.5)
+    hasty.host("slow")
+    error = _error(hasty, "slow", TargetModel="slow.tar.gz")
+    assert error.response["Error"]["Code"] == "ModelNotReadyException"
+    assert "slow.tar.gz is not ready" in error.response["Error"]["Message"]
+    assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 429
+    wait_for(lambda: _is_loaded(hasty, "slow"), "the load to end")
+    assert hasty.ask("slow", "slow")
+
+
+def test_a_model_that_computes_too_long(hasty: Local) -> None:
+    hasty.upload("late", "late", invoke_seconds=30)
+    hasty.host("late")
+    response: Any = _error(hasty, "late", TargetModel="late.tar.gz").response
+    assert (response["Error"]["Code"], response["OriginalStatusCode"]) == ("ModelError", 0)
+    assert response["OriginalMessage"].startswith("Your invocation timed out while waiting for a response")
+
+
+def test_model_data_that_cannot_be_downloaded(local: Local, hosted: Hosted) -> None:
+    """The bucket does not exist; nor does an S3 that does not answer give more."""
+    local.model("bucketless", ModelDataUrl="s3://no-such-bucket/prefix/")
+    local.config("bucketless")
+    local.sagemaker.create_endpoint(EndpointName="bucketless", EndpointConfigName="bucketless")
+    local.wait("bucketless")
+    error = _error(local, "bucketless", TargetModel="a.tar.gz")
+    assert error.response["Error"]["Code"] == "ValidationError"
+    assert error.response["Error"]["Message"] == (
+        'Failed to download model data for container "container_1" from URL: "s3://no-such-bucket/prefix/a.tar.gz".'
+        " Please ensure that there is an object located at the URL and that the role passed to CreateModel has"
+        " permissions to download the object."
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("ThrottlingException", 400),
+        ("AccessDeniedException", 403),
+        ("ModelNotReadyException", 429),
+        ("InternalFailure", 500),
+        ("ServiceUnavailable", 503),
+        ("InternalDependencyException", 530),
+    ],
+)
+def test_the_services_own_errors_on_demand(local: Local, hosted: Hosted, code: str, status: int) -> None:
+    endpoint = hosted("a")
+    _fault(local, kind="error", code=code, endpoint=endpoint, count=3)  # botocore tries three times
+    error = _error(local, endpoint, TargetModel="a.tar.gz")
+    assert error.response["Error"]["Code"] == code
+    assert error.response["Error"]["Message"] == (None if code == "ThrottlingException" else "A fault on demand.")
+    assert error.response["ResponseMetadata"]["HTTPStatusCode"] == status
+    httpx.delete(f"{local.emulator.url}/_polyhost/faults", trust_env=False)
+    assert local.ask(endpoint, "a")
+
+
+def test_members_that_do_not_fit_their_shapes(local: Local, hosted: Hosted) -> None:
+    endpoint = hosted("a")
+    for members, words in (
+        ({"TargetModel": "m" * 1025}, "at 'targetModel' failed to satisfy constraint: Member must have length less"),
+        ({"CustomAttributes": "x" * 1025}, "Value at 'customAttributes' failed to satisfy constraint"),
+        ({"SessionId": "-"}, "Value '-' at 'sessionId' failed to satisfy constraint: Member must satisfy regular"),
+        ({"InferenceComponentName": "c"}, "does not have InferenceComponentName"),
+        ({"EnableExplanations": "`true`"}, "does not have EnableExplanations"),
+        ({"TargetContainerHostname": "h"}, "does not have TargetContainerHostname"),
+    ):
+        error = _error(local, endpoint, **({"TargetModel": "a.tar.gz"} | members))
+        assert error.response["Error"]["Code"] == "ValidationError"
+        assert words in error.response["Error"]["Message"]
+
+
+def test_a_session_stays_with_the_container_that_opened_it(local: Local, hosted: Hosted) -> None:
+    endpoint = hosted(multi_model=False, count=2)
+    opened = local.ask(endpoint, None, SessionId="NEW_SESSION")
+    session, _, expires = opened["NewSessionId"].partition("; ")
+    assert expires.startswith("Expires=")
+    pid = json.loads(opened["Body"].read())["pid"]
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(lambda _: local.ask(endpoint, None, SessionId=session)["Body"].read(), range(24)))
+    assert {json.loads(answer)["pid"] for answer in answers} == {pid}
+    assert local.ask(endpoint, None, SessionId=session, CustomAttributes="close")["ClosedSessionId"] == session
+
+
+def test_507_makes_room_and_every_model_answers(local: Local, hosted: Hosted) -> None:
+    names = [f"m{number}" for number in range(6)]
+    endpoint = hosted(*names, environment={"SMALL_CAPACITY": "2"})
+    for name in names + names[::-1]:
+        assert json.loads(local.ask(endpoint, name)["Body"].read())["name"] == name
+    (instance,) = _instances(local, endpoint)
+    assert [model["name"] for model in instance["models"]] == ["m0.tar.gz", "m1.tar.gz"]
+
+
+def test_a_refused_load_on_demand_is_tried_again(local: Local, hosted: Hosted) -> None:
+    endpoint = hosted("a", "b")
+    local.ask(endpoint, "a")
+    _fault(local, kind="refuse-load", endpoint=endpoint, model="b.tar.gz")
+    assert json.loads(local.ask(endpoint, "b")["Body"].read())["name"] == "b"
+    (instance,) = _instances(local, endpoint)
+    assert [model["name"] for model in instance["models"]] == ["b.tar.gz"]
+    _fault(local, kind="refuse-load", endpoint=endpoint, model="c.tar.gz", count=9)
+    local.upload(endpoint, "c")
+    response: Any = _error(local, endpoint, TargetModel="c.tar.gz").response
+    assert response["OriginalStatusCode"] == 507
+    httpx.delete(f"{local.emulator.url}/_polyhost/faults", trust_env=False)
+
+
+def test_first_requests_at_once_share_one_load(local: Local, hosted: Hosted) -> None:
+    endpoint = hosted("other")
+    local.upload(endpoint, "slow", load_seconds=0.5)
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(lambda _: local.ask(endpoint, "slow")["Body"].read(), range(8)))
+    assert {json.loads(answer)["name"] for answer in answers} == {"slow"}
+    (instance,) = _instances(local, endpoint)
+    (model,) = instance["models"]
+    assert (model["calls"], model["cold"]) == (8, 1)
+
+
+def test_a_model_stays_where_it_is(local: Local, hosted: Hosted) -> None:
+    endpoint = hosted("a", "b", count=2)
+    for name in ("a", "b"):
+        pids = {json.loads(local.ask(endpoint, name)["Body"].read())["pid"] for _ in range(6)}
+        assert len(pids) == 1
+    assert sorted(len(instance["models"]) for instance in _instances(local, endpoint)) == [1, 1]
+
+
+def test_a_model_under_pressure_spreads(local: Local, hosted: Hosted) -> None:
+    endpoint = hosted("other", count=2)
+    local.upload(endpoint, "busy", invoke_seconds=0.1)
+    local.ask(endpoint, "busy")
+    with ThreadPoolExecutor(24) as clients:
+        answers = list(clients.map(lambda _: local.ask(endpoint, "busy")["Body"].read(), range(72)))
+    assert len({json.loads(answer)["pid"] for answer in answers}) == 2
+
+
+def test_an_overwritten_archive_serves_from_the_cache_with_a_warning(local: Local, hosted: Hosted) -> None:
+    endpoint = hosted("a", "b", environment={"SMALL_CAPACITY": "1"})
+    local.ask(endpoint, "a")
+    local.s3.put_object(Bucket="models", Key=f"{endpoint}/a.tar.gz", Body=archive("new"))
+    local.ask(endpoint, "b")
+    assert json.loads(local.ask(endpoint, "a")["Body"].read())["name"] == "a"
+
+
+def _is_loaded(local: Local, endpoint: str) -> bool:
+    return any(model["state"] == "loaded" for instance in _instances(local, endpoint) for model in instance["models"])
+
+
+def _own_body(local: Local, endpoint: str, model: str) -> dict[str, Any]:
+    """Of an error; botocore's shapes leave some of it out."""
+    url = f"{local.emulator.url}/endpoints/{endpoint}/invocations"
+    scope = f"x/20260101/{REGION}/sagemaker/aws4_request"
+    headers = {
+        "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0",
+        "X-Amzn-SageMaker-Target-Model": f"{model}.tar.gz",
+    }
+    body: dict[str, Any] = httpx.post(url, content=b"?", headers=headers, trust_env=False, timeout=30).json()
+    return body
+
+
+def _instances(local: Local, endpoint: str) -> list[dict[str, Any]]:
+    state = httpx.get(f"{local.emulator.url}/_polyhost/state", trust_env=False).json()
+    (found,) = [item for item in state["endpoints"] if item["name"] == endpoint]
+    instances: list[dict[str, Any]] = found["variants"][0]["instances"]
+    return instances
