@@ -20,7 +20,7 @@ from polyhost.emulator.errors import (
 from polyhost.emulator.hosting.downloads import missing
 from polyhost.emulator.hosting.fleet import DRAIN_S, Fleet, Platform
 from polyhost.emulator.hosting.interfaces import VariantSpec
-from polyhost.emulator.telemetry.recorder import Place
+from polyhost.emulator.telemetry.recorder import EventKind, Place
 
 FAILURE_REASON_LENGTH = 1024  # botocore, FailureReason
 _TRANSIENT = ("Creating", "Updating", "Deleting")
@@ -136,7 +136,7 @@ class Endpoint:
         self._become("Deleting")
         await self.stop()
         self._become("Deleted")
-        self._platform.recorder.gone(self._place)
+        self._platform.recorder.remove(self._place)
 
     def fail(self, reason: str) -> None:
         self._become("Failed", reason)
@@ -228,7 +228,7 @@ class Endpoint:
         self._leaving.pop(fleet, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             message = f"variant {fleet.spec.name} did not end as it should: {error!r}"
-            self._platform.recorder.event("failed", self._place, message)
+            self._platform.recorder.event(EventKind.FAILED, self._place, message)
 
     def _begin(self, status: str, work: Coroutine[Any, Any, None]) -> None:
         self._become(status)
@@ -243,7 +243,7 @@ class Endpoint:
         self._on_change(self)
         self._changed.set()
         self._changed = asyncio.Event()
-        self._platform.recorder.event("endpoint", self._place, f"{status}: {reason}" if reason else status)
+        self._platform.recorder.event(EventKind.ENDPOINT, self._place, f"{status}: {reason}" if reason else status)
 
 
 async def _resized(variant: Variant) -> None:

@@ -18,7 +18,7 @@ from polyhost.emulator.hosting.instance_types import TYPES
 from polyhost.emulator.hosting.interfaces import Answer, Call, Container, Driver, Launch, Usage, VariantSpec
 from polyhost.emulator.hosting.model_cache import ModelCache, ModelCopy
 from polyhost.emulator.hosting.model_url import ModelData
-from polyhost.emulator.telemetry.recorder import Place, Recorder
+from polyhost.emulator.telemetry.recorder import EventKind, Place, Recorder
 
 PING_EVERY_S = 5.0  # as container logs of real endpoints show
 PINGS_MISSED = 3
@@ -113,7 +113,7 @@ class Instance:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
         self.status = "InService"
-        self._event("instance", "in service")
+        self._event(EventKind.INSTANCE, "in service")
         self._keeper = asyncio.create_task(self._keep())
 
     async def stop(self) -> None:
@@ -125,8 +125,8 @@ class Instance:
             await self.cache.close()
         await self._end_container()
         await asyncio.to_thread(shutil.rmtree, self._folder, True)
-        self._event("instance", "stopped")
-        self._platform.recorder.gone(self._place)
+        self._event(EventKind.INSTANCE, "stopped")
+        self._platform.recorder.remove(self._place)
 
     async def _provide_model(self) -> None:
         """The one model's archive, unpacked into `model` before the container starts."""
@@ -188,7 +188,7 @@ class Instance:
                 pause = 0.0
             self.status = "Restarting"
             last = "\n".join(list(self._words)[-3:])
-            self._event("restarted", f"{reason}; starting a new one{last and f'. Its last words: {last}'}")
+            self._event(EventKind.RESTARTED, f"{reason}; starting a new one{last and f'. Its last words: {last}'}")
             if self.cache is not None:
                 self.cache.detach()
             began = time.monotonic()
@@ -202,10 +202,10 @@ class Instance:
                         break
                 except Exception as error:
                     words = str(error) if isinstance(error, HostingError | OSError) else repr(error)
-                    self._event("failed", f"{words}; again in {pause:.1f} s")
+                    self._event(EventKind.FAILED, f"{words}; again in {pause:.1f} s")
             self.restarts += 1
             self.status = "InService"
-            self._event("instance", f"in service again after {time.monotonic() - began:.1f} s")
+            self._event(EventKind.INSTANCE, f"in service again after {time.monotonic() - began:.1f} s")
 
     async def _until_lost(self) -> str:
         """Why the container has to be replaced, once it has to."""
@@ -233,7 +233,7 @@ class Instance:
         try:
             await self._end_container()
         except Exception as error:
-            self._event("failed", f"the container does not end: {error!r}")
+            self._event(EventKind.FAILED, f"the container does not end: {error!r}")
             return False
         return True
 
@@ -256,7 +256,7 @@ class Instance:
             if self._take("time-out", call):
                 raise ContainerTimeout("a fault on demand: the container gave no answer in time")
             if self._take("kill-container", call) and self._container is not None:
-                self._event("fault", "the container is killed on demand")
+                self._event(EventKind.FAULT, "the container is killed on demand")
                 await self._container.kill()
             if self.cache is None:
                 return await self._ask(None, call)
@@ -356,5 +356,5 @@ class Instance:
     def _measure(self, name: str, value: float, unit: str, model: str) -> None:
         self._platform.recorder.measure(name, value, unit, self._place, model)
 
-    def _event(self, kind: str, message: str) -> None:
+    def _event(self, kind: EventKind, message: str) -> None:
         self._platform.recorder.event(kind, self._place, message)

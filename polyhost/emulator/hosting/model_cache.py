@@ -23,7 +23,7 @@ from polyhost.emulator.hosting.downloads import Fetched, ModelSource
 from polyhost.emulator.hosting.faults import Faults
 from polyhost.emulator.hosting.interfaces import VariantSpec
 from polyhost.emulator.hosting.model_url import ModelData
-from polyhost.emulator.telemetry.recorder import Place, Recorder
+from polyhost.emulator.telemetry.recorder import EventKind, Place, Recorder
 
 MAX_MEMORY_SHARE = (
     0.95  # beyond it the platform unloads of its own accord; containers that count memory answer 507 first
@@ -218,14 +218,16 @@ class ModelCache:
         copy.loaded_at = copy.last_used = time.time()
         copy.state, copy.change = "loaded", None
         self._recorder.measure("ModelLoadingTime", took * 1e6, "Microseconds", self._place, copy.name)
-        self._recorder.event("loaded", self._place, f"loaded in {took * 1e3:.0f} ms", model=copy.name, ms=took * 1e3)
+        self._recorder.event(
+            EventKind.LOADED, self._place, f"loaded in {took * 1e3:.0f} ms", model=copy.name, ms=took * 1e3
+        )
 
     def _failed(self, copy: ModelCopy, error: HostingError) -> None:
         self.forget(copy)
         copy.usage.errors += 1
         if isinstance(error, ModelDataMissing):  # any name can be asked for
             self.usage.pop(copy.name, None)
-        self._recorder.event("failed", self._place, str(error), model=copy.name)
+        self._recorder.event(EventKind.FAILED, self._place, str(error), model=copy.name)
 
     async def _load_into(self, copy: ModelCopy, client: ContainerClient) -> float:
         """Seconds of the load call that worked."""
@@ -247,7 +249,9 @@ class ModelCache:
                 return took
             if status != _REFUSED:
                 raise LoadRefused(status, body)
-            self._recorder.event("refused", self._place, "the container answered the load with 507", model=copy.name)
+            self._recorder.event(
+                EventKind.REFUSED, self._place, "the container answered the load with 507", model=copy.name
+            )
             copy.short_of_room = True
             if not await self._unload_one(f"to make room for {copy.name}", deadline):
                 raise LoadRefused(status, body)
@@ -311,7 +315,7 @@ class ModelCache:
         try:
             answer = await client.unload(copy.key)
         except HostingError as error:
-            self._recorder.event("failed", self._place, f"not unloaded: {error}", model=copy.name)
+            self._recorder.event(EventKind.FAILED, self._place, f"not unloaded: {error}", model=copy.name)
             raise
         finally:
             self.forget(copy)
@@ -319,13 +323,13 @@ class ModelCache:
         if answer.status not in (200, _UNKNOWN):
             body = answer.body[:2000].decode(errors="replace")
             message = f"the container answered the unload with {answer.status}: {body}"
-            self._recorder.event("failed", self._place, message, model=copy.name)
+            self._recorder.event(EventKind.FAILED, self._place, message, model=copy.name)
             return  # its files stay as well; a load that follows finds it loaded
         took = time.monotonic() - start
         if drop:
             await self._drop(copy.name)
         self._recorder.measure("ModelUnloadingTime", took * 1e6, "Microseconds", self._place, copy.name)
-        self._recorder.event("unloaded", self._place, f"unloaded, {reason}", model=copy.name, ms=took * 1e3)
+        self._recorder.event(EventKind.UNLOADED, self._place, f"unloaded, {reason}", model=copy.name, ms=took * 1e3)
 
     # The disk
 
@@ -348,7 +352,11 @@ class ModelCache:
         took = fetched.seconds
         self._recorder.measure("ModelDownloadingTime", took * 1e6, "Microseconds", self._place, copy.name)
         self._recorder.event(
-            "downloaded", self._place, f"{fetched.archive_bytes} bytes from {data}", model=copy.name, ms=took * 1e3
+            EventKind.DOWNLOADED,
+            self._place,
+            f"{fetched.archive_bytes} bytes from {data}",
+            model=copy.name,
+            ms=took * 1e3,
         )
         await self._relieve_disk(copy)
 
@@ -371,7 +379,7 @@ class ModelCache:
         """The archive that was used least recently, and first of those that are not loaded. False where none can go."""
         name = next((name for name in self.disk if name not in self.copies), None)
         if name is not None:
-            self._recorder.event("unloaded", self._place, f"deleted from the disk, {reason}", model=name)
+            self._recorder.event(EventKind.UNLOADED, self._place, f"deleted from the disk, {reason}", model=name)
             await self._drop(name)
             return True
         if (idle := self._least_recently_used()) is None:
@@ -396,7 +404,7 @@ class ModelCache:
             message = (
                 f"{data} was overwritten; the copy loaded earlier stays in use, as on AWS: upload under a new name"
             )
-            self._recorder.event("overwritten", self._place, message, model=name)
+            self._recorder.event(EventKind.OVERWRITTEN, self._place, message, model=name)
             self._recorder.log_line(self._place, f"WARNING polyhost.emulator: {message}")
 
     # Telling

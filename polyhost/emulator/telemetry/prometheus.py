@@ -46,7 +46,7 @@ class Prometheus:
             name: Gauge(f"polyhost_{_snake(name)}", name, _OF_INSTANCES, registry=self._registry)
             for name in INSTANCE_METRICS
         }
-        recorder.listen(on_measurement=self._take, on_gone=self._forget)
+        recorder.listen(on_measurement=self._take, on_removed=self._remove)
 
     def routes(self) -> list[Route]:
         return [Route("/_polyhost/metrics", self._get)]
@@ -64,7 +64,7 @@ class Prometheus:
         elif gauge := self._gauges.get(measured.name):
             gauge.labels(place.region, place.endpoint, place.variant, place.instance).set(measured.value)
 
-    def _forget(self, place: Place) -> None:
+    def _remove(self, place: Place) -> None:
         """Prometheus keeps what it has read; here an endpoint that is gone would stay for ever."""
         known = {"region": place.region, "endpoint": place.endpoint}
         series: tuple[MetricWrapperBase, ...] = tuple(self._gauges.values())

@@ -1,10 +1,11 @@
-"""What happens: events for the page, numbers for CloudWatch and Prometheus. One place, so that all tell the same."""
+"""Events for the dashboard, measurements for CloudWatch and Prometheus: recorded once, so that all of them agree."""
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 KEPT_EVENTS = 1000
@@ -12,7 +13,7 @@ KEPT_EVENTS = 1000
 
 @dataclass(frozen=True)
 class Place:
-    """Where something happens."""
+    """An endpoint, one of its variants, or one of its instances."""
 
     region: str
     endpoint: str
@@ -20,14 +21,26 @@ class Place:
     instance: str = ""
 
 
+class EventKind(StrEnum):
+    """Kinds of events; the values are part of the JSON below /_polyhost/events."""
+
+    ENDPOINT = "endpoint"
+    INSTANCE = "instance"
+    DOWNLOADED = "downloaded"
+    LOADED = "loaded"
+    UNLOADED = "unloaded"
+    REFUSED = "refused"  # a load that the container answered with 507
+    FAILED = "failed"
+    RESTARTED = "restarted"
+    OVERWRITTEN = "overwritten"
+    FAULT = "fault"
+
+
 @dataclass(frozen=True)
 class Event:
-    """Something that happened.
+    """An event at an endpoint or one of its instances."""
 
-    `kind`: endpoint, instance, downloaded, loaded, unloaded, refused (507), failed, restarted, overwritten or fault.
-    """
-
-    kind: str
+    kind: EventKind
     place: Place
     message: str
     model: str = ""
@@ -37,7 +50,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One value of a CloudWatch metric; `model` is for Prometheus only, AWS has no metrics per model."""
+    """One value of a CloudWatch metric. `model` is for Prometheus only: AWS has no metrics per model."""
 
     name: str  # as CloudWatch names it, e.g. ModelLoadingTime
     value: float
@@ -48,7 +61,7 @@ class Measurement:
 
 
 class Recorder:
-    """Keeps the last events; hands events and measurements to whoever listens.
+    """Keeps the latest events, and passes events, measurements and log lines on to its listeners.
 
     Listeners are called in the event loop and must not block.
     """
@@ -58,46 +71,49 @@ class Recorder:
         self._on_event: list[Callable[[Event], None]] = []
         self._on_measurement: list[Callable[[Measurement], None]] = []
         self._on_log_line: list[Callable[[Place, str], None]] = []
-        self._on_gone: list[Callable[[Place], None]] = []
+        self._on_removed: list[Callable[[Place], None]] = []
 
     def listen(
         self,
         on_event: Callable[[Event], None] | None = None,
         on_measurement: Callable[[Measurement], None] | None = None,
         on_log_line: Callable[[Place, str], None] | None = None,
-        on_gone: Callable[[Place], None] | None = None,
+        on_removed: Callable[[Place], None] | None = None,
     ) -> None:
+        """Add listeners for as long as the recorder lives."""
         self._on_event += [on_event] if on_event else []
         self._on_measurement += [on_measurement] if on_measurement else []
         self._on_log_line += [on_log_line] if on_log_line else []
-        self._on_gone += [on_gone] if on_gone else []
+        self._on_removed += [on_removed] if on_removed else []
 
     @contextmanager
     def following(self, on_event: Callable[[Event], None]) -> Iterator[None]:
-        """Listens while the block runs."""
+        """Listen to events while the block runs."""
         self._on_event.append(on_event)
         try:
             yield
         finally:
             self._on_event.remove(on_event)
 
-    def event(self, kind: str, place: Place, message: str, **details: Any) -> None:
+    def event(self, kind: EventKind, place: Place, message: str, **details: Any) -> None:
+        """Record an event; `details` are further fields of `Event`."""
         event = Event(kind, place, message, **details)
         self.events.append(event)
         for listener in self._on_event:
             listener(event)
 
     def measure(self, name: str, value: float, unit: str, place: Place, model: str = "") -> None:
+        """Record one value of a metric."""
         measurement = Measurement(name, value, unit, place, model)
         for listener in self._on_measurement:
             listener(measurement)
 
     def log_line(self, place: Place, line: str) -> None:
-        """A line of a container's output."""
+        """Record a line of a container's output."""
         for listener in self._on_log_line:
             listener(place, line)
 
-    def gone(self, place: Place) -> None:
-        """An endpoint, or an instance, of which nothing more will be told."""
-        for listener in self._on_gone:
+    def remove(self, place: Place) -> None:
+        """Announce that an endpoint or instance has been deleted; nothing more is recorded of it."""
+        for listener in self._on_removed:
             listener(place)
