@@ -15,14 +15,14 @@ from polyhost.container.errors import Failure, WorkerDiedError
 from polyhost.container.forkserver.orphans import Orphan
 from polyhost.container.system.line_reader import Lines
 from polyhost.container.worker.protocol import (
-    IN_PLACE,
-    Connection,
+    SUBSTITUTE_CODE,
+    FrontEndConnection,
     LoadCommand,
     ProtocolError,
-    load_reply,
-    predict_reply,
+    encode_load_reply,
+    encode_predict_reply,
 )
-from polyhost.container.worker.status_page import State, StatusPage
+from polyhost.container.worker.status_page import StatusPage, WorkerState
 from polyhost.container.worker.types import Response
 
 _REPLY_TIMEOUT_S = 5.0
@@ -60,7 +60,7 @@ class HostedModel:
     @property
     def code_in_place(self) -> int:
         """Of an answer in a dead worker's place."""
-        return IN_PLACE
+        return SUBSTITUTE_CODE
 
     def failure_text(self, failure: Failure) -> str:
         """What the front end is told of a load that failed."""
@@ -108,26 +108,26 @@ class WorkerRecord:
     @property
     def doing(self) -> str:
         match self.status.state:
-            case State.STARTING | State.LOADING | State.FAILED:
+            case WorkerState.STARTING | WorkerState.LOADING | WorkerState.FAILED:
                 return "loading the model"
-            case State.READING | State.BUSY | State.ANSWERING | State.STREAMING:
+            case WorkerState.READING | WorkerState.BUSY | WorkerState.RESPONDING | WorkerState.STREAMING:
                 return "answering a request"
         return "idle"
 
     @property
     def at_rest(self) -> bool:
         """Whether the exit status is ours: in a model's hands, its code may have chosen the same number."""
-        return self.status.state in (State.RESTING, State.IDLE)
+        return self.status.state in (WorkerState.BACKING_OFF, WorkerState.IDLE)
 
     @property
     def loading(self) -> bool:
         """Asked of all workers at every load."""
-        self.loaded = self.loaded or self.status.state not in (State.STARTING, State.LOADING)
+        self.loaded = self.loaded or self.status.state not in (WorkerState.STARTING, WorkerState.LOADING)
         return not self.loaded
 
     @property
     def due_for_measuring(self) -> bool:
-        if self.status.state != State.IDLE:
+        if self.status.state != WorkerState.IDLE:
             return False
         return self.measured_answers is None or (self.measured_answers == 0 and self.status.counters[1] > 0)
 
@@ -142,7 +142,9 @@ class WorkerRecord:
         Between a request and its entry in the counters, while the answer is sent, neither would tell of it.
         """
         status = self.status
-        running_s = time.monotonic() - status.since if status.state in (State.BUSY, State.STREAMING) else 0.0
+        running_s = (
+            time.monotonic() - status.since if status.state in (WorkerState.BUSY, WorkerState.STREAMING) else 0.0
+        )
         self.seen_busy_ns = max(self.seen_busy_ns, status.counters[0] + int(max(0.0, running_s) * 1e9))
         return self.seen_busy_ns
 
@@ -159,19 +161,19 @@ class WorkerRecord:
 
     def failure(self) -> Failure | None:
         """The failed load that the worker left in its status page."""
-        return Failure.read(self.status.payload) if self.status.state == State.FAILED else None
+        return Failure.read(self.status.payload) if self.status.state == WorkerState.FAILED else None
 
     def read_load_command(self) -> None:
         """In place of a worker that is not forked: it names the files that MMS opens, which have to be removed."""
         self.connection.settimeout(_REPLY_TIMEOUT_S)
         with contextlib.suppress(OSError, ProtocolError):
-            command = Connection(self.connection).receive()
+            command = FrontEndConnection(self.connection).receive()
             if isinstance(command, LoadCommand):
                 self.status.remember_load(command.gpu_id, command.batch_size, command.io_name)
         self.connection.settimeout(None)
 
     def answer_load(self, failure: Failure) -> None:
-        self._send(load_reply(failure.code, self.model.failure_text(failure)))
+        self._send(encode_load_reply(failure.code, self.model.failure_text(failure)))
 
     def answer_requests(self, error: WorkerDiedError) -> bool:
         """Answers what the dead worker had read and not answered. False where the ids are not known."""
@@ -181,7 +183,7 @@ class WorkerRecord:
         failure = Failure.of(error, self.model.name, "predict")
         headers = {"content-type": "application/json"}
         responses = [Response(item, failure.code, headers, failure.to_json()) for item in ids]
-        self._send(predict_reply(responses, self.model.code_in_place))
+        self._send(encode_predict_reply(responses, self.model.code_in_place))
         return True
 
     def read_output(self, *most: int) -> list[str] | None:

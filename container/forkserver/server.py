@@ -40,8 +40,8 @@ from polyhost.container.native.adapter import NativeFront
 from polyhost.container.system.event_loop import Loop
 from polyhost.container.system.line_reader import Lines
 from polyhost.container.system.procfs import children, mark_of, with_descendants
-from polyhost.container.worker.process import EXIT_RESTED
-from polyhost.container.worker.status_page import State, StatusPage
+from polyhost.container.worker.process import EXIT_BACKOFF_OVER
+from polyhost.container.worker.status_page import StatusPage, WorkerState
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _ZYGOTES_WAIT_S, _ZYGOTES_POLL_S = 10.0, 0.05
@@ -52,7 +52,7 @@ _MAX_REST_S = 60.0
 _OUTPUT_BYTES, _OUTPUT_PAUSE = 4096, 4.0  # at a time; times what it took
 _REMOVALS, _REMOVAL_S = 60, 0.05
 _NAMES_IN_LOG, _NAMES_IN_ANSWER = 50, 20
-_MID_MESSAGE = (State.READING, State.ANSWERING, State.STREAMING)
+_MID_MESSAGE = (WorkerState.READING, WorkerState.RESPONDING, WorkerState.STREAMING)
 _STREAM_S = 480.0  # SageMaker's limit for a streamed response (Model Hosting FAQs)
 
 logger = logging.getLogger("polyhost.forkserver")
@@ -355,7 +355,7 @@ class ForkServer:
     def _answer_for(self, worker: WorkerRecord, wait_status: int) -> None:
         if worker.hung_up:
             self.release(worker)
-        elif os.waitstatus_to_exitcode(wait_status) == EXIT_RESTED and worker.at_rest:
+        elif os.waitstatus_to_exitcode(wait_status) == EXIT_BACKOFF_OVER and worker.at_rest:
             self._replace(worker)
         elif failure := worker.failure():
             self._load_failed(worker, failure)
@@ -373,10 +373,10 @@ class ForkServer:
         details = {"output": list(worker.last_lines)}
         logger.error("%s", error, extra={"model": worker.model.name, "pid": worker.pid, "details": details})
         state = worker.status.state
-        if state in (State.STARTING, State.LOADING, State.FAILED):
+        if state in (WorkerState.STARTING, WorkerState.LOADING, WorkerState.FAILED):
             self._load_failed(worker, Failure.of(error, worker.model.name, "load"))
-        elif state in (State.READING, State.ANSWERING, State.STREAMING) or (
-            state == State.BUSY and not worker.answer_requests(error)
+        elif state in (WorkerState.READING, WorkerState.RESPONDING, WorkerState.STREAMING) or (
+            state == WorkerState.BUSY and not worker.answer_requests(error)
         ):
             # Half a message may be on the wire: hanging up is the only thing that can be understood now.
             self.release(worker, Failure.of(error, worker.model.name, "predict"))
@@ -484,11 +484,11 @@ class ForkServer:
 
     def _limit_s(self, status: StatusPage, model: HostedModel) -> float | None:
         match status.state:
-            case State.BUSY:
+            case WorkerState.BUSY:
                 return model.response_timeout_s
-            case State.LOADING | State.STARTING:
+            case WorkerState.LOADING | WorkerState.STARTING:
                 return self.config.load_timeout_s
-            case State.STREAMING:
+            case WorkerState.STREAMING:
                 return _STREAM_S
         return None
 

@@ -16,7 +16,7 @@ from polyhost.container.forkserver.orphans import Orphan
 from polyhost.container.forkserver.records import HostedModel, WorkerRecord
 from polyhost.container.mms.client import MmsClient
 from polyhost.container.mms.launcher import FIFO, Launcher, drop_record, recorded
-from polyhost.container.worker.protocol import ANSWERED
+from polyhost.container.worker.protocol import COMPLETE_CODE
 
 if TYPE_CHECKING:
     from polyhost.container.forkserver.server import ForkServer
@@ -41,7 +41,7 @@ class LaunchedModel(HostedModel):
 
     @property
     def code_in_place(self) -> int:
-        return ANSWERED
+        return COMPLETE_CODE
 
     def failure_text(self, failure: Failure) -> str:
         return failure.message

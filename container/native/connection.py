@@ -13,9 +13,9 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 import httptools
 
-from polyhost.container.native.decoder import Answer, Piece
+from polyhost.container.native.decoder import Chunk, WorkerResponse
 from polyhost.container.native.errors import Refusal, bad_request, internal_error
-from polyhost.container.native.invocation import Call
+from polyhost.container.native.invocation import Invocation
 
 Header = tuple[bytes, bytes]
 
@@ -60,7 +60,7 @@ class Routes(Protocol):
 
 class ClientConnection(asyncio.Protocol):
     def __init__(self, routes: Routes, connections: "set[ClientConnection]") -> None:
-        self.call: Call | None = None  # of the current request, where it invokes a model
+        self.call: Invocation | None = None  # of the current request, where it invokes a model
         self.encoded_headers: tuple[list[Header], bytes] = ([], b"")  # a client's next request mostly has the same
         self._routes = routes
         self._connections = connections
@@ -293,18 +293,18 @@ class ClientConnection(asyncio.Protocol):
 
     # The model's half: Caller
 
-    def answer(self, call: Call, answer: Answer) -> None:
+    def on_response(self, call: Invocation, answer: WorkerResponse) -> None:
         headers = [(b"x-request-id", call.id), *answer.headers]
         if answer.more and answer.status not in _BODILESS:
             self._begin_pieces(answer, headers)
         else:
-            call.given_up = answer.more  # the rest is wanted by nobody
+            call.cancelled = answer.more  # the rest is wanted by nobody
             self.respond(answer.status, headers, answer.body, answer.phrase)
 
-    def refuse_call(self, call: Call, refusal: Refusal) -> None:
+    def on_rejected(self, call: Invocation, refusal: Refusal) -> None:
         self.refuse(refusal)
 
-    def piece(self, call: Call, piece: Piece) -> None:
+    def on_chunk(self, call: Invocation, piece: Chunk) -> None:
         """An answer that fails on its way is cut off, so that the client does not take it for whole."""
         if piece.data is not None:
             self._send_piece(piece.data)
@@ -315,7 +315,7 @@ class ClientConnection(asyncio.Protocol):
                 self._transport.write(b"0\r\n\r\n")
             self._finish(self._current)
 
-    def _begin_pieces(self, answer: Answer, headers: list[Header]) -> None:
+    def _begin_pieces(self, answer: WorkerResponse, headers: list[Header]) -> None:
         request = self._current
         if request is None:
             return

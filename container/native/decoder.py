@@ -4,13 +4,13 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from polyhost.container.worker.protocol import ANSWERED, IN_PIECES, IN_PLACE
+from polyhost.container.worker.protocol import COMPLETE_CODE, STREAMED_CODE, SUBSTITUTE_CODE
 
 _int_at = struct.Struct("!i").unpack_from
 
 
 @dataclass(slots=True)
-class Answer:
+class WorkerResponse:
     """One response. `more`: further pieces of the body are to come."""
 
     id: bytes
@@ -23,12 +23,12 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Replaced:
+class WorkerReplaced:
     """The end of the answers in a dead worker's place."""
 
 
 @dataclass(slots=True)
-class Loaded:
+class LoadReply:
     """The reply to a load: 200 and its times as JSON, or a status and a Failure as JSON."""
 
     code: int
@@ -36,17 +36,17 @@ class Loaded:
 
 
 @dataclass(slots=True)
-class Piece:
+class Chunk:
     """A further piece of an answer; `data` is None at the end, `failure` the JSON of what ended it early."""
 
     data: bytes | None
     failure: bytes | None = None
 
 
-Reply = Answer | Replaced | Loaded | Piece
+Reply = WorkerResponse | WorkerReplaced | LoadReply | Chunk
 
 
-class GarbledError(Exception):
+class GarbledReplyError(Exception):
     """Bytes that are no reply."""
 
 
@@ -55,7 +55,7 @@ class _ShortError(Exception):
         self.needed = needed
 
 
-class ReplyReader:
+class ReplyDecoder:
     """Fed with what arrives; `expects_load` until the load's reply has come.
 
     It goes on where it stopped, a few fields at a time: a large batch that comes by and by is read once.
@@ -67,14 +67,14 @@ class ReplyReader:
         self._needed = 0
         self._position = 0  # of what has not been read yet
         # Of the class, not bound: a reader that held itself would stay, with its buffer, until garbage is collected.
-        self._step: Callable[[ReplyReader, bytes, int], None] = ReplyReader._read_reply
+        self._step: Callable[[ReplyDecoder, bytes, int], None] = ReplyDecoder._read_reply
         self._found: Reply | None = None
-        self._answer: Answer
+        self._answer: WorkerResponse
         self._headers_left = 0
         self._in_pieces = self._in_place = False
 
     def feed(self, data: bytes) -> Iterator[Reply]:
-        """What is complete now. Raises GarbledError, after what came before."""
+        """What is complete now. Raises GarbledReplyError, after what came before."""
         buffer = self._buffer
         if buffer:
             buffer += data
@@ -100,19 +100,19 @@ class ReplyReader:
             end, position = _int(data, position)
             _check(end == -1)
             self.expects_load = code != 200
-            self._found = Loaded(code, _decoded(text))
+            self._found = LoadReply(code, _decoded(text))
         else:
-            _check(code in (ANSWERED, IN_PIECES, IN_PLACE))
-            self._in_pieces, self._in_place = code == IN_PIECES, code == IN_PLACE
-            self._step = ReplyReader._read_answer
+            _check(code in (COMPLETE_CODE, STREAMED_CODE, SUBSTITUTE_CODE))
+            self._in_pieces, self._in_place = code == STREAMED_CODE, code == SUBSTITUTE_CODE
+            self._step = ReplyDecoder._read_answer
         self._position = position
 
     def _read_answer(self, data: bytes, position: int) -> None:
         length, after = _int(data, position)
         if length == -1:
-            self._step = ReplyReader._read_piece if self._in_pieces else ReplyReader._read_reply
+            self._step = ReplyDecoder._read_piece if self._in_pieces else ReplyDecoder._read_reply
             self._position = after
-            self._found = Replaced() if self._in_place else None
+            self._found = WorkerReplaced() if self._in_place else None
             return
         request_id, position = _field(data, position)
         _, position = _field(data, position)  # the content type, which the headers have as well
@@ -120,8 +120,8 @@ class ReplyReader:
         phrase, position = _field(data, position)
         self._headers_left, position = _int(data, position)
         _check(self._headers_left >= 0)
-        self._answer = Answer(request_id, status, phrase, [], b"", self._in_pieces, self._in_place)
-        self._step = ReplyReader._read_rest
+        self._answer = WorkerResponse(request_id, status, phrase, [], b"", self._in_pieces, self._in_place)
+        self._step = ReplyDecoder._read_rest
         self._position = position
         self._read_rest(data, position)
 
@@ -135,20 +135,20 @@ class ReplyReader:
         self._answer.body, self._position = _field(data, position)
         self._found = self._answer
         del self._answer  # its body may be large, and the next reply far off
-        self._step = ReplyReader._read_answer
+        self._step = ReplyDecoder._read_answer
 
     def _read_piece(self, data: bytes, position: int) -> None:
         length, after = _int(data, position)
         if length > 0:
             piece, after = _field(data, position)
-            self._found = Piece(piece)
+            self._found = Chunk(piece)
         else:
             _check(length in (0, -1))
             failure = None
             if length == -1:
                 failure, after = _field(data, after)
-            self._step = ReplyReader._read_reply
-            self._found = Piece(None, failure)
+            self._step = ReplyDecoder._read_reply
+            self._found = Chunk(None, failure)
         self._position = after
 
 
@@ -156,7 +156,7 @@ def _decoded(text: bytes) -> str:
     try:
         return text.decode()
     except UnicodeDecodeError as error:
-        raise GarbledError(f"the reply to a load is not UTF-8: {error}") from None
+        raise GarbledReplyError(f"the reply to a load is not UTF-8: {error}") from None
 
 
 def _int(data: bytes, position: int) -> tuple[int, int]:
@@ -172,7 +172,7 @@ def _field(data: bytes, position: int) -> tuple[bytes, int]:
         raise _ShortError(start)
     end = start + _int_at(data, position)[0]
     if end < start:
-        raise GarbledError("a length below 0")
+        raise GarbledReplyError("a length below 0")
     if end > len(data):
         raise _ShortError(end)
     return data[start:end], end
@@ -180,4 +180,4 @@ def _field(data: bytes, position: int) -> tuple[bytes, int]:
 
 def _check(fits: bool) -> None:
     if not fits:
-        raise GarbledError("a reply that is none of a worker's")
+        raise GarbledReplyError("a reply that is none of a worker's")

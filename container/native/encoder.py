@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterable, Sequence
 
-from polyhost.container.worker.protocol import PREDICT, PREDICT_EACH
+from polyhost.container.worker.protocol import PREDICT, PREDICT_BURST
 
 Header = tuple[bytes, bytes]
 
@@ -14,7 +14,7 @@ _BODY = _int(len(b"body")) + b"body" + _int(0)
 
 
 def encode_headers(headers: Sequence[Header]) -> bytes:
-    """The front of a request's list of headers; encode_call ends it."""
+    """The front of a request's list of headers; encode_invocation ends it."""
     parts: list[bytes] = []
     for name, value in headers:
         if not value.isascii():
@@ -28,7 +28,7 @@ def encode_parameters(parameters: Iterable[tuple[str, str]]) -> bytes:
     return b"".join(_field(name.encode()) + _int(0) + _field(value.encode()) for name, value in parameters)
 
 
-def encode_call(request_id: bytes, headers: bytes, parameters: bytes, body: bytes) -> bytes:
+def encode_invocation(request_id: bytes, headers: bytes, parameters: bytes, body: bytes) -> bytes:
     """One request of a predict command."""
     id_length = _int(len(request_id))
     return b"".join(
@@ -39,9 +39,9 @@ def encode_call(request_id: bytes, headers: bytes, parameters: bytes, body: byte
     )  # fmt: skip
 
 
-def encode_command(calls: Sequence[bytes], each: bool = False) -> bytes:
-    """`each`: the handler gets them one by one."""
-    return b"".join((PREDICT_EACH if each else PREDICT, *calls, _END))
+def encode_command(calls: Sequence[bytes], burst: bool = False) -> bytes:
+    """`burst`: the handler gets them one by one."""
+    return b"".join((PREDICT_BURST if burst else PREDICT, *calls, _END))
 
 
 def _field(data: bytes) -> bytes:

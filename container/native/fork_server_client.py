@@ -44,7 +44,7 @@ class Listener(Protocol):
         """It knows nothing yet."""
 
 
-class Forks:
+class ForkServerClient:
     """`supervisor`: a socket's descriptor, on which the supervisor sends our end of a channel to each fork server."""
 
     def __init__(self, supervisor: int) -> None:

@@ -1,37 +1,79 @@
-"""One invocation, from the client's last byte to the answer's."""
+"""One invocation of a model, from the last byte of the client's request to the last byte of the response."""
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from polyhost.container.native.decoder import Answer, Piece
+from polyhost.container.native.decoder import Chunk, WorkerResponse
 from polyhost.container.native.errors import Refusal
-
-if TYPE_CHECKING:
-    from polyhost.container.native.served_model import ServedModel
-    from polyhost.container.native.worker_connection import Link
 
 
 class Caller(Protocol):
-    """Who waits for the answer. It is told once, but for the pieces of an answer that has more."""
+    """The receiver of the response: the client's connection.
 
-    def answer(self, call: "Call", answer: Answer) -> None: ...
+    It hears once, either of a response or of a rejection; only a streamed response (`more`) is followed by chunks, the
+    last of which has no data, or by a rejection where its worker died. Nothing comes after `Invocation.cancel`.
+    """
 
-    def refuse_call(self, call: "Call", refusal: Refusal) -> None: ...
+    def on_response(self, invocation: "Invocation", response: WorkerResponse) -> None: ...
 
-    def piece(self, call: "Call", piece: Piece) -> None: ...
+    def on_chunk(self, invocation: "Invocation", chunk: Chunk) -> None: ...
+
+    def on_rejected(self, invocation: "Invocation", refusal: Refusal) -> None: ...
 
 
-class Call:
-    """`command` is the request as a worker reads it. Times are of the monotonic clock, in seconds."""
+class InvokedModel(Protocol):
+    """What an invocation needs of its model (ServedModel)."""
 
-    __slots__ = ("arrived", "caller", "command", "given_up", "id", "in_pieces", "link", "model", "sent")
+    def on_cancelled(self, invocation: "Invocation") -> None: ...
 
-    def __init__(self, request_id: bytes, command: bytes, model: "ServedModel", caller: Caller, arrived: float) -> None:
+
+class ResponseSource(Protocol):
+    """What an invocation needs of its worker's connection (WorkerConnection)."""
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+
+class Invocation:
+    """`command` is the request as a worker reads it. Times are in seconds of the monotonic clock.
+
+    The client's side reads `streaming` and `cancelled` and calls `pause`, `resume` and `cancel`; the other attributes
+    belong to the model.
+    """
+
+    __slots__ = (
+        "arrived", "caller", "cancelled", "command", "connection", "id", "model", "sent", "streaming",
+    )  # fmt: skip
+
+    def __init__(self, request_id: bytes, command: bytes, model: InvokedModel, caller: Caller, arrived: float) -> None:
         self.id = request_id
         self.command = command
         self.model = model
         self.caller = caller
         self.arrived = arrived
-        self.sent = 0.0
-        self.link: Link | None = None  # whose worker has it
-        self.in_pieces = False  # its answer has begun, and comes in pieces
-        self.given_up = False  # nobody waits for it any more: the client has gone, or has been told something else
+        self.sent = 0.0  # 0: waiting in the queue
+        self.connection: ResponseSource | None = None  # to the worker that has it
+        self.streaming = False  # the response has begun and comes in chunks
+        self.cancelled = False  # the caller waits for nothing more: it has left, or was rejected meanwhile
+
+    def pause(self) -> None:
+        """Stop reading further chunks until `resume`: the client is slower than the worker.
+
+        Does nothing before the response has begun, or where it came in one part: it has been read whole then.
+        """
+        if self.streaming and self.connection is not None:
+            self.connection.pause()
+
+    def resume(self) -> None:
+        """Read chunks again. Must be called before the caller leaves, since the connection serves others afterwards."""
+        if self.streaming and self.connection is not None:
+            self.connection.resume()
+
+    def cancel(self) -> None:
+        """Withdraw it if it is still waiting, else ignore the rest of its response; idempotent.
+
+        A handler that streams is asked to stop; one that computes a whole response runs to its end.
+        """
+        self.resume()
+        self.cancelled = True
+        self.model.on_cancelled(self)

@@ -14,8 +14,8 @@ from polyhost.container.control_protocol import LinkLost
 from polyhost.container.errors import Failure
 from polyhost.container.native import errors
 from polyhost.container.native.errors import Refusal
-from polyhost.container.native.fork_server_client import Forks
-from polyhost.container.native.served_model import LinkBook, ModelSpec, ServedModel, State, Waiting
+from polyhost.container.native.fork_server_client import ForkServerClient
+from polyhost.container.native.served_model import ModelSpec, ModelState, PendingBytes, ServedModel, WorkerConnections
 from polyhost.container.native.serving_options import ServingSettings
 from polyhost.container.native.stats import ModelStats, Sample
 
@@ -29,15 +29,15 @@ logger = logging.getLogger("polyhost.native")
 class Models:
     """Hears of the fork server, for all models."""
 
-    def __init__(self, config: Config, forks: Forks) -> None:
+    def __init__(self, config: Config, forks: ForkServerClient) -> None:
         self._config = config
         self._forks = forks
         self._settings = ServingSettings.of(config)
         self._by_name: dict[str, ServedModel] = {}
         self._by_key: dict[int, ServedModel] = {}
         self._keys = itertools.count(1)
-        self._book = LinkBook()
-        self._waiting = Waiting()
+        self._book = WorkerConnections()
+        self._waiting = PendingBytes()
         self._tasks: set[asyncio.Task[None]] = set()
         self.stats: dict[str, ModelStats] = {}
 
@@ -54,13 +54,13 @@ class Models:
     def described(self, name: str) -> ServedModel:
         """Raises Refusal (404), also for one that is not loaded yet."""
         model = self.get(name)
-        if model.state is State.LOADING:
+        if model.state is ModelState.LOADING:
             raise errors.not_loaded(name)
         return model
 
     def page(self, after: str, limit: int) -> tuple[list[ServedModel], bool]:
         """So many loaded models behind that name, and whether there are more."""
-        names = sorted(name for name, model in self._by_name.items() if model.state is not State.LOADING)
+        names = sorted(name for name, model in self._by_name.items() if model.state is not ModelState.LOADING)
         start = bisect_right(names, after)
         chosen = names[start : start + limit]
         return [self._by_name[name] for name in chosen], start + limit < len(names)
@@ -75,7 +75,7 @@ class Models:
 
     def _now(self, name: str) -> tuple[bool, int, int]:
         model = self._by_name.get(name)
-        return (False, 0, 0) if model is None else (model.state is State.READY, len(model.links), len(model.queue))
+        return (False, 0, 0) if model is None else (model.state is ModelState.READY, len(model.links), len(model.queue))
 
     # Loads and unloads
 
@@ -107,7 +107,7 @@ class Models:
         """Raises Refusal."""
         await self._wait_for_unload(name)
         model = self.get(name)
-        loading = model.state is State.LOADING
+        loading = model.state is ModelState.LOADING
         try:
             await model.unload()
         finally:
@@ -115,7 +115,7 @@ class Models:
                 self._forget(model)
 
     async def _wait_for_unload(self, name: str) -> None:
-        while (model := self._by_name.get(name)) and model.state is State.UNLOADING:
+        while (model := self._by_name.get(name)) and model.state is ModelState.UNLOADING:
             await model.gone.wait()
 
     async def _close(self, model: ServedModel) -> None:

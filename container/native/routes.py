@@ -15,12 +15,12 @@ from urllib.parse import unquote
 
 from polyhost.container.config import Config
 from polyhost.container.native.connection import ClientConnection, Request
-from polyhost.container.native.encoder import encode_call, encode_headers, encode_parameters
+from polyhost.container.native.encoder import encode_headers, encode_invocation, encode_parameters
 from polyhost.container.native.errors import Refusal, bad_request, internal_error
-from polyhost.container.native.fork_server_client import Forks
-from polyhost.container.native.invocation import Call
+from polyhost.container.native.fork_server_client import ForkServerClient
+from polyhost.container.native.invocation import Invocation
 from polyhost.container.native.models import SINGLE, Models
-from polyhost.container.native.served_model import ServedModel, State
+from polyhost.container.native.served_model import ModelState, ServedModel
 
 _JSON = (b"content-type", b"application/json")
 _PAGE = 100
@@ -32,7 +32,7 @@ logger = logging.getLogger("polyhost.native")
 
 
 class Routes:
-    def __init__(self, config: Config, models: Models, forks: Forks) -> None:
+    def __init__(self, config: Config, models: Models, forks: ForkServerClient) -> None:
         self.max_body_bytes = config.max_payload_bytes
         self._config = config
         self._models = models
@@ -69,16 +69,13 @@ class Routes:
             raise _no_route(path)
 
     def on_client_gone(self, reply: ClientConnection) -> None:
-        if (call := reply.call) is not None:
-            if call.in_pieces and call.link is not None:
-                call.link.resume()
-            call.model.withdraw(call)
+        if reply.call is not None:
+            reply.call.cancel()
 
     def on_slow_client(self, reply: ClientConnection, slow: bool) -> None:
         """Only an answer in pieces is held back at its worker; others are whole here already."""
-        call = reply.call
-        if call is not None and call.in_pieces and call.link is not None:
-            call.link.pause() if slow else call.link.resume()
+        if reply.call is not None:
+            reply.call.pause() if slow else reply.call.resume()
 
     @staticmethod
     def _allow(request: Request, *methods: bytes) -> None:
@@ -97,7 +94,7 @@ class Routes:
         if not self._forks.well:
             message = "the fork server does not answer: no model can be loaded"
             raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "UnhealthyError", message)
-        if not self._config.multi_model and self._models.get(SINGLE).state is not State.READY:
+        if not self._config.multi_model and self._models.get(SINGLE).state is not ModelState.READY:
             raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "NotReadyError", "the model is still loading")
         reply.respond(200, [_JSON], b'{"status": "Healthy"}')
 
@@ -184,9 +181,9 @@ class Routes:
             encoded = encode_headers(request.headers)
             reply.encoded_headers = (request.headers, encoded)
         parameters = encode_parameters(request.parameters()) if request.query else b""
-        command = encode_call(request_id, encoded, parameters, request.body)
+        command = encode_invocation(request_id, encoded, parameters, request.body)
         request.body = b""  # which may be large, and stands in the command
-        call = reply.call = Call(request_id, command, model, reply, request.arrived)
+        call = reply.call = Invocation(request_id, command, model, reply, request.arrived)
         model.submit(call)
 
 

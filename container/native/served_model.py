@@ -15,13 +15,13 @@ from polyhost.container.config import Config
 from polyhost.container.control_protocol import AddWorker, AdoptWorker, CloseModel, OpenModel
 from polyhost.container.errors import INSUFFICIENT_STORAGE, Failure
 from polyhost.container.native import errors
-from polyhost.container.native.decoder import Answer, Piece
+from polyhost.container.native.decoder import Chunk, WorkerResponse
 from polyhost.container.native.errors import Refusal
-from polyhost.container.native.fork_server_client import Forks
-from polyhost.container.native.invocation import Call
+from polyhost.container.native.fork_server_client import ForkServerClient
+from polyhost.container.native.invocation import Invocation
 from polyhost.container.native.serving_options import ServingSettings
 from polyhost.container.native.stats import ModelStats
-from polyhost.container.native.worker_connection import Link, LinkOwner
+from polyhost.container.native.worker_connection import ConnectionOwner, WorkerConnection
 from polyhost.container.worker.protocol import LoadCommand
 
 _DRAIN_S = 330.0  # SageMaker waits 360 s for an unload (Triton's SageMaker server keeps to 350)
@@ -36,7 +36,7 @@ _MEMORY = 0.9  # how much of the usual time an answer is made of those before it
 logger = logging.getLogger("polyhost.native")
 
 
-class State(Enum):
+class ModelState(Enum):
     LOADING = "loading"
     READY = "ready"
     UNLOADING = "unloading"
@@ -53,25 +53,25 @@ class ModelSpec:
     settings: ServingSettings
 
 
-class Waiting:
+class PendingBytes:
     """The bytes of all calls that wait, of whichever model."""
 
     def __init__(self) -> None:
         self.held = 0
 
 
-class CallQueue:
+class InvocationQueue:
     """The calls of one model that wait, in their order."""
 
-    def __init__(self, waiting: Waiting) -> None:
-        self._calls: deque[Call] = deque()
+    def __init__(self, waiting: PendingBytes) -> None:
+        self._calls: deque[Invocation] = deque()
         self._waiting = waiting
 
     def __len__(self) -> int:
         return len(self._calls)
 
     @property
-    def first(self) -> Call:
+    def first(self) -> Invocation:
         return self._calls[0]
 
     @property
@@ -79,42 +79,42 @@ class CallQueue:
         """Of all models together; one call is always let in, however large."""
         return self._waiting.held >= MAX_WAITING_BYTES
 
-    def put(self, call: Call) -> None:
+    def put(self, call: Invocation) -> None:
         self._waiting.held += len(call.command)
         self._calls.append(call)
 
-    def put_back(self, call: Call) -> None:
+    def put_back(self, call: Invocation) -> None:
         self._waiting.held += len(call.command)
         self._calls.appendleft(call)
 
-    def take(self) -> Call:
+    def take(self) -> Invocation:
         call = self._calls.popleft()
         self._waiting.held -= len(call.command)
         return call
 
-    def remove(self, call: Call) -> None:
+    def remove(self, call: Invocation) -> None:
         """Nothing happens where it does not wait."""
         with contextlib.suppress(ValueError):
             self._calls.remove(call)
             self._waiting.held -= len(call.command)
 
 
-class LinkBook:
+class WorkerConnections:
     """All connections by number, as the fork server calls them."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
-        self._links: dict[int, Link] = {}
+        self._links: dict[int, WorkerConnection] = {}
 
-    def new(self, owner: LinkOwner) -> Link:
-        link = Link(next(self._numbers), owner)
+    def new(self, owner: ConnectionOwner) -> WorkerConnection:
+        link = WorkerConnection(next(self._numbers), owner)
         self._links[link.number] = link
         return link
 
-    def get(self, number: int) -> Link | None:
+    def get(self, number: int) -> WorkerConnection | None:
         return self._links.get(number)
 
-    def forget(self, link: Link) -> None:
+    def forget(self, link: WorkerConnection) -> None:
         self._links.pop(link.number, None)
 
 
@@ -126,23 +126,23 @@ class ServedModel:
         key: int,
         spec: ModelSpec,
         config: Config,
-        forks: Forks,
+        forks: ForkServerClient,
         stats: ModelStats,
-        book: LinkBook,
-        waiting: Waiting,
+        book: WorkerConnections,
+        waiting: PendingBytes,
     ) -> None:
         self.key = key
         self.spec = spec
-        self.state = State.LOADING
+        self.state = ModelState.LOADING
         self.stats = stats
-        self.links: dict[int, Link] = {}
-        self.queue = CallQueue(waiting)
+        self.links: dict[int, WorkerConnection] = {}
+        self.queue = InvocationQueue(waiting)
         self.closed = asyncio.Event()  # nothing is left of it
         self.gone = asyncio.Event()  # its name is free
         self._config = config
         self._forks = forks
         self._book = book
-        self._idle: list[Link] = []
+        self._idle: list[WorkerConnection] = []
         self._wanted = config.workers or (1 if config.multi_model else config.max_workers)
         self._loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._drained = asyncio.Event()
@@ -175,7 +175,7 @@ class ServedModel:
     @property
     def _awaited(self) -> bool:
         """Whether a worker has a call that somebody waits for."""
-        return any(not call.given_up for link in self.links.values() for call in link.calls)
+        return any(not call.cancelled for link in self.links.values() for call in link.calls)
 
     # Its life
 
@@ -192,8 +192,8 @@ class ServedModel:
         except BaseException:
             self.stats.load_failures += 1
             raise
-        if self.state is State.LOADING:  # an unload may have come in between
-            self.state = State.READY
+        if self.state is ModelState.LOADING:  # an unload may have come in between
+            self.state = ModelState.READY
         self.stats.loads += 1
         self.stats.add_load_seconds("total", time.monotonic() - start)
         self._grow()
@@ -201,10 +201,10 @@ class ServedModel:
 
     async def unload(self) -> None:
         """Returns when no process is left of it. Running calls are answered first; those that wait are refused."""
-        if self.state is State.LOADING and not self._loaded.done():
+        if self.state is ModelState.LOADING and not self._loaded.done():
             message = f"the model {self.name!r} was unloaded while it was loading"
             self._loaded.set_exception(Refusal(500, "ModelUnloadedError", message, self.name, "load"))
-        self.state = State.UNLOADING
+        self.state = ModelState.UNLOADING
         self._refuse_queue(lambda: errors.unloading(self.name))
         if self._awaited:
             try:
@@ -216,7 +216,7 @@ class ServedModel:
 
     async def close(self) -> None:
         """Raises Refusal where its processes do not end."""
-        self.state = State.UNLOADING
+        self.state = ModelState.UNLOADING
         for link in list(self.links.values()):
             cut_off, link.calls = link.calls, []
             self._drop(link)
@@ -233,9 +233,9 @@ class ServedModel:
 
     # Calls
 
-    def submit(self, call: Call) -> None:
+    def submit(self, call: Invocation) -> None:
         """Raises Refusal."""
-        if self.state is State.UNLOADING:
+        if self.state is ModelState.UNLOADING:
             raise errors.not_loaded(self.name)
         if self._rests_because is not None:
             raise self._counted(Refusal.of(self._rests_because))
@@ -250,15 +250,13 @@ class ServedModel:
         self.queue.put(call)
         self._serve_queue()
 
-    def withdraw(self, call: Call) -> None:
-        """Nobody waits for it any more. One that a worker has runs to its end."""
-        call.given_up = True
+    def on_cancelled(self, call: Invocation) -> None:
         if not call.sent:
             self.queue.remove(call)
         self._check_drained()
 
     def _check_drained(self) -> None:
-        if self.state is State.UNLOADING and not self._awaited:
+        if self.state is ModelState.UNLOADING and not self._awaited:
             self._drained.set()
 
     def end_what_is_late(self, now: float) -> None:
@@ -268,21 +266,21 @@ class ServedModel:
             self._refuse(call, errors.too_late(self.name, limit_s, "queue"))
         for link in list(self.links.values()):
             for call in link.calls:
-                if not call.in_pieces and now - call.arrived > limit_s + _GRACE_S and not call.given_up:
+                if not call.streaming and now - call.arrived > limit_s + _GRACE_S and not call.cancelled:
                     self._refuse(call, errors.too_late(self.name, limit_s, "predict"))
-                    call.given_up = True
+                    call.cancelled = True
                     self._check_drained()
             if link.calls and now - link.turn > self._patience_s(link.calls[0]):
                 link.give_up(errors.too_late(self.name, limit_s, "predict").failure)
 
-    def _patience_s(self, call: Call) -> float:
+    def _patience_s(self, call: Invocation) -> float:
         """A worker that took a dead one's place loads the model before it answers."""
         limit_s = self.spec.settings.response_timeout_s + self._config.load_timeout_s + 4 * _GRACE_S
-        return 600.0 if call.in_pieces else limit_s
+        return 600.0 if call.streaming else limit_s
 
     def _serve_queue(self) -> None:
         settings = self.spec.settings
-        while self.queue and self._idle and self.state is not State.UNLOADING:
+        while self.queue and self._idle and self.state is not ModelState.UNLOADING:
             if len(self.queue) < settings.batch_size and settings.batch_delay_ms:
                 due = self.queue.first.arrived + settings.batch_delay_ms / 1000
                 if due > (now := time.monotonic()):
@@ -321,21 +319,21 @@ class ServedModel:
         for link in self.links.values():
             for call in link.calls:
                 self._refuse(call, errors.stopping(self.name))
-                call.given_up = True
+                call.cancelled = True
 
-    def _refuse(self, call: Call, refusal: Refusal) -> None:
+    def _refuse(self, call: Invocation, refusal: Refusal) -> None:
         self._counted(refusal)
-        if not call.given_up:
-            call.caller.refuse_call(call, refusal)
+        if not call.cancelled:
+            call.caller.on_rejected(call, refusal)
 
     def _counted(self, refusal: Refusal) -> Refusal:
         self.stats.errors[refusal.failure.type] += 1
         self.stats.answers[refusal.failure.code] += 1
         return refusal
 
-    # Links: LinkOwner
+    # Links: ConnectionOwner
 
-    def on_loaded(self, link: Link, times: dict[str, float]) -> None:
+    def on_loaded(self, link: WorkerConnection, times: dict[str, float]) -> None:
         self._failed_links = 0
         self._rests_because = None
         for phase, milliseconds in times.items():
@@ -344,41 +342,39 @@ class ServedModel:
             self._loaded.set_result(None)
         self.on_idle(link)
 
-    def on_load_failed(self, link: Link, failure: Failure) -> None:
+    def on_load_failed(self, link: WorkerConnection, failure: Failure) -> None:
         self._drop(link)
         self._could_not_load(failure)
 
-    def on_answer(self, call: Call, answer: Answer) -> None:
+    def on_response(self, link: WorkerConnection, call: Invocation, answer: WorkerResponse) -> None:
         now = time.monotonic()
-        link = call.link
-        assert link is not None
         begun, link.turn = link.turn, now
         if answer.more:
-            call.in_pieces = self._streams = True
+            call.streaming = self._streams = True
         else:
             self._usual_s = _MEMORY * self._usual_s + (1 - _MEMORY) * (now - begun)
         self.stats.answers[answer.status] += 1
         self.stats.queue_seconds.add(begun - call.arrived)
         self.stats.predict_seconds.add(now - begun)
-        if not call.given_up:
-            call.caller.answer(call, answer)
+        if not call.cancelled:
+            call.caller.on_response(call, answer)
 
-    def on_piece(self, call: Call, piece: Piece) -> None:
-        if piece.data is None and call.link is not None:
-            call.link.turn = time.monotonic()  # the next one's
-        if not call.given_up:
-            call.caller.piece(call, piece)
+    def on_chunk(self, link: WorkerConnection, call: Invocation, piece: Chunk) -> None:
+        if piece.data is None:
+            link.turn = time.monotonic()  # the next one's
+        if not call.cancelled:
+            call.caller.on_chunk(call, piece)
 
-    def on_unbegun(self, calls: Sequence[Call]) -> None:
+    def on_unbegun(self, calls: Sequence[Invocation]) -> None:
         for call in reversed(calls):
-            call.sent, call.link = 0.0, None
-            if not call.given_up:
+            call.sent, call.connection = 0.0, None
+            if not call.cancelled:
                 self.queue.put_back(call)
-        if self.state is State.UNLOADING:
+        if self.state is ModelState.UNLOADING:
             self._refuse_queue(lambda: errors.unloading(self.name))
 
-    def on_idle(self, link: Link) -> None:
-        if self.state is State.UNLOADING:
+    def on_idle(self, link: WorkerConnection) -> None:
+        if self.state is ModelState.UNLOADING:
             self._check_drained()
         elif len(self.links) > self._wanted and link.loaded:
             self._drop(link)
@@ -387,7 +383,7 @@ class ServedModel:
             if self.queue:
                 self._serve_queue()
 
-    def on_lost(self, link: Link) -> None:
+    def on_lost(self, link: WorkerConnection) -> None:
         self._forks.drain()
         failure = link.lost_because or Failure(
             500, "WorkerDiedError", "the worker's connection ended", self.name, "predict" if link.loaded else "load"
@@ -397,14 +393,14 @@ class ServedModel:
             self._refuse(call, Refusal.of(failure))
         self.on_unbegun(link.calls[self.spec.settings.batch_size :])
         link.calls = []
-        if self.state is State.UNLOADING:
+        if self.state is ModelState.UNLOADING:
             self.on_idle(link)
         elif not link.loaded:
             self._could_not_load(failure)
         else:
             self._grow()
 
-    def on_replaced(self, link: Link) -> None:
+    def on_replaced(self, link: WorkerConnection) -> None:
         self.stats.worker_restarts += 1
 
     def _could_not_load(self, failure: Failure) -> None:
@@ -412,7 +408,7 @@ class ServedModel:
             self._loaded.set_exception(Refusal.of(failure))
         elif self.links:
             self._wanted = len(self.links)
-        elif self.state is State.READY:
+        elif self.state is ModelState.READY:
             self._rest(failure)
 
     def _rest(self, failure: Failure) -> None:
@@ -428,7 +424,7 @@ class ServedModel:
     # How many
 
     def resize(self, workers: int) -> None:
-        if self.state is not State.READY or self._config.workers:
+        if self.state is not ModelState.READY or self._config.workers:
             return
         self._wanted = workers
         while len(self.links) > workers and self._idle:
@@ -436,14 +432,14 @@ class ServedModel:
         self._grow()
 
     def _grow(self) -> None:
-        if self.state is State.READY:
+        if self.state is ModelState.READY:
             for _ in range(self._wanted - len(self.links)):
                 task = asyncio.get_running_loop().create_task(self._add_link())
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
     async def _add_link(self) -> None:
-        if self.state is State.UNLOADING:
+        if self.state is ModelState.UNLOADING:
             return
         link = self._book.new(self)
         self.links[link.number] = link
@@ -462,11 +458,11 @@ class ServedModel:
             LoadCommand(self.name, str(self.spec.directory), self.spec.settings.batch_size, self.spec.handler, None, "")
         )
 
-    def _drop(self, link: Link) -> None:
+    def _drop(self, link: WorkerConnection) -> None:
         self._remove(link)
         link.close()
 
-    def _remove(self, link: Link) -> None:
+    def _remove(self, link: WorkerConnection) -> None:
         self.links.pop(link.number, None)
         self._book.forget(link)
         if link in self._idle:
@@ -495,7 +491,7 @@ class ServedModel:
                 link.give_up(Failure(503, "WorkerDiedError", "the fork server ended", self.name, "predict"))
         if self._close_sent:
             self._forks.send(CloseModel(self.key))
-        elif self.state is State.LOADING:
+        elif self.state is ModelState.LOADING:
             await self._add_link()
         else:
             self._grow()

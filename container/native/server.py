@@ -9,7 +9,7 @@ import time
 from polyhost.container.config import Config
 from polyhost.container.native.connection import ClientConnection
 from polyhost.container.native.errors import Refusal
-from polyhost.container.native.fork_server_client import Forks
+from polyhost.container.native.fork_server_client import ForkServerClient
 from polyhost.container.native.models import SINGLE, Models
 from polyhost.container.native.routes import Routes
 
@@ -25,7 +25,7 @@ logger = logging.getLogger("polyhost.native")
 class Server:
     def __init__(self, config: Config, supervisor: int) -> None:
         self._config = config
-        self._forks = Forks(supervisor)
+        self._forks = ForkServerClient(supervisor)
         self._models = Models(config, self._forks)
         self._routes = Routes(config, self._models, self._forks)
         self._connections: set[ClientConnection] = set()

@@ -9,46 +9,54 @@ from collections.abc import Sequence
 from typing import Protocol, cast
 
 from polyhost.container.errors import Failure
-from polyhost.container.native.decoder import Answer, GarbledError, Loaded, Piece, Replaced, Reply, ReplyReader
+from polyhost.container.native.decoder import (
+    Chunk,
+    GarbledReplyError,
+    LoadReply,
+    Reply,
+    ReplyDecoder,
+    WorkerReplaced,
+    WorkerResponse,
+)
 from polyhost.container.native.encoder import encode_command
-from polyhost.container.native.invocation import Call
+from polyhost.container.native.invocation import Invocation
 from polyhost.container.worker.protocol import LoadCommand, encode_cancel, encode_load
 
 
-class LinkOwner(Protocol):
-    def on_loaded(self, link: "Link", times: dict[str, float]) -> None: ...
+class ConnectionOwner(Protocol):
+    def on_loaded(self, link: "WorkerConnection", times: dict[str, float]) -> None: ...
 
-    def on_load_failed(self, link: "Link", failure: Failure) -> None: ...
+    def on_load_failed(self, link: "WorkerConnection", failure: Failure) -> None: ...
 
-    def on_answer(self, call: Call, answer: Answer) -> None: ...
+    def on_response(self, link: "WorkerConnection", call: Invocation, answer: WorkerResponse) -> None: ...
 
-    def on_piece(self, call: Call, piece: Piece) -> None: ...
+    def on_chunk(self, link: "WorkerConnection", call: Invocation, piece: Chunk) -> None: ...
 
-    def on_unbegun(self, calls: Sequence[Call]) -> None:
+    def on_unbegun(self, calls: Sequence[Invocation]) -> None:
         """A worker has died before it came to these."""
 
-    def on_idle(self, link: "Link") -> None:
+    def on_idle(self, link: "WorkerConnection") -> None:
         """It has answered all that it was sent."""
 
-    def on_replaced(self, link: "Link") -> None:
+    def on_replaced(self, link: "WorkerConnection") -> None:
         """Another worker serves it now."""
 
-    def on_lost(self, link: "Link") -> None:
+    def on_lost(self, link: "WorkerConnection") -> None:
         """It has ended unasked; its `calls` have no answer, or not the end of one."""
 
 
-class Link(asyncio.Protocol):
-    def __init__(self, number: int, owner: LinkOwner) -> None:
+class WorkerConnection(asyncio.Protocol):
+    def __init__(self, number: int, owner: ConnectionOwner) -> None:
         self.number = number
         self.pid: int | None = None
         self.page: int | None = None  # the descriptor of the worker's status page
         self.loaded = False
         self.closing = False
-        self.calls: list[Call] = []  # not answered yet, in the order in which the worker takes them
+        self.calls: list[Invocation] = []  # not answered yet, in the order in which the worker takes them
         self.turn = 0.0  # when the worker could begin with the first of them
         self.lost_because: Failure | None = None
         self._owner = owner
-        self._replies = ReplyReader()
+        self._replies = ReplyDecoder()
         self._opened = False
         self._transport: asyncio.Transport
         # The worker's end, kept for a fork server that has to take the worker over from one that died.
@@ -69,16 +77,16 @@ class Link(asyncio.Protocol):
     def load(self, command: LoadCommand) -> None:
         self._transport.write(encode_load(command))
 
-    def send(self, calls: list[Call], each: bool = False) -> None:
-        """`each`: the handler gets them one by one, and each is answered when it is done."""
+    def send(self, calls: list[Invocation], burst: bool = False) -> None:
+        """`burst`: the handler gets them one by one, and each is answered when it is done."""
         self.calls = calls
         self.turn = now = time.monotonic()
         for call in calls:
             call.sent = now
-            call.link = self
-        self._transport.write(encode_command([call.command for call in calls], each))
+            call.connection = self
+        self._transport.write(encode_command([call.command for call in calls], burst))
 
-    def cancel(self, call: Call) -> None:
+    def cancel(self, call: Invocation) -> None:
         """Ends an answer that comes in pieces, of which nobody wants more."""
         if self._cancelled != call.id:
             self._cancelled = call.id
@@ -133,7 +141,7 @@ class Link(asyncio.Protocol):
         try:
             for found in self._replies.feed(data):
                 self._on_reply(found)
-        except GarbledError as error:
+        except GarbledReplyError as error:
             # A model's code has written to a descriptor that is not its own.
             self.give_up(Failure(500, "GarbledAnswerError", f"the worker's answer is garbled: {error}", "", "predict"))
 
@@ -146,40 +154,40 @@ class Link(asyncio.Protocol):
 
     def _on_reply(self, reply: Reply) -> None:
         match reply:
-            case Answer():
+            case WorkerResponse():
                 self._on_answer(reply)
-            case Piece():
+            case Chunk():
                 self._on_piece(reply)
-            case Replaced():
+            case WorkerReplaced():
                 self._begin_again()
-            case Loaded():
+            case LoadReply():
                 self._on_load_reply(reply)
 
-    def _on_answer(self, answer: Answer) -> None:
+    def _on_answer(self, answer: WorkerResponse) -> None:
         call = self._call_of(answer.id)
-        self._owner.on_answer(call, answer)
+        self._owner.on_response(self, call, answer)
         if answer.in_place:
             self.calls.remove(call)
         elif not answer.more:
             self._done(call)
-        elif call.given_up:
+        elif call.cancelled:
             self.cancel(call)
 
-    def _on_piece(self, piece: Piece) -> None:
+    def _on_piece(self, piece: Chunk) -> None:
         if not self.calls:
-            raise GarbledError("a piece of no answer")
+            raise GarbledReplyError("a piece of no answer")
         call = self.calls[0]
-        self._owner.on_piece(call, piece)
+        self._owner.on_chunk(self, call, piece)
         if piece.data is None:
             self._done(call)
-        elif call.given_up:
+        elif call.cancelled:
             self.cancel(call)
 
-    def _call_of(self, request_id: bytes) -> Call:
+    def _call_of(self, request_id: bytes) -> Invocation:
         for call in self.calls:
             if call.id == request_id:
                 return call
-        raise GarbledError(f"no call has the id {request_id!r}")
+        raise GarbledReplyError(f"no call has the id {request_id!r}")
 
     def _begin_again(self) -> None:
         """The worker died with those that were answered in its place; what it had not begun goes to its successor."""
@@ -187,17 +195,17 @@ class Link(asyncio.Protocol):
         self._owner.on_unbegun(lost)
         self._owner.on_idle(self)
 
-    def _done(self, call: Call) -> None:
+    def _done(self, call: Invocation) -> None:
         self.calls.remove(call)
         if not self.calls:
             self._owner.on_idle(self)
 
-    def _on_load_reply(self, reply: Loaded) -> None:
+    def _on_load_reply(self, reply: LoadReply) -> None:
         try:
             told = json.loads(reply.text)
             failure = None if reply.code == 200 else Failure(**told)
         except (ValueError, TypeError) as error:
-            raise GarbledError(f"the reply to a load: {error}") from None
+            raise GarbledReplyError(f"the reply to a load: {error}") from None
         if failure is not None:
             self._owner.on_load_failed(self, failure)
             return

@@ -18,7 +18,13 @@ from polyhost.container import log
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import ForkRequest
 from polyhost.container.worker.process import Worker
-from polyhost.container.worker.protocol import Connection, LoadCommand, PredictCommand, encode_load, encode_predict
+from polyhost.container.worker.protocol import (
+    FrontEndConnection,
+    LoadCommand,
+    PredictCommand,
+    encode_load,
+    encode_predict,
+)
 from polyhost.container.worker.status_page import StatusPage
 from polyhost.container.worker.types import Request
 
@@ -59,7 +65,7 @@ def _play(model_dir: Path, config: Config) -> None:
         front.sendall(encode_load(load) + encode_predict(predict) + encode_predict(predict))
         front.shutdown(socket.SHUT_WR)
         status = StatusPage(page)
-        Worker(request, Connection(back), status, config).run()
+        Worker(request, FrontEndConnection(back), status, config).run()
         status.close()
     for left in model_dir.iterdir():
         left.unlink()

@@ -28,7 +28,7 @@ from polyhost.container.errors import (
     LoadError,
     ResponseTooLargeError,
 )
-from polyhost.container.worker.types import AnyCase, Request, Response
+from polyhost.container.worker.types import Headers, Request, Response
 
 MANIFEST = Path("MAR-INF") / "MANIFEST.json"
 _FRAMING = frozenset({"connection", "content-length", "transfer-encoding"})
@@ -90,14 +90,14 @@ class Model:
 
     def whole(self, request: Request, response: Response) -> Response:
         """The response in one piece, for who cannot pass pieces on."""
-        if response.pieces is None:
+        if response.chunks is None:
             return response
         try:
             with log.bound(request_id=request.id, target_model=request.target_model):
-                body = response.body + b"".join(response.pieces)
+                body = response.body + b"".join(response.chunks)
         except Exception as error:
             return self._failed(request, error)
-        return self._within_limit(request, replace(response, body=body, pieces=None))
+        return self._within_limit(request, replace(response, body=body, chunks=None))
 
     def broken(self, request: Request, error: Exception) -> Response:
         """For the log and the caller: a handler that failed after its first pieces were sent."""
@@ -106,7 +106,7 @@ class Model:
     def _call(self, requests: Sequence[Request]) -> list[Any]:
         context = self.context
         context.request_ids = {index: request.id for index, request in enumerate(requests)}
-        context.request_processor = [RequestProcessor(AnyCase(request.headers)) for request in requests]
+        context.request_processor = [RequestProcessor(Headers(request.headers)) for request in requests]
         context.metrics = MetricsStore(context.request_ids, self.spec.name)
         answers = self.entry([dict(request.parameters) for request in requests], context)
         if context.metrics.store:

@@ -24,21 +24,21 @@ from polyhost.container.prefork import heap
 from polyhost.container.system.procfs import mark
 from polyhost.container.worker.model import Model, ModelSpec
 from polyhost.container.worker.protocol import (
-    Connection,
+    FrontEndConnection,
     LoadCommand,
     PredictCommand,
-    first_piece,
-    further_piece,
-    last_piece,
-    load_reply,
-    loaded_reply,
-    predict_reply,
+    encode_chunk,
+    encode_first_chunk,
+    encode_last_chunk,
+    encode_load_reply,
+    encode_loaded_reply,
+    encode_predict_reply,
 )
-from polyhost.container.worker.status_page import State, StatusPage
+from polyhost.container.worker.status_page import StatusPage, WorkerState
 from polyhost.container.worker.types import Request, Response
 
 EXIT_LOAD_FAILED = 70  # the failure stands in the status page
-EXIT_RESTED = 75  # a resting worker's time is over: fork one that loads the model
+EXIT_BACKOFF_OVER = 75  # a resting worker's time is over: fork one that loads the model
 
 logger = logging.getLogger("polyhost.worker")
 
@@ -53,7 +53,7 @@ def become_worker(request: ForkRequest, descriptors: list[int], config: Config) 
     os.close(page)  # the mapping has a descriptor of its own
     with socket.socket(fileno=connection) as sock:
         try:
-            return Worker(request, Connection(sock), status, config).run()
+            return Worker(request, FrontEndConnection(sock), status, config).run()
         except SystemExit as error:
             logger.error("the model's code called sys.exit(%r)", error.code)
             return error.code if isinstance(error.code, int) else int(error.code is not None)
@@ -93,7 +93,9 @@ def _reseed() -> None:
 class Worker:
     """Reads MMS's commands one at a time and answers them; keeps the status page true."""
 
-    def __init__(self, request: ForkRequest, connection: Connection, status: StatusPage, config: Config) -> None:
+    def __init__(
+        self, request: ForkRequest, connection: FrontEndConnection, status: StatusPage, config: Config
+    ) -> None:
         self._request = request
         self._connection = connection
         self._status = status
@@ -117,8 +119,8 @@ class Worker:
     def _receive(self) -> LoadCommand | PredictCommand | None:
         if not self._connection.wait():
             return None
-        if self._status.state != State.STARTING:
-            self._status.enter(State.READING)
+        if self._status.state != WorkerState.STARTING:
+            self._status.enter(WorkerState.READING)
         return self._connection.receive()
 
     def _load_for(self, command: LoadCommand) -> bool:
@@ -128,17 +130,19 @@ class Worker:
         self._make_io_files(command.io_name)
         if not self._load(gpu_id, command.batch_size):
             return False
-        self._status.enter(State.ANSWERING)
+        self._status.enter(WorkerState.RESPONDING)
         self._connection.send(
-            load_reply(200, json.dumps(self._timeline)) if self._request.native else loaded_reply(os.getpid())
+            encode_load_reply(200, json.dumps(self._timeline))
+            if self._request.native
+            else encode_loaded_reply(os.getpid())
         )
-        self._status.enter(State.IDLE)
+        self._status.enter(WorkerState.IDLE)
         return True
 
     def _load(self, gpu_id: int | None, batch_size: int) -> bool:
         """False where it failed. The fork server answers then: MMS must see its launcher gone first."""
         commanded = time.monotonic()
-        self._status.enter(State.LOADING)
+        self._status.enter(WorkerState.LOADING)
         request = self._request
         spec = ModelSpec(request.model, Path(request.directory), request.handler, batch_size, gpu_id)
         try:
@@ -146,9 +150,9 @@ class Worker:
             with _bounded_memory(request.memory_bytes if gpu_id is None else None):
                 self._model = Model.load(spec, self._config.max_payload_bytes)
         except LoadError as error:
-            self._status.enter(State.FAILED, _fitting(error.failure))
+            self._status.enter(WorkerState.FAILED, _fitting(error.failure))
             return False
-        self._status.enter(State.IDLE)
+        self._status.enter(WorkerState.IDLE)
         self._report(commanded)
         return True
 
@@ -174,35 +178,35 @@ class Worker:
 
     def _predict(self, command: PredictCommand) -> None:
         first = self._status.counters[1] == 0
-        if command.each:
+        if command.burst:
             last = command.requests[-1]
             for request in command.requests:
-                self._predict_together([request], State.IDLE if request is last else State.READING)
+                self._predict_together([request], WorkerState.IDLE if request is last else WorkerState.READING)
         else:
-            self._predict_together(command.requests, State.IDLE)
+            self._predict_together(command.requests, WorkerState.IDLE)
         if first:
             heap.give_back()  # a first call leaves more behind than any other: a ResNet's, 16 MB
 
-    def _predict_together(self, requests: list[Request], afterwards: State) -> None:
+    def _predict_together(self, requests: list[Request], afterwards: WorkerState) -> None:
         model = self._model
         assert model is not None, "no front end sends a request before its load command was answered"
         self._status.busy([request.id for request in requests])
         responses = model.predict(requests)
-        pieces = responses[0].pieces
+        pieces = responses[0].chunks
         if pieces is not None and self._request.native and len(responses) == 1:
             self._stream(requests[0], responses[0], pieces, afterwards)
         else:
             self._answer([model.whole(*pair) for pair in zip(requests, responses, strict=True)], afterwards)
 
-    def _stream(self, request: Request, response: Response, pieces: Iterator[bytes], afterwards: State) -> None:
+    def _stream(self, request: Request, response: Response, pieces: Iterator[bytes], afterwards: WorkerState) -> None:
         """Each piece goes out when it is there. What fails now can no longer have a status."""
         assert self._model is not None
         since = self._status.since
-        self._status.enter(State.STREAMING)
-        self._connection.send(first_piece(response))
+        self._status.enter(WorkerState.STREAMING)
+        self._connection.send(encode_first_chunk(response))
         with log.bound(request_id=request.id, target_model=request.target_model):
             failure = self._send_pieces(self._model, request, pieces)
-        self._connection.send(last_piece(failure))
+        self._connection.send(encode_last_chunk(failure))
         self._status.answered(since, afterwards)
 
     def _send_pieces(self, model: Model, request: Request, pieces: Iterator[bytes]) -> bytes | None:
@@ -215,7 +219,7 @@ class Worker:
             if piece is None:
                 return None
             if piece:  # one of no bytes would be the end
-                self._connection.send(further_piece(piece))
+                self._connection.send(encode_chunk(piece))
         if isinstance(pieces, Generator):
             try:
                 pieces.close()  # the handler's `finally` runs now, not some day
@@ -223,10 +227,10 @@ class Worker:
                 logger.exception("the handler failed when its client had left")
         return None
 
-    def _answer(self, responses: list[Response], afterwards: State = State.IDLE) -> None:
-        reply = predict_reply(responses)
+    def _answer(self, responses: list[Response], afterwards: WorkerState = WorkerState.IDLE) -> None:
+        reply = encode_predict_reply(responses)
         since = self._status.since
-        self._status.enter(State.ANSWERING)
+        self._status.enter(WorkerState.RESPONDING)
         self._connection.send(reply)
         self._status.answered(since, afterwards)
 
@@ -241,12 +245,12 @@ class Worker:
 
     def _rest(self) -> int:
         """The model died several times in a row: say so at once, instead of dying again at every request."""
-        self._status.enter(State.RESTING)
+        self._status.enter(WorkerState.BACKING_OFF)
         until = time.monotonic() + self._request.rest_s
         while True:
             select.select([self._connection.socket], [], [])
             if time.monotonic() >= until:
-                return EXIT_RESTED
+                return EXIT_BACKOFF_OVER
             command = self._receive()
             if command is None:
                 return 0

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from polyhost.container.worker.types import Request, Response
 
 _LOAD = b"L"
-PREDICT, PREDICT_EACH = b"I", b"J"
+PREDICT, PREDICT_BURST = b"I", b"J"
 _CANCEL = b"X"
-ANSWERED, IN_PIECES, IN_PLACE = 200, 206, 207
+COMPLETE_CODE, STREAMED_CODE, SUBSTITUTE_CODE = 200, 206, 207
 _CHUNK = 1 << 16
 _INT = struct.Struct("!i")
 _int_at = _INT.unpack_from
@@ -50,10 +50,10 @@ class PredictCommand:
     """`each`: the requests go to the handler one by one."""
 
     requests: list[Request]
-    each: bool = False
+    burst: bool = False
 
 
-class Connection:
+class FrontEndConnection:
     """The worker's end of one connection. MMS sends a command, waits for its reply, and only then sends another."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -85,8 +85,8 @@ class Connection:
         command = self._bytes(1)
         if command == _LOAD:
             return self._load_command()
-        if command in (PREDICT, PREDICT_EACH):
-            return self._predict_command(each=command == PREDICT_EACH)
+        if command in (PREDICT, PREDICT_BURST):
+            return self._predict_command(burst=command == PREDICT_BURST)
         raise ProtocolError(f"unknown command {bytes(command)!r}")
 
     def send(self, data: bytes) -> None:
@@ -114,12 +114,12 @@ class Connection:
         gpu_id = self._int()
         return LoadCommand(name, path, batch_size, handler, gpu_id if gpu_id >= 0 else None, self._text())
 
-    def _predict_command(self, each: bool) -> PredictCommand:
+    def _predict_command(self, burst: bool) -> PredictCommand:
         requests: list[Request] = []
         while (length := self._int()) != -1:
             request_id = self._bytes(length).decode()
             requests.append(Request(request_id, self._headers(), self._parameters()))
-        return PredictCommand(requests, each)
+        return PredictCommand(requests, burst)
 
     def _headers(self) -> dict[str, str]:
         """A client's headers mostly are those of its last request, but for the last of them, the request's id."""
@@ -197,7 +197,7 @@ def encode_cancel(request_id: bytes) -> bytes:
 
 
 def encode_predict(command: PredictCommand) -> bytes:
-    parts = [PREDICT_EACH if command.each else PREDICT]
+    parts = [PREDICT_BURST if command.burst else PREDICT]
     for request in command.requests:
         parts.append(_field(request.id.encode()))
         for name, value in request.headers.items():
@@ -210,17 +210,17 @@ def encode_predict(command: PredictCommand) -> bytes:
     return b"".join(parts)
 
 
-def load_reply(status: int, message: str) -> bytes:
+def encode_load_reply(status: int, message: str) -> bytes:
     text = message.encode(errors="replace")  # file names that are not UTF-8
     return b"".join((_INT.pack(status), _INT.pack(len(text)), text, _END))
 
 
-def loaded_reply(pid: int) -> bytes:
+def encode_loaded_reply(pid: int) -> bytes:
     """MMS reads the worker's pid from the text behind "[PID]:" (WorkerThread.java)."""
-    return load_reply(200, f"loaded [PID]:{pid}")
+    return encode_load_reply(200, f"loaded [PID]:{pid}")
 
 
-def predict_reply(responses: Sequence[Response], code: int = ANSWERED) -> bytes:
+def encode_predict_reply(responses: Sequence[Response], code: int = COMPLETE_CODE) -> bytes:
     """One reply for the batch. Its own status is 200 even when items failed, for MMS then passes each item's on.
 
     With any other status MMS writes an error body of its own, without our reason.
@@ -228,15 +228,15 @@ def predict_reply(responses: Sequence[Response], code: int = ANSWERED) -> bytes:
     return _reply(code, responses)
 
 
-def first_piece(response: Response) -> bytes:
-    return _reply(IN_PIECES, [response])
+def encode_first_chunk(response: Response) -> bytes:
+    return _reply(STREAMED_CODE, [response])
 
 
-def further_piece(data: bytes) -> bytes:
+def encode_chunk(data: bytes) -> bytes:
     return _field(data)
 
 
-def last_piece(failure: bytes | None = None) -> bytes:
+def encode_last_chunk(failure: bytes | None = None) -> bytes:
     return _INT.pack(0) if failure is None else _END + _field(failure)
 
 

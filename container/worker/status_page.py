@@ -30,19 +30,19 @@ _PAYLOAD = 256
 _AT_GPU, _AT_LENGTH, _AT_SINCE, _AT_COUNTERS = 4, 12, 16, 24
 
 
-class State(IntEnum):
+class WorkerState(IntEnum):
     STARTING = 0  # forked; has not read its load command yet
     LOADING = 1  # inside the handler's initialize
     IDLE = 2  # waiting for a request
     BUSY = 3  # has read a request; payload: the request ids
-    ANSWERING = 4  # part of the answer may be on the wire: nobody else may write now
+    RESPONDING = 4  # part of the answer may be on the wire: nobody else may write now
     FAILED = 5  # the load failed and nothing was answered; payload: the failure
-    RESTING = 6  # answers with an error until it is time to try the model again
+    BACKING_OFF = 6  # answers with an error until it is time to try the model again
     READING = 7  # a command is arriving or half done: nobody can take over from here
     STREAMING = 8  # pieces of an answer are on the wire, and more are to come
 
 
-_STATES = tuple(State)  # to call State costs ten times as much, and a round asks a thousand pages
+_STATES = tuple(WorkerState)  # to call WorkerState costs ten times as much, and a round asks a thousand pages
 
 
 class StatusPage:
@@ -70,7 +70,7 @@ class StatusPage:
 
     # The worker's half
 
-    def enter(self, state: State, payload: bytes = b"") -> None:
+    def enter(self, state: WorkerState, payload: bytes = b"") -> None:
         if payload:
             self._map[_PAYLOAD : _PAYLOAD + len(payload)] = payload
         _LENGTH_AND_SINCE.pack_into(self._map, _AT_LENGTH, len(payload), time.monotonic())
@@ -78,9 +78,9 @@ class StatusPage:
 
     def busy(self, request_ids: Sequence[str]) -> None:
         payload = f"[{','.join(map(encode_basestring_ascii, request_ids))}]".encode()
-        self.enter(State.BUSY, payload if len(payload) <= SIZE - _PAYLOAD else b"[]")
+        self.enter(WorkerState.BUSY, payload if len(payload) <= SIZE - _PAYLOAD else b"[]")
 
-    def answered(self, since: float, afterwards: State = State.IDLE) -> None:
+    def answered(self, since: float, afterwards: WorkerState = WorkerState.IDLE) -> None:
         """`since`: when the request was read. `afterwards`: READING where the same command has more requests."""
         busy_ns, answered = self.counters
         _COUNTERS.pack_into(self._map, _AT_COUNTERS, busy_ns + int((time.monotonic() - since) * 1e9), answered + 1)
@@ -94,9 +94,9 @@ class StatusPage:
     # The fork server's half: the page is as the model's code has left it, so anything may stand there
 
     @property
-    def state(self) -> State:
+    def state(self) -> WorkerState:
         number = self._map[0]
-        return _STATES[number] if number < len(_STATES) else State.READING
+        return _STATES[number] if number < len(_STATES) else WorkerState.READING
 
     @property
     def since(self) -> float:

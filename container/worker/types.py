@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 
-class AnyCase(dict[str, str]):
+class Headers(dict[str, str]):
     """Headers as the client wrote them, found whatever the case asked for (RFC 9110, 5.1)."""
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -25,7 +25,7 @@ class Request:
 
     @property
     def target_model(self) -> str | None:
-        target: str | None = AnyCase(self.headers).get("x-amzn-sagemaker-target-model")
+        target: str | None = Headers(self.headers).get("x-amzn-sagemaker-target-model")
         return target
 
 
@@ -36,4 +36,4 @@ class Response:
     headers: dict[str, str]
     body: bytes
     phrase: str = ""  # the status line's text, where the handler sets one
-    pieces: Iterator[bytes] | None = None  # what comes after the body, where the handler yields
+    chunks: Iterator[bytes] | None = None  # what comes after the body, where the handler yields

@@ -13,7 +13,7 @@ from typing import Any
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import Exited, ForkRequest, Message, Ready, Started
 from polyhost.container.forkserver.zygote import Zygote
-from polyhost.container.worker.status_page import State, StatusPage
+from polyhost.container.worker.status_page import StatusPage, WorkerState
 from tests.container.mms_side import Reply, ReplyReader, body_command, load_command
 from tests.container_process import wait_for
 
@@ -138,7 +138,7 @@ class ForkedWorker:
     def reply(self) -> Reply:
         return self._replies.read()
 
-    def wait_for_state(self, state: State) -> None:
+    def wait_for_state(self, state: WorkerState) -> None:
         wait_for(lambda: self.status.state == state, f"state {state.name}")
 
     def wait_for_end(self) -> int:

@@ -11,7 +11,7 @@ import pytest
 from polyhost.container.errors import WorkerDiedError
 from polyhost.container.forkserver.records import HostedModel, WorkerRecord
 from polyhost.container.system.line_reader import Lines
-from polyhost.container.worker.status_page import State, StatusPage
+from polyhost.container.worker.status_page import StatusPage, WorkerState
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def record(model: HostedModel) -> Iterator[WorkerRecord]:
     theirs.close()
 
 
-@pytest.mark.parametrize("state", [State.BUSY, State.STREAMING])
-def test_a_request_in_hand_counts_while_it_runs_and_once(record: WorkerRecord, state: State) -> None:
+@pytest.mark.parametrize("state", [WorkerState.BUSY, WorkerState.STREAMING])
+def test_a_request_in_hand_counts_while_it_runs_and_once(record: WorkerRecord, state: WorkerState) -> None:
     worker = record.status
     worker.enter(state)
     since = worker.since
@@ -60,14 +60,14 @@ def test_a_request_in_hand_counts_while_it_runs_and_once(record: WorkerRecord, s
     running = record.busy_ns()
     assert running >= 50_000_000
 
-    worker.enter(State.ANSWERING)
+    worker.enter(WorkerState.RESPONDING)
     assert record.busy_ns() == running
     worker.answered(since)
     assert record.busy_ns() == worker.counters[0]
 
 
 def test_waiting_is_not_being_busy(record: WorkerRecord) -> None:
-    record.status.enter(State.IDLE)
+    record.status.enter(WorkerState.IDLE)
     time.sleep(0.01)
 
     assert record.busy_ns() == 0
@@ -75,14 +75,14 @@ def test_waiting_is_not_being_busy(record: WorkerRecord) -> None:
 
 @pytest.mark.parametrize("payload", [b"{", b"null", b"[1]", b'{"code": 500}', b'{"code": "x", "type": 1}', b"[" * 2000])
 def test_a_failure_that_is_none_is_no_failure(record: WorkerRecord, payload: bytes) -> None:
-    record.status.enter(State.FAILED, payload)
+    record.status.enter(WorkerState.FAILED, payload)
 
     assert record.failure() is None
 
 
 @pytest.mark.parametrize("payload", [b"{", b'{"a": 1}', b"7", b"[1, 2]"])
 def test_request_ids_that_are_none_are_not_answered(record: WorkerRecord, payload: bytes) -> None:
-    record.status.enter(State.BUSY, payload)
+    record.status.enter(WorkerState.BUSY, payload)
 
     assert not record.answer_requests(WorkerDiedError("gone"))
 

@@ -10,13 +10,13 @@ import uvloop
 
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import AddWorker, Beat, Channel, Message
-from polyhost.container.native.decoder import Answer, Piece
-from polyhost.container.native.encoder import encode_call
+from polyhost.container.native.decoder import Chunk, WorkerResponse
+from polyhost.container.native.encoder import encode_invocation
 from polyhost.container.native.errors import Refusal
-from polyhost.container.native.fork_server_client import Forks
-from polyhost.container.native.invocation import Call
+from polyhost.container.native.fork_server_client import ForkServerClient
+from polyhost.container.native.invocation import Invocation
 from polyhost.container.native.models import Models
-from polyhost.container.worker.protocol import Connection, LoadCommand, PredictCommand, load_reply
+from polyhost.container.worker.protocol import FrontEndConnection, LoadCommand, PredictCommand, encode_load_reply
 
 T = TypeVar("T", bound=Message)
 PATIENCE_S = 10.0
@@ -26,15 +26,15 @@ class Caller:
     """Who waits for an answer; keeps what it is told."""
 
     def __init__(self) -> None:
-        self.told: list[Answer | Refusal | Piece] = []
+        self.told: list[WorkerResponse | Refusal | Chunk] = []
 
-    def answer(self, call: Call, answer: Answer) -> None:
+    def on_response(self, call: Invocation, answer: WorkerResponse) -> None:
         self.told.append(answer)
 
-    def refuse_call(self, call: Call, refusal: Refusal) -> None:
+    def on_rejected(self, call: Invocation, refusal: Refusal) -> None:
         self.told.append(refusal)
 
-    def piece(self, call: Call, piece: Piece) -> None:
+    def on_chunk(self, call: Invocation, piece: Chunk) -> None:
         self.told.append(piece)
 
 
@@ -43,7 +43,7 @@ class Side:
         settings = {"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_BASE_DIR": str(base_dir), **environ}
         self.config = Config.from_environ({"POLYHOST_FRONTEND": "native", **settings})
         self._supervisor, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.forks = Forks(theirs.detach())
+        self.forks = ForkServerClient(theirs.detach())
         self.models = Models(self.config, self.forks)
         self.forks.start(self.models)
         self.channel: Channel
@@ -103,12 +103,16 @@ class Side:
         await load
         return worker
 
-    def call(self, name: str) -> tuple[Call, Caller]:
+    def call(self, name: str) -> tuple[Invocation, Caller]:
         self._numbers += 1
         caller, request_id = Caller(), b"%d" % self._numbers
         model = self.models.get(name)
-        call = Call(
-            request_id, encode_call(request_id, b"", b"", b"body"), model, caller, asyncio.get_running_loop().time()
+        call = Invocation(
+            request_id,
+            encode_invocation(request_id, b"", b"", b"body"),
+            model,
+            caller,
+            asyncio.get_running_loop().time(),
         )
         model.submit(call)
         return call, caller
@@ -119,11 +123,11 @@ class Worker:
         self.link = message.link
         self.socket = socket.socket(fileno=descriptor)
         self.socket.settimeout(PATIENCE_S)
-        self.connection = Connection(self.socket)
+        self.connection = FrontEndConnection(self.socket)
 
     async def load(self) -> None:
         assert isinstance(await asyncio.to_thread(self.connection.receive), LoadCommand)
-        self.send(load_reply(200, "{}"))
+        self.send(encode_load_reply(200, "{}"))
 
     async def next(self) -> list[str]:
         """The ids of the requests that come together."""

@@ -12,16 +12,16 @@ import pytest
 import uvloop
 
 from polyhost.container.native.connection import ClientConnection, Request
-from polyhost.container.native.decoder import Answer, Piece
-from polyhost.container.native.invocation import Call, Caller
+from polyhost.container.native.decoder import Chunk, WorkerResponse
+from polyhost.container.native.invocation import Caller, Invocation
 from polyhost.container.native.served_model import ServedModel
 
 LIMIT = 1000
 LARGE = 20_000_000  # more than the sockets take
 
 
-def new_call(caller: Caller) -> Call:
-    return Call(b"1", b"", cast(ServedModel, None), caller, 0.0)
+def new_call(caller: Caller) -> Invocation:
+    return Invocation(b"1", b"", cast(ServedModel, None), caller, 0.0)
 
 
 class Telling:
@@ -40,15 +40,15 @@ class Telling:
         elif request.path.startswith(b"/status/"):
             reply.respond(int(request.path[8:]), [], b"a body")
         elif request.path.startswith(b"/pieces/"):
-            self._in_pieces(reply, int(request.path[8:]), Piece(None))
+            self._in_pieces(reply, int(request.path[8:]), Chunk(None))
         elif request.path.startswith(b"/bytes/"):
             self.handled += 1
             reply.respond(200, [], bytes(int(request.path[7:])))
         elif request.path == b"/large":
-            reply.answer(new_call(reply), Answer(b"1", 200, b"OK", [], bytes(LARGE), more=True))
+            reply.on_response(new_call(reply), WorkerResponse(b"1", 200, b"OK", [], bytes(LARGE), more=True))
             self.held.append(reply)
         elif request.path == b"/broken":
-            self._in_pieces(reply, 200, Piece(None, b"{}"))
+            self._in_pieces(reply, 200, Chunk(None, b"{}"))
         else:
             told = {
                 "method": request.method.decode(),
@@ -59,12 +59,12 @@ class Telling:
             }
             reply.respond(200, [], json.dumps(told).encode())
 
-    def _in_pieces(self, reply: ClientConnection, status: int, last: Piece) -> None:
+    def _in_pieces(self, reply: ClientConnection, status: int, last: Chunk) -> None:
         call = new_call(reply)
-        reply.answer(call, Answer(b"1", status, b"", [], b"one ", more=True))
-        for piece in (Piece(b"two"), last):
-            if not call.given_up:
-                reply.piece(call, piece)
+        reply.on_response(call, WorkerResponse(b"1", status, b"", [], b"one ", more=True))
+        for piece in (Chunk(b"two"), last):
+            if not call.cancelled:
+                reply.on_chunk(call, piece)
 
     def on_client_gone(self, reply: ClientConnection) -> None:
         pass
@@ -281,8 +281,8 @@ def test_a_broken_answer_cannot_be_taken_for_whole(server: Server) -> None:
             read_all(client)
 
 
-@pytest.mark.parametrize("last", [Piece(None), Piece(None, b"{}")], ids=["whole", "broken"])
-def test_a_slow_client_holds_its_worker_up_no_longer_than_its_call_lasts(server: Server, last: Piece) -> None:
+@pytest.mark.parametrize("last", [Chunk(None), Chunk(None, b"{}")], ids=["whole", "broken"])
+def test_a_slow_client_holds_its_worker_up_no_longer_than_its_call_lasts(server: Server, last: Chunk) -> None:
     """Else the next call of that model would wait for a connection that nobody reads."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
         client.sendall(request("/large", b"", "Connection: close"))
@@ -290,7 +290,7 @@ def test_a_slow_client_holds_its_worker_up_no_longer_than_its_call_lasts(server:
             time.sleep(0.01)
         (connection,) = server.routes.held
         server.routes.held.clear()
-        server.do(lambda: connection.piece(new_call(connection), last))
+        server.do(lambda: connection.on_chunk(new_call(connection), last))
         told = list(server.routes.slow)
         assert len(read_all(client)) > LARGE
     server.routes.slow.clear()

@@ -7,18 +7,25 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as some
 
-from polyhost.container.native.decoder import Answer, GarbledError, Loaded, Piece, Replaced, ReplyReader
+from polyhost.container.native.decoder import (
+    Chunk,
+    GarbledReplyError,
+    LoadReply,
+    ReplyDecoder,
+    WorkerReplaced,
+    WorkerResponse,
+)
 from polyhost.container.worker.model import Response
 from polyhost.container.worker.protocol import (
-    IN_PLACE,
-    first_piece,
-    further_piece,
-    last_piece,
-    load_reply,
-    predict_reply,
+    SUBSTITUTE_CODE,
+    encode_chunk,
+    encode_first_chunk,
+    encode_last_chunk,
+    encode_load_reply,
+    encode_predict_reply,
 )
 
-Reply = Answer | Replaced | Loaded | Piece
+Reply = WorkerResponse | WorkerReplaced | LoadReply | Chunk
 
 texts = some.text(max_size=20)
 responses = some.builds(
@@ -32,17 +39,17 @@ responses = some.builds(
 
 
 def in_pieces(response: Response, pieces: list[bytes], failure: bytes | None) -> tuple[bytes, list[Reply]]:
-    sent = first_piece(response) + b"".join(map(further_piece, pieces)) + last_piece(failure)
-    return sent, [answer(response, more=True), *map(Piece, pieces), Piece(None, failure)]
+    sent = encode_first_chunk(response) + b"".join(map(encode_chunk, pieces)) + encode_last_chunk(failure)
+    return sent, [answer(response, more=True), *map(Chunk, pieces), Chunk(None, failure)]
 
 
 def whole(batch: list[Response]) -> tuple[bytes, list[Reply]]:
-    return predict_reply(batch), list(map(answer, batch))
+    return encode_predict_reply(batch), list(map(answer, batch))
 
 
-def answer(response: Response, more: bool = False) -> Answer:
+def answer(response: Response, more: bool = False) -> WorkerResponse:
     headers = [(name.encode(), value.encode()) for name, value in response.headers.items()]
-    return Answer(response.id.encode(), response.status, response.phrase.encode(), headers, response.body, more)
+    return WorkerResponse(response.id.encode(), response.status, response.phrase.encode(), headers, response.body, more)
 
 
 replies = some.one_of(
@@ -54,10 +61,10 @@ replies = some.one_of(
         some.none() | some.binary(max_size=50),
     ),
 )
-LOADED = load_reply(200, "{}")
+LOADED = encode_load_reply(200, "{}")
 
 
-def fed(reader: ReplyReader, pieces: list[bytes]) -> list[Reply]:
+def fed(reader: ReplyDecoder, pieces: list[bytes]) -> list[Reply]:
     return [found for piece in pieces for found in reader.feed(piece)]
 
 
@@ -72,26 +79,31 @@ places = some.lists(some.integers(0, 1 << 16), max_size=40)
 @given(some.lists(replies, min_size=1, max_size=4), places)
 def test_any_split_gives_the_same_replies(sent: list[tuple[bytes, list[Reply]]], places: list[int]) -> None:
     data = LOADED + b"".join(encoded for encoded, _ in sent)
-    expected = [Loaded(200, "{}"), *(found for _, all_of_it in sent for found in all_of_it)]
-    assert fed(ReplyReader(), cut(data, places)) == expected
+    expected = [LoadReply(200, "{}"), *(found for _, all_of_it in sent for found in all_of_it)]
+    assert fed(ReplyDecoder(), cut(data, places)) == expected
 
 
 @given(replies)
 def test_byte_after_byte(sent: tuple[bytes, list[Reply]]) -> None:
     data = LOADED + sent[0]
-    assert fed(ReplyReader(), [data[place : place + 1] for place in range(len(data))]) == [Loaded(200, "{}"), *sent[1]]
+    assert fed(ReplyDecoder(), [data[place : place + 1] for place in range(len(data))]) == [
+        LoadReply(200, "{}"),
+        *sent[1],
+    ]
 
 
 def test_the_end_of_answers_in_a_workers_place() -> None:
     batch = [Response(item, 500, {}, b"died") for item in ("1", "2")]
-    found = fed(ReplyReader(), [LOADED + predict_reply(batch, IN_PLACE) + predict_reply(batch[:1])])
-    assert [type(one) for one in found[1:]] == [Answer, Answer, Replaced, Answer]
+    found = fed(
+        ReplyDecoder(), [LOADED + encode_predict_reply(batch, SUBSTITUTE_CODE) + encode_predict_reply(batch[:1])]
+    )
+    assert [type(one) for one in found[1:]] == [WorkerResponse, WorkerResponse, WorkerReplaced, WorkerResponse]
 
 
 def test_a_load_that_failed_may_be_followed_by_another_try() -> None:
     failure = json.dumps({"message": "é"})
-    found = fed(ReplyReader(), [load_reply(507, failure) + LOADED])
-    assert found == [Loaded(507, failure), Loaded(200, "{}")]
+    found = fed(ReplyDecoder(), [encode_load_reply(507, failure) + LOADED])
+    assert found == [LoadReply(507, failure), LoadReply(200, "{}")]
 
 
 @given(some.booleans(), some.binary(max_size=300), places)
@@ -111,14 +123,14 @@ def test_one_wrong_byte_is_waited_on_or_refused(sent: tuple[bytes, list[Reply]],
 
 def outcome(loaded: bool, pieces: list[bytes]) -> tuple[list[Reply], bool]:
     """What was found before the garbage, and whether it was refused."""
-    reader = ReplyReader()
+    reader = ReplyDecoder()
     if loaded:
         fed(reader, [LOADED])
     found: list[Reply] = []
     try:
         for piece in pieces:
             found.extend(reader.feed(piece))
-    except GarbledError:
+    except GarbledReplyError:
         return found, True
     return found, False
 
@@ -126,9 +138,9 @@ def outcome(loaded: bool, pieces: list[bytes]) -> tuple[list[Reply], bool]:
 @given(some.binary(max_size=30))
 def test_a_load_reply_that_is_no_text_is_garbled(text: bytes) -> None:
     assume(not _is_text(text))
-    reply = load_reply(200, "x" * len(text)).replace(b"x" * len(text), text)
-    with pytest.raises(GarbledError, match="UTF-8"):
-        fed(ReplyReader(), [reply])
+    reply = encode_load_reply(200, "x" * len(text)).replace(b"x" * len(text), text)
+    with pytest.raises(GarbledReplyError, match="UTF-8"):
+        fed(ReplyDecoder(), [reply])
 
 
 def _is_text(data: bytes) -> bool:
@@ -144,8 +156,8 @@ def test_each_byte_is_looked_at_a_few_times_only() -> None:
     batch = [
         Response(f"id-{number}", 200, {f"name-{n}": "value" for n in range(20)}, b"x" * 500) for number in range(100)
     ]
-    data = predict_reply(batch)
-    reader = ReplyReader()
+    data = encode_predict_reply(batch)
+    reader = ReplyDecoder()
     fed(reader, [LOADED])
     longest = 0
     for place in range(0, len(data), 100):
@@ -156,8 +168,8 @@ def test_each_byte_is_looked_at_a_few_times_only() -> None:
 
 def test_a_reader_goes_without_the_garbage_collector() -> None:
     """Each worker's connection has one, and the front end collects garbage seldom."""
-    reader = ReplyReader()
-    fed(reader, [LOADED, predict_reply([])[:6]])
+    reader = ReplyDecoder()
+    fed(reader, [LOADED, encode_predict_reply([])[:6]])
     gone = weakref.ref(reader)
     gc.disable()
     try:

@@ -6,8 +6,14 @@ from collections.abc import Iterator, Sequence
 from hypothesis import example, given
 from hypothesis import strategies as some
 
-from polyhost.container.native.encoder import Header, encode_call, encode_command, encode_headers, encode_parameters
-from polyhost.container.worker.protocol import Connection, PredictCommand, ProtocolError
+from polyhost.container.native.encoder import (
+    Header,
+    encode_command,
+    encode_headers,
+    encode_invocation,
+    encode_parameters,
+)
+from polyhost.container.worker.protocol import FrontEndConnection, PredictCommand, ProtocolError
 
 # A header's name is a token, its value any bytes but a few (RFC 9110, 5); httptools lets through no others.
 names = some.text("abcXYZ-0129!#$%&'*+.^_`|~", min_size=1, max_size=10).map(str.encode)
@@ -18,7 +24,7 @@ calls = some.lists(some.tuples(names, headers, parameters, some.binary(max_size=
 
 
 @contextlib.contextmanager
-def sending(data: bytes) -> Iterator[Connection]:
+def sending(data: bytes) -> Iterator[FrontEndConnection]:
     """A worker's end of a connection on which the data comes, and then its end."""
     ours, workers = socket.socketpair()
     with workers:
@@ -30,7 +36,7 @@ def sending(data: bytes) -> Iterator[Connection]:
         thread = threading.Thread(target=send)
         thread.start()
         try:
-            yield Connection(workers)
+            yield FrontEndConnection(workers)
         finally:
             workers.close()
             thread.join()
@@ -43,7 +49,8 @@ def test_a_worker_reads_what_the_front_end_writes(
     calls: Sequence[tuple[bytes, Sequence[Header], Sequence[tuple[str, str]], bytes]],
 ) -> None:
     encoded = [
-        encode_call(name, encode_headers(sent), encode_parameters(asked), body) for name, sent, asked, body in calls
+        encode_invocation(name, encode_headers(sent), encode_parameters(asked), body)
+        for name, sent, asked, body in calls
     ]
     with sending(encode_command(encoded)) as connection:
         command = connection.receive()
@@ -68,7 +75,8 @@ def test_a_command_with_a_wrong_byte_is_read_or_refused(
     calls: Sequence[tuple[bytes, Sequence[Header], Sequence[tuple[str, str]], bytes]], data: some.DataObject
 ) -> None:
     encoded = [
-        encode_call(name, encode_headers(sent), encode_parameters(asked), body) for name, sent, asked, body in calls
+        encode_invocation(name, encode_headers(sent), encode_parameters(asked), body)
+        for name, sent, asked, body in calls
     ]
     command = bytearray(encode_command(encoded))
     command[data.draw(some.integers(0, len(command) - 1))] ^= data.draw(some.integers(1, 255))

@@ -10,9 +10,15 @@ import pytest
 
 from polyhost.container.control_protocol import CloseModel, LinkLost, ModelClosed, OpenModel
 from polyhost.container.native import served_model as model
-from polyhost.container.native.decoder import Answer, Piece
+from polyhost.container.native.decoder import Chunk, WorkerResponse
 from polyhost.container.native.errors import Refusal
-from polyhost.container.worker.protocol import IN_PLACE, first_piece, further_piece, last_piece, predict_reply
+from polyhost.container.worker.protocol import (
+    SUBSTITUTE_CODE,
+    encode_chunk,
+    encode_first_chunk,
+    encode_last_chunk,
+    encode_predict_reply,
+)
 from polyhost.container.worker.types import Response
 from tests.container.native.fork_server_side import Side, play, until
 
@@ -28,17 +34,16 @@ def test_a_worker_that_died_with_a_batch_is_answered_for_once(tmp_path: Path) ->
         worker = await side.loaded("m")
         callers = [side.call("m")[1] for _ in range(3)]
         ids = await worker.next()
-        worker.send(predict_reply([response(item, 500) for item in ids[:2]], IN_PLACE))
+        worker.send(encode_predict_reply([response(item, 500) for item in ids[:2]], SUBSTITUTE_CODE))
         await until(lambda: all(caller.told for caller in callers[:2]))
 
         assert await worker.next() == ids[2:]
-        worker.send(predict_reply([response(ids[2])]))
+        worker.send(encode_predict_reply([response(ids[2])]))
         await until(lambda: callers[2].told)
 
         assert len(ids) == 3
-        assert [[answer.status for answer in caller.told if isinstance(answer, Answer)] for caller in callers] == [
-            [500], [500], [200],
-        ]  # fmt: skip
+        statuses = [[told.status for told in caller.told if isinstance(told, WorkerResponse)] for caller in callers]
+        assert statuses == [[500], [500], [200]]
         side.call("m")
         assert len(await worker.next()) == 1
 
@@ -54,14 +59,14 @@ def test_answers_in_pieces_are_not_asked_for_together(tmp_path: Path) -> None:
         worker = await side.loaded("m")
         callers = [side.call("m")[1] for _ in range(4)]
         (first,) = await worker.next()
-        worker.send(first_piece(response(first)) + last_piece())
+        worker.send(encode_first_chunk(response(first)) + encode_last_chunk())
         (second,) = await worker.next()
-        worker.send(first_piece(response(second)) + last_piece())
+        worker.send(encode_first_chunk(response(second)) + encode_last_chunk())
         (third,) = await worker.next()
-        worker.send(predict_reply([response(third)]))
+        worker.send(encode_predict_reply([response(third)]))
 
         await until(lambda: callers[2].told)
-        assert callers[0].told[-1] == Piece(None)
+        assert callers[0].told[-1] == Chunk(None)
         assert len(await worker.next()) == 1
 
     play(story, tmp_path)
@@ -171,17 +176,16 @@ def test_an_answer_whose_worker_died_ends_at_once(tmp_path: Path, slow: bool) ->
         worker = await side.loaded("m")
         call, caller = side.call("m")
         (request_id,) = await worker.next()
-        worker.send(first_piece(response(request_id)))
+        worker.send(encode_first_chunk(response(request_id)))
         await until(lambda: caller.told)
-        assert call.link is not None
         if slow:
-            call.link.pause()
-        worker.send(further_piece(b"the last"))
+            call.pause()
+        worker.send(encode_chunk(b"the last"))
         side.channel.send(LinkLost(worker.link, 500, "WorkerDiedError", "exited with status 7", "m", "predict"))
         worker.socket.shutdown(socket.SHUT_RDWR)
 
         await until(lambda: len(caller.told) == 3)
-        assert caller.told[1] == Piece(b"the last")
+        assert caller.told[1] == Chunk(b"the last")
         assert isinstance(caller.told[2], Refusal)
         assert str(caller.told[2]) == "exited with status 7"
 
@@ -202,9 +206,9 @@ def test_calls_that_wait_have_a_limit_over_all_models(tmp_path: Path, monkeypatc
         with pytest.raises(Refusal, match="of all models"):
             side.call("b")
 
-        waiting[0].model.withdraw(waiting[0])
+        waiting[0].cancel()
         side.call("b")
-        workers[0].send(predict_reply([response(request_id)]))
+        workers[0].send(encode_predict_reply([response(request_id)]))
         await workers[0].next()
         for name in ("a", "b"):
             side.models.get(name).refuse_calls()

@@ -357,8 +357,8 @@ YIELDING = """
 def test_pieces_are_bytes_lines_and_text(load: Callable[..., Model]) -> None:
     _, response = asked(load(YIELDING))
 
-    assert response.pieces is not None
-    assert (response.status, response.body, list(response.pieces)) == (200, b"a", [b"b", b'{"c": 1}\n'])
+    assert response.chunks is not None
+    assert (response.status, response.body, list(response.chunks)) == (200, b"a", [b"b", b'{"c": 1}\n'])
 
 
 def test_a_handler_that_is_a_generator_itself(load: Callable[..., Model]) -> None:

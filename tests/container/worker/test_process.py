@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from polyhost.container.worker.process import EXIT_LOAD_FAILED, EXIT_RESTED
+from polyhost.container.worker.process import EXIT_BACKOFF_OVER, EXIT_LOAD_FAILED
 from polyhost.container.worker.protocol import encode_cancel
-from polyhost.container.worker.status_page import State
+from polyhost.container.worker.status_page import WorkerState
 from tests.container.conftest import ForkWorker
 from tests.container.forking import Forks
 from tests.container.mms_side import Parameter, Sent, body_command, predict_command
@@ -35,7 +35,7 @@ def test_load_predict_and_the_end(worker: ForkWorker) -> None:
     forked = worker(ECHO)
     loaded = forked.load()
     assert (loaded.code, loaded.message) == (200, f"loaded [PID]:{forked.pid}")
-    forked.wait_for_state(State.IDLE)
+    forked.wait_for_state(WorkerState.IDLE)
 
     for body in (b"one", b"", os.urandom(1 << 20)):
         (answer,) = forked.invoke(body).predictions
@@ -58,7 +58,7 @@ def test_it_counts_its_answers_and_its_work(worker: ForkWorker) -> None:
     forked = worker(handler("time.sleep(0.02); return [b'']")).loaded()
     for _ in range(3):
         forked.invoke()
-    forked.wait_for_state(State.IDLE)
+    forked.wait_for_state(WorkerState.IDLE)
 
     busy_ns, answered = forked.status.counters
     assert answered == 3
@@ -85,7 +85,7 @@ def test_a_failed_load_is_left_in_the_page_and_mms_hears_nothing_yet(
     forked.send_load()
 
     assert forked.wait_for_end() == EXIT_LOAD_FAILED
-    assert forked.status.state == State.FAILED
+    assert forked.status.state == WorkerState.FAILED
     failure = forked.status.payload
     assert (failure["code"], failure["type"], failure["phase"][:4]) == (status, type_, "load")
     assert failure["message"]
@@ -131,7 +131,7 @@ def test_a_death_in_a_request_leaves_the_request_ids(worker: ForkWorker, line: s
     forked.mms.sendall(predict_command(Sent("a"), Sent("b")))
 
     assert forked.wait_for_end() == exit_code
-    assert (forked.status.state, forked.status.payload) == (State.BUSY, ["a", "b"])
+    assert (forked.status.state, forked.status.payload) == (WorkerState.BUSY, ["a", "b"])
 
 
 def test_a_segmentation_fault_leaves_its_traceback_in_the_native_output(worker: ForkWorker) -> None:
@@ -147,11 +147,11 @@ def test_a_death_while_a_request_arrives_is_told_apart_from_an_idle_one(worker: 
     """Nobody may take the connection over then: the rest of the request would be taken for a command."""
     forked = worker(ECHO).loaded()
     forked.mms.sendall(predict_command(Sent("a", {}, [Parameter("body", bytes(1000))]))[:-100])
-    forked.wait_for_state(State.READING)
+    forked.wait_for_state(WorkerState.READING)
     os.kill(forked.pid, signal.SIGKILL)
     forked.wait_for_end()
 
-    assert forked.status.state == State.READING
+    assert forked.status.state == WorkerState.READING
 
 
 def test_bytes_that_are_no_command_end_the_worker(worker: ForkWorker) -> None:
@@ -159,7 +159,7 @@ def test_bytes_that_are_no_command_end_the_worker(worker: ForkWorker) -> None:
     forked.mms.sendall(b"GET / HTTP/1.1\r\n\r\n")
 
     assert forked.wait_for_end() == 1
-    assert forked.status.state == State.READING
+    assert forked.status.state == WorkerState.READING
     assert any("unknown command" in event["traceback"] for event in forked.events(level="ERROR"))
 
 
@@ -185,12 +185,12 @@ def test_a_resting_worker_answers_with_the_reason_until_its_time_is_over(worker:
     answered = time.monotonic()  # it rests already
     wait_for(lambda: time.monotonic() - answered > 0.5, "the end of the rest")
     forked.mms.sendall(predict_command(Sent("a")))
-    assert forked.wait_for_end() == EXIT_RESTED
+    assert forked.wait_for_end() == EXIT_BACKOFF_OVER
 
 
 def test_a_resting_worker_ends_with_its_connection(worker: ForkWorker) -> None:
     forked = worker(ECHO, reload=True, rest_s=600.0, reason="x")
-    forked.wait_for_state(State.RESTING)
+    forked.wait_for_state(WorkerState.BACKING_OFF)
     forked.mms.close()
 
     assert forked.wait_for_end() == 0
@@ -272,11 +272,11 @@ def test_a_handler_that_fails_when_its_client_has_left_serves_on(worker: ForkWor
         native=True,
     ).loaded()
     forked.mms.sendall(body_command(b""))
-    forked.wait_for_state(State.STREAMING)
+    forked.wait_for_state(WorkerState.STREAMING)
     forked.mms.sendall(encode_cancel(b"r1"))
     (event,) = wait_for(lambda: forked.events(level="ERROR"), "the failure in the log")
 
     assert Path(f"/proc/{forked.pid}").exists()
     forked.mms.sendall(body_command(b""))
-    forked.wait_for_state(State.STREAMING)
+    forked.wait_for_state(WorkerState.STREAMING)
     assert "closed already" in event["traceback"]

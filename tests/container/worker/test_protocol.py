@@ -11,14 +11,14 @@ from mms.context import Context, RequestProcessor
 from mms.protocol import otf_message_handler as mms_python
 
 from polyhost.container.worker.protocol import (
-    Connection,
+    FrontEndConnection,
     LoadCommand,
     PredictCommand,
     ProtocolError,
     encode_cancel,
-    load_reply,
-    loaded_reply,
-    predict_reply,
+    encode_load_reply,
+    encode_loaded_reply,
+    encode_predict_reply,
 )
 from polyhost.container.worker.types import Request, Response
 from tests.container.mms_side import Parameter, Prediction, Reply, ReplyReader, Sent, load_command, predict_command
@@ -34,14 +34,14 @@ CUTS = some.sets(some.integers(1, 400), max_size=40)
 
 
 def received(data: bytes, cuts: set[int] | None = None) -> list[LoadCommand | PredictCommand]:
-    """What Connection reads. A socket that keeps packets apart hands over exactly these pieces."""
+    """What FrontEndConnection reads. A socket that keeps packets apart hands over exactly these pieces."""
     worker, mms = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with worker, mms:
         borders = [0, *sorted(cut for cut in cuts or () if cut < len(data)), len(data)]
         for start, end in itertools.pairwise(borders):
             mms.send(data[start:end])
         mms.close()
-        connection = Connection(worker)
+        connection = FrontEndConnection(worker)
         return list(iter(connection.receive, None))
 
 
@@ -61,7 +61,7 @@ def test_an_answer_ends_by_its_own_cancellation_alone() -> None:
     """One for an answer that has ended already means nothing, wherever it comes."""
     worker, front_end = socket.socketpair()
     with worker:
-        connection = Connection(worker)
+        connection = FrontEndConnection(worker)
         assert not connection.wants_no_more("2")
         front_end.sendall(encode_cancel(b"1"))
         assert not connection.wants_no_more("2")
@@ -108,8 +108,8 @@ def test_a_command_that_is_waited_for_is_not_taken_yet() -> None:
     worker, mms = socket.socketpair()
     with worker, mms:
         mms.sendall(predict_command())
-        assert Connection(worker).wait()
-        assert Connection(worker).receive() == PredictCommand([])
+        assert FrontEndConnection(worker).wait()
+        assert FrontEndConnection(worker).receive() == PredictCommand([])
 
 
 @quick
@@ -158,7 +158,7 @@ def test_a_body_of_many_megabytes() -> None:
         if pid == 0:
             mms.sendall(predict_command(Sent("r", {}, [Parameter("body", body)])))
             os._exit(0)
-        command = Connection(worker).receive()
+        command = FrontEndConnection(worker).receive()
         os.waitpid(pid, 0)
 
     assert isinstance(command, PredictCommand)
@@ -206,7 +206,7 @@ def test_java_reads_every_answer_of_a_batch(responses: list[Response]) -> None:
         Prediction(item.id, item.headers.get("content-type", ""), item.status, item.phrase, item.headers, item.body)
         for item in responses
     ]
-    assert read(predict_reply(responses)) == Reply(200, "", expected)
+    assert read(encode_predict_reply(responses)) == Reply(200, "", expected)
 
 
 PHRASE = some.text("abc ", max_size=9)  # MMS counts the characters of a phrase, not its bytes
@@ -225,21 +225,21 @@ def test_answers_are_those_of_mmss_own_worker_to_the_byte(responses: list[Respon
     ids = {index: response.id for index, response in enumerate(responses)}
 
     bodies = [response.body for response in responses]
-    assert predict_reply(responses) == mms_python.create_predict_response(bodies, ids, "", 200, context)
+    assert encode_predict_reply(responses) == mms_python.create_predict_response(bodies, ids, "", 200, context)
 
 
 @quick
 @given(some.integers(200, 599), some.text())
 def test_load_replies_are_those_of_mmss_own_worker_to_the_byte(status: int, message: str) -> None:
-    assert load_reply(status, message) == mms_python.create_load_model_response(status, message)
-    assert read(load_reply(status, message)) == Reply(status, message, [])
+    assert encode_load_reply(status, message) == mms_python.create_load_model_response(status, message)
+    assert read(encode_load_reply(status, message)) == Reply(status, message, [])
 
 
 def test_a_loaded_model_tells_the_workers_pid_where_java_looks_for_it() -> None:
-    message = read(loaded_reply(4711)).message
+    message = read(encode_loaded_reply(4711)).message
 
     assert int(message[message.index("[PID]:") + 6 :]) == 4711  # WorkerThread.java
 
 
 def test_a_reason_with_a_file_name_that_is_not_utf_8_can_be_sent() -> None:
-    assert "caf" in read(load_reply(500, "no file 'caf\udce9.csv'")).message
+    assert "caf" in read(encode_load_reply(500, "no file 'caf\udce9.csv'")).message

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from polyhost.container.worker.status_page import SIZE, State, StatusPage
+from polyhost.container.worker.status_page import SIZE, StatusPage, WorkerState
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ Views = tuple[StatusPage, StatusPage]
 def test_a_new_page(page: Views) -> None:
     _, server = page
 
-    assert (server.state, server.counters, server.payload) == (State.STARTING, (0, 0), None)
+    assert (server.state, server.counters, server.payload) == (WorkerState.STARTING, (0, 0), None)
     assert (server.gpu_id, server.batch_size, server.io_name) == (0, 1, "")
 
 
@@ -40,14 +40,14 @@ def test_another_process_writes_and_dies_and_its_words_remain() -> None:
     os.waitpid(pid, 0)
     os.close(descriptor)
 
-    assert (server.state, server.payload) == (State.BUSY, ["r1", "r2"])
+    assert (server.state, server.payload) == (WorkerState.BUSY, ["r1", "r2"])
     server.close()
 
 
 def test_since_tells_when_the_state_was_entered(page: Views) -> None:
     worker, server = page
     before = time.monotonic()
-    worker.enter(State.LOADING)
+    worker.enter(WorkerState.LOADING)
 
     assert before <= server.since <= time.monotonic()
 
@@ -66,7 +66,7 @@ def test_counters_add_up_and_survive_other_states(page: Views) -> None:
     for _ in range(3):
         worker.busy(["r"])
         worker.answered(time.monotonic() - 0.5)
-    worker.enter(State.FAILED, b'{"code": 500}')
+    worker.enter(WorkerState.FAILED, b'{"code": 500}')
 
     busy_ns, answered = server.counters
     assert answered == 3
@@ -76,7 +76,7 @@ def test_counters_add_up_and_survive_other_states(page: Views) -> None:
 def test_a_payload_belongs_to_its_state_only(page: Views) -> None:
     worker, server = page
     worker.busy(["a request with a long id" * 20])
-    worker.enter(State.ANSWERING)
+    worker.enter(WorkerState.RESPONDING)
 
     assert server.payload is None
 
@@ -86,7 +86,7 @@ def test_ids_beyond_the_page_are_left_out_and_nothing_is_overwritten(page: Views
     worker.remember_load(1, 500, "io")
     worker.busy(["x" * 36] * 500)
 
-    assert (server.state, server.payload) == (State.BUSY, [])
+    assert (server.state, server.payload) == (WorkerState.BUSY, [])
     assert (server.batch_size, server.io_name) == (500, "io")
 
 
@@ -104,7 +104,7 @@ def test_whatever_a_models_code_has_written_can_be_read(page: Views, garbage: by
     worker, server = page
     worker._map[:] = (garbage * SIZE)[:SIZE]
 
-    assert (server.state, server.payload) == (State.READING, None)
+    assert (server.state, server.payload) == (WorkerState.READING, None)
     assert server.since == 0.0 or server.since <= time.monotonic()
     assert "/" not in server.io_name
     assert server.gpu_id is None or server.gpu_id > 0
