@@ -2,21 +2,18 @@
 
 import gzip
 import os
+import shutil
 import stat
 import tarfile
-import zlib
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import BinaryIO
 
+from polyhost import archives
 from polyhost.cli.errors import CommandError
 
 LEFT_OUT = frozenset({"__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store"})
 """Names that editors and tools leave beside a model; they are no part of it and change from run to run."""
-
-# Python's own second look at each member; Python 3.11 has it from 3.11.4 on only, and Debian 12 ships 3.11.2.
-_FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError)
 
 
 class ArchiveError(CommandError):
@@ -40,18 +37,11 @@ def pack(folder: Path, archive: Path) -> list[str]:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack into an existing folder; nothing is written outside it, and links are refused as SageMaker advises."""
+    """Unpack into an existing folder, by the rules of `polyhost.archives`; at most what its disk has room for."""
     try:
-        with gzip.open(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
-            for member in tar:
-                _refuse_unsafe(member, archive)
-                tar.extract(member, folder, **_FILTER)
-            while stream.read(1 << 20):  # gzip's checksum stands at its end
-                pass
-    except DAMAGED as error:
-        raise ArchiveError(
-            f"{archive} is not a whole gzip-compressed tar ({error}); make it with polyhost pack"
-        ) from error
+        archives.unpack(archive, folder, shutil.disk_usage(folder).free)
+    except archives.InvalidArchiveError as error:
+        raise ArchiveError(f"cannot unpack {archive}: {error}; make it with polyhost pack") from error
     except OSError as error:
         raise ArchiveError(
             f"cannot unpack {archive}: {error.filename or archive}: {error.strerror or error}"
@@ -102,13 +92,3 @@ def _refuse_odd(path: Path) -> None:
         raise ArchiveError(f"{path} is neither a file nor a folder; remove it")
     if not path.name.isprintable():  # bytes that are not UTF-8 arrive as surrogates, which are not printable
         raise ArchiveError(f"{path.parent} holds the unprintable name {path.name!r}; rename it")
-
-
-def _refuse_unsafe(member: tarfile.TarInfo, archive: Path) -> None:
-    name = PurePosixPath(member.name)
-    if name.is_absolute() or ".." in name.parts:
-        raise ArchiveError(f"{archive} holds {member.name!r}, a path outside the model's folder; pack it anew")
-    if member.issym() or member.islnk():
-        raise ArchiveError(f"{archive} holds the link {member.name!r} -> {member.linkname!r}; pack the file itself")
-    if not (member.isfile() or member.isdir()):
-        raise ArchiveError(f"{archive} holds {member.name!r}, neither a file nor a folder; pack it anew without it")

@@ -1,7 +1,7 @@
-import io
 import os
 import socket
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,18 +21,10 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def written(path: Path, *members: tarfile.TarInfo, content: bytes = b"") -> Path:
+def written(path: Path, member: tarfile.TarInfo) -> Path:
     with tarfile.open(path, "w:gz") as tar:
-        for member in members:
-            member.size = len(content) if member.isfile() else 0
-            tar.addfile(member, io.BytesIO(content))
+        tar.addfile(member)
     return path
-
-
-def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, target
-    return info
 
 
 def test_packed_files_lie_at_the_root_in_a_fixed_order(folder: Path, tmp_path: Path) -> None:
@@ -109,49 +101,20 @@ def test_a_place_that_does_not_exist_is_named(folder: Path, tmp_path: Path) -> N
         archive.pack(folder, tmp_path / "nowhere" / "model.tar.gz")
 
 
-UNSAFE = {
-    "absolute": (member("/etc/cron.d/x"), "a path outside the model's folder"),
-    "escaping": (member("./code/../../x"), "a path outside the model's folder"),
-    "symbolic link": (member("./x", tarfile.SYMTYPE, "/etc/passwd"), "the link './x' -> '/etc/passwd'"),
-    "inner link": (member("./x", tarfile.SYMTYPE, "model.joblib"), "the link './x' -> 'model.joblib'"),
-    "hard link": (member("./x", tarfile.LNKTYPE, "../../x"), "the link"),
-    "device": (member("./x", tarfile.CHRTYPE), "neither a file nor a folder"),
-    "fifo": (member("./x", tarfile.FIFOTYPE), "neither a file nor a folder"),
-}
-
-
-@pytest.mark.parametrize("case", UNSAFE)
-def test_unsafe_members_are_refused(tmp_path: Path, case: str) -> None:
-    entry, reason = UNSAFE[case]
-    path = written(tmp_path / "model.tar.gz", entry)
-    target = tmp_path / "in" / "model"
-    target.mkdir(parents=True)
-    with pytest.raises(ArchiveError, match=reason):
-        archive.unpack(path, target)
-    assert list(target.parent.rglob("*")) == [target]
-
-
-def test_a_truncated_archive_is_refused_wherever_it_ends(tmp_path: Path) -> None:
-    whole = written(tmp_path / "model.tar.gz", member("./weights"), content=os.urandom(5000)).read_bytes()
-    for end in (0, 1, 5, 100, len(whole) // 2, len(whole) - 4, len(whole) - 1):
-        (tmp_path / "cut.tar.gz").write_bytes(whole[:end])
-        with pytest.raises(ArchiveError, match=r"cut\.tar\.gz is not a whole gzip-compressed tar"):
-            archive.unpack(tmp_path / "cut.tar.gz", tmp_path)
-
-
-def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
-    whole = bytearray(written(tmp_path / "model.tar.gz", member("./weights"), content=os.urandom(5000)).read_bytes())
-    whole[-5] ^= 1  # in gzip's checksum
-    (tmp_path / "bad.tar.gz").write_bytes(whole)
-    with pytest.raises(ArchiveError, match="not a whole"):
+@pytest.mark.parametrize("spoil", [lambda whole: whole[:-30], lambda whole: b"PK\x03\x04 a zip"])
+def test_a_damaged_archive_is_rejected_with_a_remedy(
+    folder: Path, tmp_path: Path, spoil: Callable[[bytes], bytes]
+) -> None:
+    archive.pack(folder, tmp_path / "model.tar.gz")
+    (tmp_path / "bad.tar.gz").write_bytes(spoil((tmp_path / "model.tar.gz").read_bytes()))
+    with pytest.raises(ArchiveError, match=r"bad\.tar\.gz: not a complete gzip-compressed tar.*polyhost pack"):
         archive.unpack(tmp_path / "bad.tar.gz", tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"PK\x03\x04 a zip", b"no archive at all" * 100])
-def test_another_format_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "model.tar.gz").write_bytes(content)
-    with pytest.raises(ArchiveError, match="not a whole gzip-compressed tar"):
-        archive.unpack(tmp_path / "model.tar.gz", tmp_path)
+def test_an_unsafe_archive_is_rejected_with_its_name(tmp_path: Path) -> None:
+    path = written(tmp_path / "model.tar.gz", tarfile.TarInfo("../x"))
+    with pytest.raises(ArchiveError, match=r"model\.tar\.gz: member '\.\./x' would be written outside"):
+        archive.unpack(path, tmp_path)
 
 
 def test_a_missing_archive_is_named(tmp_path: Path) -> None:

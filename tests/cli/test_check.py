@@ -130,7 +130,7 @@ def test_a_broken_archive(tmp_path: Path) -> None:
     (tmp_path / "model.tar.gz").write_bytes(b"\x1f\x8b\x08")
     result = check(tmp_path / "model.tar.gz")
     assert result.returncode == 1
-    assert "is not a whole gzip-compressed tar" in result.stderr
+    assert "not a complete gzip-compressed tar" in result.stderr
 
 
 def test_an_archive_without_a_model(tmp_path: Path) -> None:

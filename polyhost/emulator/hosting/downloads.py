@@ -18,8 +18,8 @@ from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
+from polyhost import archives
 from polyhost.emulator.errors import ArchiveError, DiskFull, DownloadError, ModelDataMissing
-from polyhost.emulator.hosting import archives
 from polyhost.emulator.hosting.model_url import ModelData
 
 PARALLEL_DOWNLOADS = 16
@@ -102,7 +102,7 @@ class ModelSource:
             shutil.rmtree(folder, ignore_errors=True)  # of a download that nobody waited for any more
             unpacked.rename(folder)
             return Fetched(etag, archive.stat().st_size, size, time.monotonic() - start)
-        except ArchiveError as error:
+        except (ArchiveError, archives.InvalidArchiveError) as error:
             raise ArchiveError(f"{data}: {error}") from error
         except OSError as error:
             kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else DownloadError
