@@ -1,12 +1,13 @@
-"""What the native front end itself refuses; the body of each is a Failure's JSON, as a worker's is."""
+"""Requests that the native front end rejects itself; each response's body is a `Failure` as JSON, like a worker's."""
 
 from http import HTTPStatus
+from typing import Self
 
 from polyhost.container.errors import Failure
 
 
-class Refusal(Exception):  # noqa: N818 - it refuses, nothing has gone wrong
-    """An answer that no handler has given. `headers` go with it."""
+class Rejection(Exception):  # noqa: N818 - a regular outcome of a request, not a fault of the program
+    """A response of the front end's own in place of a handler's; `headers` are sent with it."""
 
     def __init__(
         self, status: int, kind: str, message: str, model: str = "", phase: str = "request", **headers: str
@@ -16,51 +17,61 @@ class Refusal(Exception):  # noqa: N818 - it refuses, nothing has gone wrong
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
     @classmethod
-    def of(cls, failure: Failure) -> "Refusal":
+    def of(cls, failure: Failure) -> Self:
+        """Return the rejection that passes `failure` on to the client."""
         return cls(failure.code, failure.type, failure.message, failure.model, failure.phase)
 
 
-def bad_request(message: str, model: str = "", phase: str = "request") -> Refusal:
-    return Refusal(HTTPStatus.BAD_REQUEST, "BadRequestError", message, model, phase)
+def bad_request(message: str, model: str = "", phase: str = "request") -> Rejection:
+    return Rejection(HTTPStatus.BAD_REQUEST, "BadRequestError", message, model, phase)
 
 
-def internal_error() -> Refusal:
-    return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalError", "the front end has failed; the log says how")
+def internal_error() -> Rejection:
+    message = "internal error in the front end; see the container's log"
+    return Rejection(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalError", message)
 
 
-def not_loaded(name: str) -> Refusal:
-    return Refusal(HTTPStatus.NOT_FOUND, "ModelNotFoundError", f"the model {name!r} is not loaded", name)
+def not_loaded(name: str) -> Rejection:
+    return Rejection(HTTPStatus.NOT_FOUND, "ModelNotFoundError", f"model {name!r} is not loaded", name)
 
 
-def unloading(name: str) -> Refusal:
-    return Refusal(
-        HTTPStatus.SERVICE_UNAVAILABLE, "ModelUnloadingError", f"the model {name!r} is being unloaded", name, "queue"
-    )
+def unloading(name: str) -> Rejection:
+    message = f"model {name!r} is being unloaded"
+    return Rejection(HTTPStatus.SERVICE_UNAVAILABLE, "ModelUnloadingError", message, name, "queue")
 
 
-def stopping(name: str) -> Refusal:
-    message = "the container ends, and no answer came in time (POLYHOST_FINISH_SECONDS)"
-    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "StoppingError", message, name, "predict")
+def stopping(name: str) -> Rejection:
+    message = "the container is stopping; no response within the time that POLYHOST_FINISH_SECONDS allows"
+    return Rejection(HTTPStatus.SERVICE_UNAVAILABLE, "StoppingError", message, name, "predict")
 
 
-def queue_full(name: str, length: int) -> Refusal:
+def queue_full(name: str, length: int) -> Rejection:
     message = (
-        f"{length} calls of the model {name!r} wait already; try again, or raise POLYHOST_QUEUE_SIZE, or queue_size in"
-        " the archive's polyhost.json"
+        f"{length} requests are queued for model {name!r} already; retry later, or raise POLYHOST_QUEUE_SIZE, or"
+        " queue_size in the archive's polyhost.json"
     )
-    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "QueueFullError", message, name, "queue", retry_after="1")
+    return Rejection(HTTPStatus.SERVICE_UNAVAILABLE, "QueueFullError", message, name, "queue", retry_after="1")
 
 
-def too_much_waits(name: str, limit: int) -> Refusal:
-    message = f"the calls that wait, of all models, have {limit >> 20} MB together; try again"
-    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "QueueFullError", message, name, "queue", retry_after="1")
+def pending_bytes_exceeded(name: str, limit: int) -> Rejection:
+    """Return the rejection for when the pending requests of all models hold `limit` bytes or more."""
+    message = f"pending requests of all models exceed {limit >> 20} MiB; retry later"
+    return Rejection(HTTPStatus.SERVICE_UNAVAILABLE, "QueueFullError", message, name, "queue", retry_after="1")
 
 
-def load_too_late(name: str, seconds: float) -> Refusal:
-    message = f"the model {name!r} was not loaded within {seconds:g} s (POLYHOST_LOAD_TIMEOUT_SECONDS)"
-    return Refusal(HTTPStatus.GATEWAY_TIMEOUT, "DeadlineError", message, name, "load")
+def load_deadline_exceeded(name: str, seconds: float) -> Rejection:
+    message = f"model {name!r} did not load within {seconds:g} s (POLYHOST_LOAD_TIMEOUT_SECONDS)"
+    return Rejection(HTTPStatus.GATEWAY_TIMEOUT, "DeadlineError", message, name, "load")
 
 
-def too_late(name: str, seconds: float, phase: str) -> Refusal:
-    where = "its turn did not come" if phase == "queue" else "it was being answered"
-    return Refusal(HTTPStatus.GATEWAY_TIMEOUT, "DeadlineError", f"no answer within {seconds:g} s: {where}", name, phase)
+def deadline_exceeded(name: str, seconds: float, phase: str) -> Rejection:
+    where = "still queued" if phase == "queue" else "its prediction was still running"
+    message = f"no response within {seconds:g} s: {where}"
+    return Rejection(HTTPStatus.GATEWAY_TIMEOUT, "DeadlineError", message, name, phase)
+
+
+# Until all callers use the new names.
+Refusal = Rejection
+too_much_waits = pending_bytes_exceeded
+load_too_late = load_deadline_exceeded
+too_late = deadline_exceeded

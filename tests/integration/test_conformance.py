@@ -464,7 +464,7 @@ def test_row_27_invoke_with_the_queue_full(strict: ContainerProcess, pool: Threa
 
     strict.mark(name, "answer")
     assert error(refused) == (503, by_front(strict, "ServiceUnavailableException", "QueueFullError"))
-    assert by_front(strict, "job queue size", "2 calls of the model") in refused.json()["message"]
+    assert by_front(strict, "job queue size", "2 requests are queued for model") in refused.json()["message"]
     assert ("retry-after" in refused.headers) == strict.native
     assert [answer.result().status_code for answer in (first, *others)] == [200, 200, 200]
     strict.unload(name)
