@@ -1,16 +1,39 @@
-"""What the fork server says to a zygote and to the native front end, and they to it.
+"""The control protocol: messages between the fork server, its zygotes, their workers and the native front end.
 
-One datagram a message, JSON, descriptors beside it.
+One datagram per message (SOCK_SEQPACKET): a JSON object, with file descriptors beside it. The front ends speak to
+workers in another protocol, MMS's own (worker/protocol.py).
 """
 
 import json
 import os
 import socket
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
+
+from polyhost.container.errors import Failure
 
 _MAX_BYTES = 1 << 16
 _MAX_DESCRIPTORS = 4
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model as all processes of the container refer to it.
+
+    `name` is the front end's, `directory` holds the unpacked archive, `handler` is the setting (SAGEMAKER_HANDLER).
+    """
+
+    name: str
+    directory: str
+    handler: str
+
+
+class ForkDescriptors(NamedTuple):
+    """The descriptors that a worker gets with its fork request, in the order in which they are sent."""
+
+    connection: int  # to the front end
+    output: int  # the writing end of a pipe for what native code prints
+    status_page: int
 
 
 # From the fork server to a zygote
@@ -18,31 +41,31 @@ _MAX_DESCRIPTORS = 4
 
 @dataclass(frozen=True)
 class ForkRequest:
-    """Fork a worker. With it go three descriptors: MMS's connection, a pipe for native output, the status page."""
+    """Fork a worker. Sent with ForkDescriptors."""
 
     sequence: int
-    model: str
-    directory: str
-    handler: str
+    model: ModelRef
     temp_dir: str
+    # Where MMS looks for the worker's output files.
     io_dir: str
-    # What the worker and all that it starts are marked with (processes.py).
+    # A number that marks the worker and everything that it starts (system/procfs.py).
     mark: int = 0
-    # The most that the load may take before it is refused further memory; None: no bound.
+    # Bytes that the load may allocate before allocation fails; None: no limit.
     memory_bytes: int | None = None
-    # When MMS asked for the model and when it connected, by the monotonic clock, for the load's timeline.
+    # When the front end asked for the model and when it connected, by the monotonic clock, for the load's timeline.
     launched: float = 0.0
     connected: float = 0.0
-    # A worker in the place of one that died: the model is loaded without MMS asking again.
+    # A worker that replaces one that died: it loads the model without a command of the front end's.
     reload: bool = False
     # The GPU to load on; None: the one that the front end names, if any.
     gpu_id: int | None = None
     batch_size: int = 1
-    # After repeated deaths: answer with `reason` for so many seconds before trying the model again.
-    rest_s: float = 0.0
+    # After repeated deaths: the seconds in which to answer every request with `reason` before the model is tried again.
+    backoff_s: float = 0.0
     reason: str = ""
-    # Whether the native front end is on the other side, which takes answers in pieces and a load's times in its answer.
-    native: bool = False
+    # Whether the front end understands our additions to MMS's protocol (worker/protocol.py): streamed responses, and a
+    # load's timeline in its reply.
+    extended_protocol: bool = False
 
 
 # From a zygote, and from the workers that it forks, to the fork server
@@ -50,7 +73,7 @@ class ForkRequest:
 
 @dataclass(frozen=True)
 class Ready:
-    """The zygote has imported what it could; `failures` maps a step to why it failed."""
+    """The zygote has imported what it could. `failures` maps a step that failed to the reason."""
 
     seconds: float
     failures: dict[str, str]
@@ -58,7 +81,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Started:
-    """Sent by the worker itself, so that it is known even if its zygote dies at that moment."""
+    """A worker runs. The worker itself sends it, so that it is known even if its zygote dies at that moment."""
 
     sequence: int
     pid: int
@@ -66,7 +89,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Exited:
-    """`status` is waitpid's."""
+    """A worker has ended. `status` is waitpid's."""
 
     sequence: int
     pid: int
@@ -75,6 +98,8 @@ class Exited:
 
 @dataclass(frozen=True)
 class ForkFailed:
+    """No process could be forked for the request."""
+
     sequence: int
     reason: str
 
@@ -84,40 +109,40 @@ class ForkFailed:
 
 @dataclass(frozen=True)
 class OpenModel:
+    """Take note of a model. `key` is the front end's number for this load of it."""
+
     key: int
-    name: str
-    directory: str
-    handler: str
+    model: ModelRef
     response_timeout_s: float
 
 
 @dataclass(frozen=True)
 class AddWorker:
-    """Have a worker load the model. With it goes the worker's end of a connection; `link` is its number."""
+    """Fork a worker for the model. Sent with the worker's end of a connection; `connection` is its number."""
 
     key: int
-    link: int
+    connection: int
 
 
 @dataclass(frozen=True)
-class AdoptWorker:
-    """A worker that outlived the fork server which forked it. With it go the connection and the status page."""
+class AddSurvivor:
+    """Watch a worker that outlived its fork server. Sent with its end of the connection and its status page."""
 
     key: int
-    link: int
+    connection: int
     pid: int
 
 
 @dataclass(frozen=True)
 class CloseModel:
-    """End what is left of the model's workers."""
+    """Close the model once its last worker has ended."""
 
     key: int
 
 
 @dataclass(frozen=True)
-class Beat:
-    """Comes back as it is."""
+class Heartbeat:
+    """Sent back unchanged by the fork server."""
 
     number: int
 
@@ -127,35 +152,31 @@ class Beat:
 
 @dataclass(frozen=True)
 class WorkerStarted:
-    """A process serves the connection: the first, or one in the place of one that died. With it: its status page."""
+    """A process serves the connection: the first, or the replacement of one that died. Sent with its status page."""
 
-    link: int
+    connection: int
     pid: int
 
 
 @dataclass(frozen=True)
-class LinkLost:
-    """The worker died in the middle of a message, so that nobody can go on from there; the rest is a Failure's."""
+class WorkerLost:
+    """The connection ends without a usable reply: its worker died in the middle of a message, or could not be had."""
 
-    link: int
-    code: int
-    type: str
-    message: str
-    model: str
-    phase: str
+    connection: int
+    failure: Failure
 
 
 @dataclass(frozen=True)
 class Resize:
-    """The model should have so many workers."""
+    """Open or close connections until the model has `workers` of them."""
 
     key: int
     workers: int
 
 
 @dataclass(frozen=True)
-class Took:
-    """What one worker of the model takes, in bytes."""
+class MemoryMeasured:
+    """The bytes that one worker of the model occupies."""
 
     key: int
     size: int
@@ -163,13 +184,10 @@ class Took:
 
 @dataclass(frozen=True)
 class ModelClosed:
-    """No process and no file is left of it."""
+    """No process and no file of the model is left."""
 
     key: int
 
-
-_FROM_FRONT_END = (OpenModel, AddWorker, AdoptWorker, CloseModel, Beat)
-_TO_FRONT_END = (WorkerStarted, LinkLost, Resize, Took, ModelClosed)
 
 Message = (
     ForkRequest
@@ -179,67 +197,83 @@ Message = (
     | ForkFailed
     | OpenModel
     | AddWorker
-    | AdoptWorker
+    | AddSurvivor
     | CloseModel
-    | Beat
+    | Heartbeat
     | WorkerStarted
-    | LinkLost
+    | WorkerLost
     | Resize
-    | Took
+    | MemoryMeasured
     | ModelClosed
 )
 
 
 class MessageError(ValueError):
-    """A message that does not fit, or is none."""
+    """A message that is too long, or whose bytes are not a message."""
 
 
 class Channel:
-    """A pair of sockets that keeps messages whole."""
+    """One end of a pair of sockets that preserve message boundaries."""
 
-    _KINDS: ClassVar[dict[str, type]] = {
-        kind.__name__: kind
-        for kind in (ForkRequest, Ready, Started, Exited, ForkFailed, *_FROM_FRONT_END, *_TO_FRONT_END)
-    }
+    _KINDS: ClassVar[dict[str, type[Message]]] = {kind.__name__: kind for kind in Message.__args__}
+    # Fields that are objects themselves.
+    _NESTED: ClassVar[dict[str, type[ModelRef | Failure]]] = {"model": ModelRef, "failure": Failure}
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
 
     @classmethod
     def pair(cls) -> tuple["Channel", "Channel"]:
+        """Return the two ends of a new channel."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         return cls(ours), cls(theirs)
 
     def send(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
-        """Raises MessageError where the message is too long, OSError where nobody is left on the other side."""
+        """Send one message and duplicates of the descriptors.
+
+        Raises MessageError if the message is too long, OSError if the other end is closed.
+        """
         kind = type(message).__name__
         data = json.dumps({"kind": kind, **asdict(message)}).encode()
         if len(data) > _MAX_BYTES:
-            raise MessageError(f"a {kind} of {len(data)} bytes; {_MAX_BYTES} fit: shorten the names and paths in it")
+            raise MessageError(
+                f"a {kind} message of {len(data)} bytes exceeds {_MAX_BYTES}: shorten the names and paths in it"
+            )
         socket.send_fds(self.socket, [data], list(descriptors))
 
     def receive(self) -> tuple[Message, list[int]] | None:
-        """The next message and its descriptors, or None where nobody is left on the other side.
+        """Return the next message and its descriptors, or None once the other end is closed.
 
-        Raises MessageError where it is too long. Descriptors are missing where this process may not open more.
+        Descriptors are missing where this process may not open more of them (unix(7)). Raises MessageError if the
+        message is too long.
         """
         try:
             data, descriptors, flags, _ = socket.recv_fds(self.socket, _MAX_BYTES, _MAX_DESCRIPTORS)
-        except ConnectionResetError:  # told once, of an end with messages unread; what it had sent comes after that
+        except ConnectionResetError:
+            # Reported once, when the other end was closed with messages unread. What it had sent can still be read.
             data, descriptors, flags, _ = socket.recv_fds(self.socket, _MAX_BYTES, _MAX_DESCRIPTORS)
         if flags & socket.MSG_TRUNC:
             for descriptor in descriptors:
                 os.close(descriptor)
-            raise MessageError(f"only a part of a message has come: {data[:200]!r}")
+            raise MessageError(f"truncated message: {data[:200]!r}")
         for descriptor in descriptors:
-            os.set_inheritable(descriptor, False)  # what a model starts must not hold its connection open
+            os.set_inheritable(descriptor, False)  # a program that a model starts must not hold its connection open
         if not data:
             return None
-        fields = json.loads(data)
-        return self._KINDS[fields.pop("kind")](**fields), descriptors
+        return self._decode(json.loads(data)), descriptors
+
+    @classmethod
+    def _decode(cls, fields: dict[str, Any]) -> Message:
+        kind = cls._KINDS[fields.pop("kind")]
+        for name, nested in cls._NESTED.items():
+            if name in fields:
+                fields[name] = nested(**fields[name])
+        return kind(**fields)
 
     def fileno(self) -> int:
+        """Return the socket's descriptor, so that selectors take a channel."""
         return self.socket.fileno()
 
     def close(self) -> None:
+        """Close this end."""
         self.socket.close()

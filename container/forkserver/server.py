@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Protocol
 
 from polyhost.container.config import HANDLER_REGISTRY, Config
-from polyhost.container.control_protocol import ForkRequest
+from polyhost.container.control_protocol import ForkRequest, ModelRef
 from polyhost.container.errors import EXIT_MODEL_FAILED, INSUFFICIENT_STORAGE, Failure, WorkerDiedError
 from polyhost.container.forkserver.exit_status import explain_death
 from polyhost.container.forkserver.gpus import GPU_FRAMEWORKS, GpuGauge, choose
@@ -256,9 +256,7 @@ class ForkServer:
         model = worker.model
         request = ForkRequest(
             sequence=worker.sequence,
-            model=model.name,
-            directory=str(model.directory),
-            handler=model.handler,
+            model=ModelRef(model.name, str(model.directory), model.handler),
             temp_dir=str(model.temp_dir),
             io_dir=model.io_dir,
             mark=model.key,
@@ -268,9 +266,9 @@ class ForkServer:
             reload=worker.reload,
             gpu_id=worker.status.gpu_id if worker.reload else worker.gpu_id,
             batch_size=worker.status.batch_size,
-            rest_s=rest_s,
+            backoff_s=rest_s,
             reason=reason,
-            native=self._native,
+            extended_protocol=self._native,
         )
         self._pool.fork(model.framework, request, worker.descriptors)
 

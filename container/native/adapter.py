@@ -5,22 +5,22 @@ import errno
 import logging
 import os
 import socket
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyhost.container.control_protocol import (
+    AddSurvivor,
     AddWorker,
-    AdoptWorker,
-    Beat,
     Channel,
     CloseModel,
-    LinkLost,
+    Heartbeat,
+    MemoryMeasured,
     Message,
     ModelClosed,
     OpenModel,
     Resize,
-    Took,
+    WorkerLost,
     WorkerStarted,
 )
 from polyhost.container.errors import INSUFFICIENT_STORAGE, Failure
@@ -62,7 +62,7 @@ class NativeFront:
 
     def released(self, worker: WorkerRecord, reason: Failure | None) -> None:
         if reason is not None:
-            self._send(LinkLost(worker.link, **asdict(reason)))
+            self._send(WorkerLost(worker.link, reason))
 
     def started(self, worker: WorkerRecord, page: int) -> None:
         """With it goes the status page: should the fork server die, the next one gets it from the front end."""
@@ -70,7 +70,7 @@ class NativeFront:
         self._send(WorkerStarted(worker.link, worker.pid), (page,))
 
     def took(self, model: HostedModel, size: int) -> None:
-        self._send(Took(model.key, size))
+        self._send(MemoryMeasured(model.key, size))
 
     def closed(self, model: HostedModel) -> None:
         del self._models[model.key]
@@ -97,11 +97,11 @@ class NativeFront:
         match message:
             case OpenModel():
                 self._open(message)
-            case AddWorker() | AdoptWorker():
+            case AddWorker() | AddSurvivor():
                 self._take(message, descriptors)
             case CloseModel():
                 self._close(message)
-            case Beat():
+            case Heartbeat():
                 self._send(message)
 
     def _end(self) -> None:
@@ -113,23 +113,23 @@ class NativeFront:
         try:
             self._host(message)
         except Exception as error:
-            logger.exception("the model cannot be taken in", extra={"model": message.name})
-            self._refused[message.key] = _failure(error, message.name)
+            logger.exception("the model cannot be taken in", extra={"model": message.model.name})
+            self._refused[message.key] = _failure(error, message.model.name)
 
     def _host(self, message: OpenModel) -> None:
         model = HostedModel(
             key=message.key,
-            name=message.name,
-            directory=Path(message.directory),
-            handler=message.handler,
+            name=message.model.name,
+            directory=Path(message.model.directory),
+            handler=message.model.handler,
             temp_dir=self._server.make_temp_dir(message.key),
-            framework=self._server.framework_of(message.directory, message.handler),
+            framework=self._server.framework_of(message.model.directory, message.model.handler),
             response_timeout_s=message.response_timeout_s,
         )
         self._models[message.key] = model
         self._server.host(model)
 
-    def _take(self, message: AddWorker | AdoptWorker, descriptors: list[int]) -> None:
+    def _take(self, message: AddWorker | AddSurvivor, descriptors: list[int]) -> None:
         """What goes wrong is told to the front end, where somebody waits for the worker."""
         model = self._models.get(message.key)
         connection: socket.socket | None = None
@@ -140,13 +140,13 @@ class NativeFront:
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             connection = socket.socket(fileno=os.dup(descriptors[0]))
             if isinstance(message, AddWorker):
-                self._server.connect(model, connection, message.link)
+                self._server.connect(model, connection, message.connection)
             else:
-                self._server.adopt(model, connection, message.link, descriptors[1], message.pid)
+                self._server.adopt(model, connection, message.connection, descriptors[1], message.pid)
         except Exception as error:
             logger.exception("a worker cannot be taken in", extra={"model": model.name if model else ""})
             failure = self._refused.get(message.key) or _failure(error, model.name if model else "")
-            self._send(LinkLost(message.link, **asdict(failure)))
+            self._send(WorkerLost(message.connection, failure))
             if connection is not None:
                 connection.shutdown(socket.SHUT_RDWR)
         finally:

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from polyhost.container.control_protocol import (
-    Beat,
     Channel,
-    LinkLost,
+    Heartbeat,
+    MemoryMeasured,
     Message,
     ModelClosed,
     Resize,
-    Took,
+    WorkerLost,
     WorkerStarted,
 )
 
@@ -30,7 +30,7 @@ logger = logging.getLogger("polyhost.native")
 class Listener(Protocol):
     def on_worker_started(self, link: int, pid: int, page: int) -> None: ...
 
-    def on_link_lost(self, message: LinkLost) -> None: ...
+    def on_link_lost(self, message: WorkerLost) -> None: ...
 
     def on_resize(self, key: int, workers: int) -> None: ...
 
@@ -87,7 +87,7 @@ class ForkServerClient:
 
     def _beat(self) -> None:
         self._beats += 1
-        self.send(Beat(self._beats))
+        self.send(Heartbeat(self._beats))
         self._loop.call_later(_BEAT_S, self._beat)
 
     def _on_supervisor(self) -> None:
@@ -103,7 +103,7 @@ class ForkServerClient:
         channel.setblocking(False)
         self._channel = Channel(channel)
         self._loop.add_reader(channel, self.drain)
-        self.send(Beat(self._beats))
+        self.send(Heartbeat(self._beats))
         self._listener.on_new_fork_server()
 
     def _lose(self) -> None:
@@ -154,12 +154,12 @@ class ForkServerClient:
     def _dispatch(self, message: Message, descriptors: list[int]) -> None:
         match message:
             case WorkerStarted():
-                self._listener.on_worker_started(message.link, message.pid, descriptors[0])
-            case LinkLost():
+                self._listener.on_worker_started(message.connection, message.pid, descriptors[0])
+            case WorkerLost():
                 self._listener.on_link_lost(message)
             case Resize():
                 self._listener.on_resize(message.key, message.workers)
-            case Took():
+            case MemoryMeasured():
                 self._listener.on_took(message.key, message.size)
             case ModelClosed():
                 self._listener.on_model_closed(message.key)

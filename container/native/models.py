@@ -10,8 +10,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from polyhost.container.config import Config
-from polyhost.container.control_protocol import LinkLost
-from polyhost.container.errors import Failure
+from polyhost.container.control_protocol import WorkerLost
 from polyhost.container.native import errors
 from polyhost.container.native.errors import Refusal
 from polyhost.container.native.fork_server_client import ForkServerClient
@@ -173,9 +172,9 @@ class Models:
         else:
             os.close(page)
 
-    def on_link_lost(self, message: LinkLost) -> None:
-        if link := self._book.get(message.link):
-            link.lose(Failure(message.code, message.type, message.message, message.model, message.phase))
+    def on_link_lost(self, message: WorkerLost) -> None:
+        if link := self._book.get(message.connection):
+            link.lose(message.failure)
 
     def on_resize(self, key: int, workers: int) -> None:
         if model := self._by_key.get(key):

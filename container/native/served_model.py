@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 
 from polyhost.container.config import Config
-from polyhost.container.control_protocol import AddWorker, AdoptWorker, CloseModel, OpenModel
+from polyhost.container.control_protocol import AddSurvivor, AddWorker, CloseModel, ModelRef, OpenModel
 from polyhost.container.errors import INSUFFICIENT_STORAGE, Failure
 from polyhost.container.native import errors
 from polyhost.container.native.decoder import Chunk, WorkerResponse
@@ -482,7 +482,7 @@ class ServedModel:
             if not link.loaded:  # begun while there was no fork server
                 self._drop(link)
             elif link.pid is not None and link.page is not None:
-                message = AdoptWorker(self.key, link.number, link.pid)
+                message = AddSurvivor(self.key, link.number, link.pid)
                 try:
                     self._forks.send(message, link.workers_end.fileno(), link.page)
                 except OSError as error:  # no descriptor is left
@@ -497,7 +497,9 @@ class ServedModel:
             self._grow()
 
     def _announce(self) -> None:
-        settings = self.spec.settings
+        spec = self.spec
         self._forks.send(
-            OpenModel(self.key, self.name, str(self.spec.directory), self.spec.handler, settings.response_timeout_s)
+            OpenModel(
+                self.key, ModelRef(self.name, str(spec.directory), spec.handler), spec.settings.response_timeout_s
+            )
         )

@@ -16,7 +16,7 @@ from typing import Any
 
 from polyhost.container import log
 from polyhost.container.config import Config
-from polyhost.container.control_protocol import ForkRequest
+from polyhost.container.control_protocol import ForkRequest, ModelRef
 from polyhost.container.worker.process import Worker
 from polyhost.container.worker.protocol import (
     FrontEndConnection,
@@ -56,7 +56,7 @@ def staged(config: Config) -> Iterator[Callable[[], None]]:
 
 
 def _play(model_dir: Path, config: Config) -> None:
-    request = ForkRequest(0, "none", str(model_dir), _HANDLER, str(model_dir), str(model_dir))
+    request = ForkRequest(0, ModelRef("none", str(model_dir), _HANDLER), str(model_dir), str(model_dir))
     load = LoadCommand("none", str(model_dir), 1, _HANDLER, None, "io")
     predict = PredictCommand([Request("id", _HEADERS, {"body": b"{}"})])
     page = StatusPage.create()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from polyhost.container import log
 from polyhost.container.config import Config
-from polyhost.container.control_protocol import ForkRequest
+from polyhost.container.control_protocol import ForkDescriptors, ForkRequest
 from polyhost.container.errors import Failure, HandlerNotFoundError, LoadError, WorkerDiedError
 from polyhost.container.prefork import heap
 from polyhost.container.system.procfs import mark
@@ -45,9 +45,9 @@ logger = logging.getLogger("polyhost.worker")
 
 def become_worker(request: ForkRequest, descriptors: list[int], config: Config) -> int:
     """Runs in the forked child and returns its exit status. The descriptors are those of ForkRequest."""
-    connection, native_output, page = descriptors
+    connection, native_output, page = ForkDescriptors(*descriptors)
     _take_over(request, native_output)
-    log.bind(model=request.model, pid=os.getpid())
+    log.bind(model=request.model.name, pid=os.getpid())
     log.capture_prints()
     status = StatusPage(page)
     os.close(page)  # the mapping has a descriptor of its own
@@ -105,7 +105,7 @@ class Worker:
         self._timeline: dict[str, float] = {}
 
     def run(self) -> int:
-        if self._request.rest_s:
+        if self._request.backoff_s:
             return self._rest()
         if self._request.reload and not self._load(self._request.gpu_id, self._request.batch_size):
             return EXIT_LOAD_FAILED
@@ -133,7 +133,7 @@ class Worker:
         self._status.enter(WorkerState.RESPONDING)
         self._connection.send(
             encode_load_reply(200, json.dumps(self._timeline))
-            if self._request.native
+            if self._request.extended_protocol
             else encode_loaded_reply(os.getpid())
         )
         self._status.enter(WorkerState.IDLE)
@@ -144,7 +144,7 @@ class Worker:
         commanded = time.monotonic()
         self._status.enter(WorkerState.LOADING)
         request = self._request
-        spec = ModelSpec(request.model, Path(request.directory), request.handler, batch_size, gpu_id)
+        spec = ModelSpec(request.model.name, Path(request.model.directory), request.model.handler, batch_size, gpu_id)
         try:
             self._enter_folder(spec)
             with _bounded_memory(request.memory_bytes if gpu_id is None else None):
@@ -193,7 +193,7 @@ class Worker:
         self._status.busy([request.id for request in requests])
         responses = model.predict(requests)
         pieces = responses[0].chunks
-        if pieces is not None and self._request.native and len(responses) == 1:
+        if pieces is not None and self._request.extended_protocol and len(responses) == 1:
             self._stream(requests[0], responses[0], pieces, afterwards)
         else:
             self._answer([model.whole(*pair) for pair in zip(requests, responses, strict=True)], afterwards)
@@ -246,7 +246,7 @@ class Worker:
     def _rest(self) -> int:
         """The model died several times in a row: say so at once, instead of dying again at every request."""
         self._status.enter(WorkerState.BACKING_OFF)
-        until = time.monotonic() + self._request.rest_s
+        until = time.monotonic() + self._request.backoff_s
         while True:
             select.select([self._connection.socket], [], [])
             if time.monotonic() >= until:
@@ -256,7 +256,7 @@ class Worker:
                 return 0
             assert isinstance(command, PredictCommand)
             self._status.busy([request.id for request in command.requests])
-            failure = Failure.of(WorkerDiedError(self._request.reason, 503), self._request.model, "load")
+            failure = Failure.of(WorkerDiedError(self._request.reason, 503), self._request.model.name, "load")
             self._answer(
                 [
                     Response(request.id, 503, {"content-type": "application/json"}, failure.to_json())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from polyhost.container.config import Config
-from polyhost.container.control_protocol import Exited, ForkRequest, Message, Ready, Started
+from polyhost.container.control_protocol import Exited, ForkRequest, Message, ModelRef, Ready, Started
 from polyhost.container.forkserver.zygote import Zygote
 from polyhost.container.worker.status_page import StatusPage, WorkerState
 from tests.container.mms_side import Reply, ReplyReader, body_command, load_command
@@ -73,7 +73,7 @@ class Forks:
         output, output_writer = os.pipe()
         page = StatusPage.create()
         fields = {
-            "sequence": sequence, "model": directory.name, "directory": str(directory), "handler": "handle.py",
+            "sequence": sequence, "model": ModelRef(directory.name, str(directory), "handle.py"),
             "temp_dir": str(temp_dir), "io_dir": str(self._folder / "io"), **request,
         }  # fmt: skip
         worker = ForkedWorker(self, sequence, mms, output, StatusPage(page), directory)

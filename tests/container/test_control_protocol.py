@@ -12,13 +12,14 @@ from polyhost.container.control_protocol import (
     ForkRequest,
     Message,
     MessageError,
+    ModelRef,
     Ready,
     Started,
 )
 
 REQUEST = ForkRequest(
-    sequence=7, model="größe", directory="/m", handler="h.py", temp_dir="/t", io_dir="/io", memory_bytes=1 << 40,
-    reload=True, gpu_id=0, batch_size=4, rest_s=1.5, reason="a \"quoted\"\nreason",
+    sequence=7, model=ModelRef("größe", "/m", "h.py"), temp_dir="/t", io_dir="/io", memory_bytes=1 << 40,
+    reload=True, gpu_id=0, batch_size=4, backoff_s=1.5, reason="a \"quoted\"\nreason",
 )  # fmt: skip
 
 
@@ -86,8 +87,8 @@ def test_who_ends_with_messages_unread_has_still_been_heard() -> None:
 
 def test_a_message_too_long_is_not_sent_and_one_that_comes_all_the_same_is_refused() -> None:
     ours, theirs = Channel.pair()
-    with pytest.raises(MessageError, match="a ForkRequest of"):
-        ours.send(dataclasses.replace(REQUEST, model="x" * 70_000))
+    with pytest.raises(MessageError, match="a ForkRequest message of"):
+        ours.send(dataclasses.replace(REQUEST, reason="x" * 70_000))
     ours.socket.send(b"x" * 70_000)
     ours.send(REQUEST)
 

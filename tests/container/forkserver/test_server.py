@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from polyhost.container.config import Config
-from polyhost.container.control_protocol import Beat, Channel
+from polyhost.container.control_protocol import Channel, Heartbeat
 from polyhost.container.forkserver.records import HostedModel, WorkerRecord
 from polyhost.container.forkserver.server import ForkServer
 from polyhost.container.system.line_reader import Lines
@@ -183,7 +183,7 @@ def test_what_has_lost_its_parent_is_reaped_when_it_ends_and_not_a_round_later(t
     command = [sys.executable, "-c", WITHOUT_ROUNDS, str(tmp_path), "1", str(theirs.fileno()), config.to_json()]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[theirs.fileno()])
     theirs.close()
-    ours.send(Beat(1))
+    ours.send(Heartbeat(1))
     (zygote,) = wait_for(psutil.Process(server.pid).children, "a zygote")
     (spare,) = wait_for(zygote.children, "a spare")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from polyhost.container.control_protocol import ForkRequest, Ready
+from polyhost.container.control_protocol import ForkRequest, ModelRef, Ready
 from polyhost.container.forkserver.zygote import Zygote
 from tests.container.conftest import ForkWorker, MakeModel
 from tests.container.forking import Forks, descriptors_of, new_descriptors, zygote_in
@@ -96,7 +96,7 @@ def test_signals_mean_to_a_worker_what_they_mean_to_any_process(worker: ForkWork
 
 
 def request_in(folder: Path, sequence: int) -> ForkRequest:
-    return ForkRequest(sequence, "m", str(folder), "handle.py", str(folder), str(folder))
+    return ForkRequest(sequence, ModelRef("m", str(folder), "handle.py"), str(folder), str(folder))
 
 
 def heard(zygote: Zygote, count: int) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from polyhost.container.config import Config
-from polyhost.container.control_protocol import ForkRequest
+from polyhost.container.control_protocol import ForkRequest, ModelRef
 from polyhost.container.forkserver.zygote import BARE
 from polyhost.container.forkserver.zygote_pool import Events, ZygotePool
 from polyhost.container.system.event_loop import Loop
@@ -46,7 +46,7 @@ class Stage:
         """A worker that ends at once, for MMS has hung up."""
         self._sequence += 1
         folder = str(self.folder)
-        request = ForkRequest(self._sequence, model, folder, "handle.py", folder, folder)
+        request = ForkRequest(self._sequence, ModelRef(model, folder, "handle.py"), folder, folder)
         self.pool.fork(framework, request, new_descriptors())
         return self._sequence
 

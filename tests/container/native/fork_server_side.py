@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from polyhost.container.config import Config
-from polyhost.container.control_protocol import AddWorker, Beat, Channel, Message
+from polyhost.container.control_protocol import AddWorker, Channel, Heartbeat, Message
 from polyhost.container.native.decoder import Chunk, WorkerResponse
 from polyhost.container.native.encoder import encode_invocation
 from polyhost.container.native.errors import Refusal
@@ -56,7 +56,7 @@ class Side:
         self.channel.socket.settimeout(PATIENCE_S)
         with front_ends.socket:
             socket.send_fds(self._supervisor, [b"."], [front_ends.fileno()])
-        assert isinstance((await self._receive())[0], Beat)
+        assert isinstance((await self._receive())[0], Heartbeat)
 
     async def close(self) -> None:
         self._supervisor.close()
@@ -77,7 +77,7 @@ class Side:
 
     async def next(self) -> tuple[Message, list[int]]:
         """What the front end asks for next."""
-        while isinstance((received := await self._receive())[0], Beat):
+        while isinstance((received := await self._receive())[0], Heartbeat):
             self.channel.send(received[0])
         return received
 
@@ -120,7 +120,7 @@ class Side:
 
 class Worker:
     def __init__(self, message: AddWorker, descriptor: int) -> None:
-        self.link = message.link
+        self.link = message.connection
         self.socket = socket.socket(fileno=descriptor)
         self.socket.settimeout(PATIENCE_S)
         self.connection = FrontEndConnection(self.socket)

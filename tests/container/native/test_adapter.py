@@ -12,13 +12,14 @@ import pytest
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import (
     AddWorker,
-    Beat,
     Channel,
     CloseModel,
-    LinkLost,
+    Heartbeat,
     Message,
     ModelClosed,
+    ModelRef,
     OpenModel,
+    WorkerLost,
 )
 from tests.container_process import ROOT
 
@@ -65,15 +66,15 @@ class ForkServer:
         ours, workers = socket.socketpair()
         ours.settimeout(30)
         with workers:
-            self.say(AddWorker(key, link=7), workers.fileno())
+            self.say(AddWorker(key, connection=7), workers.fileno())
         return ours
 
 
 @pytest.fixture
 def fork_server(tmp_path: Path) -> Iterator[ForkServer]:
     started = ForkServer(tmp_path)
-    started.say(Beat(1))
-    assert started.hear() == Beat(1)
+    started.say(Heartbeat(1))
+    assert started.hear() == Heartbeat(1)
     yield started
     started.close()
 
@@ -82,20 +83,20 @@ def test_a_worker_for_a_model_that_it_does_not_know(fork_server: ForkServer) -> 
     with fork_server.add_worker(key=5) as connection:
         lost = fork_server.hear()
 
-        assert isinstance(lost, LinkLost)
-        assert (lost.link, lost.phase) == (7, "load")
+        assert isinstance(lost, WorkerLost)
+        assert (lost.connection, lost.failure.phase) == (7, "load")
         assert connection.recv(1) == b""
 
 
 def test_a_model_that_it_cannot_take_in(fork_server: ForkServer) -> None:
     """Here its temp folder cannot be made; the same is true of a full disk."""
     shutil.rmtree(fork_server.temp_dir)
-    fork_server.say(OpenModel(5, "m", str(ROOT), "", 60.0))
+    fork_server.say(OpenModel(5, ModelRef("m", str(ROOT), ""), 60.0))
     with fork_server.add_worker(key=5) as connection:
         lost = fork_server.hear()
 
-        assert isinstance(lost, LinkLost)
-        assert (lost.code, lost.type, lost.model) == (507, "FileNotFoundError", "m")
+        assert isinstance(lost, WorkerLost)
+        assert (lost.failure.code, lost.failure.type, lost.failure.model) == (507, "FileNotFoundError", "m")
         assert connection.recv(1) == b""
 
 
@@ -105,11 +106,11 @@ def test_an_unload_of_a_model_that_it_does_not_know(fork_server: ForkServer) -> 
 
 
 def test_without_descriptors_nobody_waits_for_a_worker(fork_server: ForkServer) -> None:
-    fork_server.say(OpenModel(5, "m", str(ROOT), "", 60.0))
-    fork_server.say(AddWorker(5, link=7))
+    fork_server.say(OpenModel(5, ModelRef("m", str(ROOT), ""), 60.0))
+    fork_server.say(AddWorker(5, connection=7))
     lost = fork_server.hear()
-    assert isinstance(lost, LinkLost)
-    assert (lost.code, lost.link) == (507, 7)
+    assert isinstance(lost, WorkerLost)
+    assert (lost.failure.code, lost.connection) == (507, 7)
 
 
 def test_it_ends_with_its_channel(fork_server: ForkServer) -> None:

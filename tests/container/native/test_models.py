@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from polyhost.container.control_protocol import CloseModel, LinkLost, ModelClosed, OpenModel
+from polyhost.container.control_protocol import CloseModel, ModelClosed, OpenModel, WorkerLost
+from polyhost.container.errors import Failure
 from polyhost.container.native import served_model as model
 from polyhost.container.native.decoder import Chunk, WorkerResponse
 from polyhost.container.native.errors import Refusal
@@ -115,7 +116,7 @@ def test_a_load_that_the_fork_server_cannot_do(tmp_path: Path) -> None:
     async def story(side: Side) -> None:
         load = asyncio.create_task(side.models.load("m", side.folder("m")))
         worker = await side.next_worker()
-        side.channel.send(LinkLost(worker.link, 507, "OSError", "Too many open files", "m", "load"))
+        side.channel.send(WorkerLost(worker.link, Failure(507, "OSError", "Too many open files", "m", "load")))
         await side.next_of(CloseModel)
         side.channel.send(ModelClosed(1))
         with pytest.raises(Refusal, match="Too many open files"):
@@ -181,7 +182,9 @@ def test_an_answer_whose_worker_died_ends_at_once(tmp_path: Path, slow: bool) ->
         if slow:
             call.pause()
         worker.send(encode_chunk(b"the last"))
-        side.channel.send(LinkLost(worker.link, 500, "WorkerDiedError", "exited with status 7", "m", "predict"))
+        side.channel.send(
+            WorkerLost(worker.link, Failure(500, "WorkerDiedError", "exited with status 7", "m", "predict"))
+        )
         worker.socket.shutdown(socket.SHUT_RDWR)
 
         await until(lambda: len(caller.told) == 3)

@@ -177,7 +177,7 @@ def test_a_reload_that_fails_says_so_in_the_page(worker: ForkWorker) -> None:
 
 
 def test_a_resting_worker_answers_with_the_reason_until_its_time_is_over(worker: ForkWorker) -> None:
-    forked = worker(ECHO, reload=True, rest_s=0.5, reason="it failed 3 times in a row")
+    forked = worker(ECHO, reload=True, backoff_s=0.5, reason="it failed 3 times in a row")
 
     (answer,) = forked.invoke().predictions
     assert (answer.status, json.loads(answer.body)["message"]) == (503, "it failed 3 times in a row")
@@ -189,7 +189,7 @@ def test_a_resting_worker_answers_with_the_reason_until_its_time_is_over(worker:
 
 
 def test_a_resting_worker_ends_with_its_connection(worker: ForkWorker) -> None:
-    forked = worker(ECHO, reload=True, rest_s=600.0, reason="x")
+    forked = worker(ECHO, reload=True, backoff_s=600.0, reason="x")
     forked.wait_for_state(WorkerState.BACKING_OFF)
     forked.mms.close()
 
@@ -269,7 +269,7 @@ def test_a_handler_that_fails_when_its_client_has_left_serves_on(worker: ForkWor
             finally:
                 raise OSError("closed already")
         """,
-        native=True,
+        extended_protocol=True,
     ).loaded()
     forked.mms.sendall(body_command(b""))
     forked.wait_for_state(WorkerState.STREAMING)
