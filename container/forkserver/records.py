@@ -9,10 +9,12 @@ import socket
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from polyhost.container.errors import Failure, WorkerDiedError
 from polyhost.container.forkserver.orphans import Orphan
+from polyhost.container.memory.estimates import Fingerprint, fingerprint
 from polyhost.container.system.line_reader import Lines
 from polyhost.container.worker.protocol import (
     SUBSTITUTE_CODE,
@@ -47,6 +49,11 @@ class HostedModel:
     deaths: int = 0  # in a row, without an answer in between
     let_go: bool = False  # by the front end
     orphans: list[Orphan] = field(default_factory=list)  # workers of a fork server that died; they serve on
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Computed once: it walks the model directory."""
+        return fingerprint(self.framework, self.directory)
 
     @property
     def serving(self) -> bool:
@@ -126,10 +133,17 @@ class WorkerRecord:
         return not self.loaded
 
     @property
+    def fingerprint(self) -> Fingerprint:
+        return self.model.fingerprint
+
+    @property
     def due_for_measuring(self) -> bool:
         if self.status.state != WorkerState.IDLE:
             return False
         return self.measured_answers is None or (self.measured_answers == 0 and self.status.counters[1] > 0)
+
+    def on_measured(self) -> None:
+        self.measured_answers = self.status.counters[1]
 
     @property
     def since(self) -> float:

@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from polyhost.cgroup import ControlGroup
 from polyhost.container.config import HANDLER_REGISTRY, Config
 from polyhost.container.control_protocol import ForkRequest, ModelRef
 from polyhost.container.errors import EXIT_MODEL_FAILED, INSUFFICIENT_STORAGE, Failure, WorkerDiedError
@@ -32,9 +33,9 @@ from polyhost.container.forkserver.records import HostedModel, WorkerRecord
 from polyhost.container.forkserver.scaler import Load, Scaler
 from polyhost.container.forkserver.zygote import BARE
 from polyhost.container.forkserver.zygote_pool import Events, ZygotePool
-from polyhost.container.memory.admission import MemoryGuard
-from polyhost.container.memory.cgroup import ControlGroup, MemoryGauge, OomKills
-from polyhost.container.memory.estimates import Verdict
+from polyhost.container.memory.admission import Admission, AdmissionControl
+from polyhost.container.memory.gauge import MemoryGauge
+from polyhost.container.memory.oom import OomKills
 from polyhost.container.mms.adapter import MmsFront
 from polyhost.container.native.adapter import NativeFront
 from polyhost.container.system.event_loop import Loop
@@ -100,9 +101,9 @@ class ForkServer:
         self._models: dict[int, HostedModel] = {}  # by the front end's key
         self._workers: dict[int, WorkerRecord] = {}  # by sequence
         self._sequences = itertools.count(1)
-        self._memory = MemoryGauge(ControlGroup.find())
-        self._guard = MemoryGuard(self._memory, config)
-        self._oom_kills = OomKills(self._memory.oom_kills)
+        gauge = MemoryGauge(ControlGroup.current())
+        self._admission = AdmissionControl(gauge, config)
+        self._oom_kills = OomKills(gauge.oom_kills)
         self._gpus = GpuGauge(config.visible_gpus)
         self._orphaned = False  # the supervisor, which would remove the run folder, has been killed
         self._native = front_descriptor is not None
@@ -136,7 +137,7 @@ class ForkServer:
             lambda: scaler.round(self._loads()),
         ):
             self.loop.every(_ROUND_S, duty)
-        self.loop.every(_OOM_ROUND_S, self._oom_kills.forget_old)
+        self.loop.every(_OOM_ROUND_S, self._oom_kills.expire)
         status = self.loop.run()
         self._stop()
         return status
@@ -169,13 +170,15 @@ class ForkServer:
 
     def connect(self, model: HostedModel, connection: socket.socket, link: int = 0) -> None:
         """A worker for a connection on which the model's load command comes; takes the connection over."""
-        verdict = self._guard.judge(model, self._workers.values())
+        loading = [worker.need for worker in self._workers.values() if worker.loading]
+        admission = self._admission.decide(model.fingerprint, loading)
+        model.need = admission.need
         worker = self._new_worker(model, connection, link)
-        if verdict.fits:
+        if admission.fits:
             worker.gpu_id = self._place(model)
-            self._fork(worker, memory_bytes=verdict.free)
+            self._fork(worker, memory_bytes=admission.free)
         else:
-            self._refuse(worker, verdict)
+            self._refuse(worker, admission)
 
     def adopt(self, model: HostedModel, connection: socket.socket, link: int, page: int, pid: int) -> None:
         """A worker of a fork server that died. Its native output goes nowhere, and nobody is told its exit status."""
@@ -364,7 +367,7 @@ class ForkServer:
         error = explain_death(
             wait_status,
             doing=worker.doing,
-            oom_killed=wait_status == signal.SIGKILL and self._oom_kills.claim(),
+            oom_killed=wait_status == signal.SIGKILL and self._oom_kills.attribute(),
             timed_out_after_s=worker.timed_out_after_s,
             output=worker.last_lines,
         )
@@ -400,16 +403,16 @@ class ForkServer:
 
     # Memory
 
-    def _refuse(self, worker: WorkerRecord, verdict: Verdict) -> None:
+    def _refuse(self, worker: WorkerRecord, admission: Admission) -> None:
         for descriptor in worker.descriptors:
             os.close(descriptor)
         worker.read_load_command()
         loaded = sorted(model.name for model in self._models.values() if model.workers)
-        details = {**asdict(verdict), "loaded_models": len(loaded), "loaded": loaded[:_NAMES_IN_LOG]}
-        logger.warning("%s", verdict, extra={"model": worker.model.name, "phase": "load", "details": details})
+        details = {**asdict(admission), "loaded_models": len(loaded), "loaded": loaded[:_NAMES_IN_LOG]}
+        logger.warning("%s", admission, extra={"model": worker.model.name, "phase": "load", "details": details})
         named = f": {', '.join(loaded[:_NAMES_IN_ANSWER])}" if loaded else ""
         more = ", ..." if len(loaded) > _NAMES_IN_ANSWER else ""
-        message = f"{verdict}; {len(loaded)} models are loaded{named}{more}"
+        message = f"{admission}; {len(loaded)} models are loaded{named}{more}"
         failure = Failure(INSUFFICIENT_STORAGE, "MemoryError", message, worker.model.name, "load")
         self._load_failed(worker, failure)
 
@@ -491,8 +494,8 @@ class ForkServer:
         return None
 
     def _measure(self) -> None:
-        for model, took in self._guard.measure(self._workers.values()):
-            self._front.took(model, took)
+        for worker, need in self._admission.measure(self._workers.values()):
+            self._front.took(worker.model, need)
 
     def _on_children(self) -> None:
         """Strays at once, too: hundreds that ended unreaped would count in the container's limit of processes."""
@@ -542,7 +545,7 @@ class ForkServer:
         self._end_strays()  # also what was started, or lost its parent, when its model was being closed
 
     def _stop(self) -> None:
-        self._guard.save()
+        self._admission.save()
         for worker in self._workers.values():
             worker.kill()
         self._pool.stop()

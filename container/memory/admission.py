@@ -1,43 +1,102 @@
-"""The fork server's memory guard: asks whether a model fits, and learns what those that were let in really take."""
+"""Admission: whether a model fits into the container's memory, decided before it is loaded.
+
+SageMaker reacts to 507 by unloading other models and retrying. The kernel reacts to a container over its limit by
+killing one of its processes, so the 507 has to come first.
+"""
 
 import contextlib
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from polyhost.container.config import Config
-from polyhost.container.forkserver.records import HostedModel, WorkerRecord
-from polyhost.container.memory.cgroup import MemoryGauge
-from polyhost.container.memory.estimates import Estimates, Verdict, default_reserve, judge, private_bytes
+from polyhost.container.memory.estimates import Estimates, Fingerprint
+from polyhost.container.memory.gauge import MemoryGauge, MemoryState, private_bytes
 
-_MEASURING_S = 0.005  # a round: reading one process's page tables takes milliseconds, in which nobody is forked
+_MB = 1024 * 1024
+_MIN_RESERVE_BYTES = 96 * _MB
+_RESERVE_SHARE = 0.05
+# Per round: reading one process's page tables takes milliseconds, during which the fork server forks nothing.
+_MEASURING_S = 0.005
 
 
-class MemoryGuard:
+@dataclass(frozen=True)
+class Admission:
+    """The decision on one load. Bytes: `free` is what is available beyond the reserve and the loads in progress."""
+
+    need: int
+    free: int
+    limit: int
+
+    @property
+    def fits(self) -> bool:
+        return self.need <= self.free
+
+    def __str__(self) -> str:
+        return (
+            f"not enough memory for the model: it needs about {self.need // _MB} MB, but {max(0, self.free) // _MB} MB"
+            f" of {self.limit // _MB} MB are free; unload models or raise the container's memory"
+        )
+
+
+def decide(need: int, state: MemoryState, reserve: int, loading: Iterable[int]) -> Admission:
+    """Decide on a load. `loading`: the needs of admitted loads that may not have taken their memory yet."""
+    return Admission(need, state.available - reserve - sum(loading), state.limit)
+
+
+def default_reserve(limit: int) -> int:
+    """Return the bytes kept for the growth of models already loaded: requests in flight, Java's heap."""
+    return max(_MIN_RESERVE_BYTES, int(limit * _RESERVE_SHARE))
+
+
+class Measurable(Protocol):
+    """A worker whose memory can be measured."""
+
+    pid: int | None
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """The fingerprint of its model."""
+
+    @property
+    def due_for_measuring(self) -> bool:
+        """Whether it is idle after a load, or after its first requests, which may have taken more memory."""
+
+    def on_measured(self) -> None:
+        """Note that the measurement has been made, successfully or not."""
+
+
+WorkerT = TypeVar("WorkerT", bound=Measurable)
+
+
+class AdmissionControl:
+    """Admits loads, and measures what the admitted models need."""
+
     def __init__(self, gauge: MemoryGauge, config: Config) -> None:
         self._gauge = gauge
         self._reserve = config.memory_reserve_bytes
         self._estimates = Estimates(Path(config.state_dir) / "estimates.json" if config.state_dir else None)
 
-    def judge(self, model: HostedModel, workers: Collection[WorkerRecord]) -> Verdict:
-        """Sets the model's need, which counts as taken while it loads."""
-        model.need = self._estimates.need(model.framework, model.directory)
+    def decide(self, model: Fingerprint, loading: Iterable[int]) -> Admission:
+        """Decide on a load of this model. `loading`: the needs of the loads in progress."""
         state = self._gauge.read()
         reserve = self._reserve or default_reserve(state.limit)
-        return judge(model.need, state, reserve, [worker.need for worker in workers if worker.loading])
+        return decide(self._estimates.need(model), state, reserve, loading)
 
-    def measure(self, workers: Collection[WorkerRecord]) -> list[tuple[HostedModel, int]]:
-        """Once after a load, and once after requests, which may add to it; the bytes that models were seen to take."""
+    def measure(self, workers: Collection[WorkerT]) -> list[tuple[WorkerT, int]]:
+        """Measure the workers that are due, as far as the time allows; return the bytes that their models need."""
         measured = []
         due = [worker for worker in workers if worker.pid is not None and worker.due_for_measuring]
         end = time.monotonic() + _MEASURING_S
         for worker in due:
-            worker.measured_answers = worker.status.counters[1]
-            framework, directory = worker.model.framework, worker.model.directory
+            worker.on_measured()
+            model = worker.fingerprint
             with contextlib.suppress(OSError):
-                if not self._estimates.settled(framework, directory):
-                    self._estimates.learn(framework, directory, private_bytes(worker.pid or 0))
-                measured.append((worker.model, self._estimates.need(framework, directory)))
+                if not self._estimates.settled(model):
+                    self._estimates.add(model, private_bytes(worker.pid or 0))
+                measured.append((worker, self._estimates.need(model)))
             if time.monotonic() > end:
                 break
         if not due:
@@ -45,4 +104,5 @@ class MemoryGuard:
         return measured
 
     def save(self) -> None:
+        """Save what was measured for the next container."""
         self._estimates.save()

@@ -14,7 +14,7 @@ import pytest
 
 from polyhost.emulator.errors import ContainerError
 from polyhost.emulator.hosting.container_client import ContainerClient, session
-from polyhost.emulator.hosting.control_group import ControlGroup
+from polyhost.emulator.hosting.control_group import OwnControlGroup
 from polyhost.emulator.hosting.drivers.process import ProcessDriver
 from polyhost.emulator.hosting.interfaces import Launch
 from tests.emulator.conftest import COMMAND
@@ -121,7 +121,7 @@ def test_the_folder_for_its_sockets_is_known_to_who_sweeps_after_a_killed_emulat
 
 
 def test_memory_is_limited_where_a_control_group_can_be_made(tmp_path: Path) -> None:
-    probe = ControlGroup.make(f"probe-{os.getpid()}", LIMIT)
+    probe = OwnControlGroup.make(f"probe-{os.getpid()}", LIMIT)
     if probe is None:
         pytest.skip("no control group can be made here; that needs root")
     probe.remove()

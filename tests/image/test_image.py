@@ -83,7 +83,7 @@ def test_no_compiler_is_left(image: str) -> None:
 
 
 def test_the_memory_limit_is_seen_inside(image: str) -> None:
-    code = "from polyhost.container.memory.cgroup import ControlGroup; print(ControlGroup.find().limit())"
+    code = "from polyhost.cgroup import ControlGroup; print(ControlGroup.current().limit())"
     done = run(image, "python", "-c", code, options=("--memory=2g",))
 
     assert done.stdout.strip() == str(2 * 1024**3), done.stderr

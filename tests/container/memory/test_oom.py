@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from polyhost.container.memory.oom import is_out_of_memory
+from polyhost.container.memory.oom import OomKills, is_out_of_memory
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,20 @@ def test_numpy_says_so_itself() -> None:
         numpy.empty(1 << 60, dtype="u1")
 
     assert is_out_of_memory(caught.value)
+
+
+def test_each_kill_is_attributed_once_and_an_old_one_to_no_worker() -> None:
+    count = 3
+    kills = OomKills(lambda: count)
+    assert not kills.attribute()
+
+    count = 5
+    assert [kills.attribute(), kills.attribute(), kills.attribute()] == [True, True, False]
+
+    count = 6
+    kills.expire()
+    assert kills.attribute()
+    count = 7
+    kills.expire()
+    kills.expire()
+    assert not kills.attribute()

@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 
-from polyhost.emulator.hosting.control_group import ControlGroup
+from polyhost.cgroup import ControlGroup
 from polyhost.emulator.hosting.interfaces import Usage
 
 _TIMEOUT = aiohttp.ClientTimeout(total=5)
@@ -58,5 +58,5 @@ def usage_of(stats: dict[str, Any], pid: int | None) -> Usage | None:
     cache = next((told[name] for name in _CACHE if name in told), None)
     if cache is None:  # Podman leaves it out
         group = ControlGroup.of(pid) if pid is not None else None
-        cache = group.cache() if group is not None else 0
+        cache = group.page_cache() if group is not None else 0
     return Usage(max(0, used - cache), stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from polyhost.emulator.errors import ContainerError
-from polyhost.emulator.hosting.control_group import ControlGroup
+from polyhost.emulator.hosting.control_group import OwnControlGroup
 from polyhost.emulator.hosting.drivers.output import each_line
 from polyhost.emulator.hosting.drivers.ports import free_port
 from polyhost.emulator.hosting.interfaces import Container, Launch, Usage
@@ -41,7 +41,7 @@ class ProcessDriver:
         return image
 
     async def start(self, launch: Launch) -> Container:
-        group = ControlGroup.make(launch.name, launch.memory_bytes)
+        group = OwnControlGroup.make(launch.name, launch.memory_bytes)
         if group is None and not self._warned:
             self._warned = True
             logger.warning(
@@ -77,14 +77,14 @@ class ProcessDriver:
         for instance in folder.glob("i-*"):
             for noted in instance.glob(f"{_RUN_DIR}*"):
                 await asyncio.to_thread(shutil.rmtree, Path(tempfile.gettempdir(), noted.name), True)
-            for group in ControlGroup.named(f"*-{instance.name}-*"):
+            for group in OwnControlGroup.named(f"*-{instance.name}-*"):
                 with contextlib.suppress(OSError):
                     await asyncio.to_thread(group.remove)
 
     async def close(self) -> None:
         """Holds nothing."""
 
-    def _arguments(self, port: int, launch: Launch, group: ControlGroup | None) -> list[str]:
+    def _arguments(self, port: int, launch: Launch, group: OwnControlGroup | None) -> list[str]:
         arguments = [*self._command, "serve"]
         if self._own:
             arguments += ["--port", str(port), "--base-dir", str(launch.folder), "--log-format", "json"]
@@ -116,7 +116,7 @@ class ContainerProcess:
         output: int,
         port: int,
         launch: Launch,
-        group: ControlGroup | None,
+        group: OwnControlGroup | None,
         run_dir: Path,
     ) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -181,7 +181,7 @@ class ContainerProcess:
         return [pid for pid in pids if mark in _environ(pid)]
 
 
-def _clear(group: ControlGroup | None, run_dir: Path, name: str) -> None:
+def _clear(group: OwnControlGroup | None, run_dir: Path, name: str) -> None:
     if group:
         try:
             group.remove()
