@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from polyhost.cli.client import Container
+from polyhost.client import PolyhostClient
 
 START_S = 60.0
 STOP_S = 30.0  # SageMaker sends SIGKILL then
@@ -81,7 +81,7 @@ def free_port() -> int:
 
 def _wait_until_healthy(server: Server) -> None:
     deadline = time.monotonic() + START_S
-    with Container(server.url) as container:
+    with PolyhostClient(server.url) as container:
         while not container.ping():
             if time.monotonic() > deadline:
                 raise ServerError(f"the container was not healthy within {START_S:.0f} s:\n{last_words(server.log)}")

@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from polyhost.cli import check, emulator, models, pack, serve
 from polyhost.cli.errors import CommandError
+from polyhost.client import RequestError
 
 
 class Commands(TyperGroup):
@@ -16,7 +17,7 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except CommandError as error:
+        except (CommandError, RequestError) as error:
             typer.echo(f"polyhost: {error}", err=True)
             raise typer.Exit(1) from error
 

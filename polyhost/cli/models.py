@@ -10,8 +10,8 @@ import typer
 
 from polyhost.cli import output
 from polyhost.cli import request_body as payload
-from polyhost.cli.client import Container, ContainerError
 from polyhost.cli.errors import CommandError
+from polyhost.client import PolyhostClient, RequestError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,8 +29,8 @@ LOCAL = "http://127.0.0.1:8080"
 @app.command("list", epilog="Example: [bold]polyhost models list --url http://127.0.0.1:9000[/bold]")
 def list_(url: Url = LOCAL, as_json: AsJson = False) -> None:
     """Print the models that are loaded."""
-    with Container(url) as container:
-        models = container.models()
+    with PolyhostClient(url) as container:
+        models = container.list_models()
     if as_json:
         output.print_json([{"name": model.name, "url": model.url} for model in models])
     elif models:
@@ -42,7 +42,7 @@ def list_(url: Url = LOCAL, as_json: AsJson = False) -> None:
 @app.command(epilog="Example: [bold]polyhost models describe churn[/bold]")
 def describe(name: Name, url: Url = LOCAL) -> None:
     """Print what the container says of one model, as JSON."""
-    with Container(url) as container:
+    with PolyhostClient(url) as container:
         output.print_json(container.describe(name))
 
 
@@ -58,7 +58,7 @@ def load(
     """Load a model from its unpacked folder."""
     folder = str(Path(folder).absolute())
     started = time.perf_counter()
-    with Container(url) as container:
+    with PolyhostClient(url) as container:
         _load(container, name, folder)
     seconds = round(time.perf_counter() - started, 3)
     if as_json:
@@ -81,8 +81,9 @@ def invoke(
 ) -> None:
     """Send a request to a loaded model and print its answer."""
     content = payload.read(body)
-    with Container(url) as container:
-        answer = container.invoke(name, content, content_type or payload.media_type(body), accept, target_model)
+    with PolyhostClient(url) as container:
+        kind = content_type or payload.media_type(body)
+        answer = container.invoke(name, content, kind, accept=accept, target_model=target_model)
     if output_file is None:
         _to_stdout(answer.content)
     else:
@@ -92,15 +93,15 @@ def invoke(
 @app.command(epilog="Example: [bold]polyhost models unload churn[/bold]")
 def unload(name: Name, url: Url = LOCAL) -> None:
     """Unload a model; returns when its memory is free."""
-    with Container(url) as container:
+    with PolyhostClient(url) as container:
         container.unload(name)
     typer.echo(f"Unloaded {name}.")
 
 
-def _load(container: Container, name: str, folder: str) -> None:
+def _load(container: PolyhostClient, name: str, folder: str) -> None:
     try:
         container.load(name, folder)
-    except ContainerError as error:
+    except RequestError as error:
         if error.status < httpx.codes.BAD_REQUEST or error.status == httpx.codes.CONFLICT:
             raise
         # Multi Model Server does not hand on why a load failed.

@@ -16,7 +16,7 @@ from examples import demo
 from examples.digits import digits, png
 from examples.server import POLYHOST, serving
 from examples.trials import Score
-from polyhost.cli.client import Container
+from polyhost.client import PolyhostClient
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -66,7 +66,7 @@ def test_a_handler_in_the_container_serves_the_same_archive(
     folder.parent.mkdir(parents=True)
     network.rename(folder)
     handler = f"{ROOT}/examples/model_handler.py:handle"
-    with serving(tmp_path, "--handler", handler) as server, Container(server.url) as container:
+    with serving(tmp_path, "--handler", handler) as server, PolyhostClient(server.url) as container:
         container.load("a1b2", str(folder))
         answer = container.invoke("a1b2", path.read_bytes(), "application/x-image").json()
     assert len(answer) == 5

@@ -1,0 +1,222 @@
+"""Servers as child processes: start one on a free port, wait until it serves, stop it, and leave nothing behind."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+
+import httpx
+
+from polyhost.client import PolyhostClient
+
+COMMAND = (sys.executable, "-P", "-m", "polyhost")
+"""The command line of this installation; -P keeps the current directory out of its module search path."""
+
+_START_S = 60.0
+_STOP_S = 30.0  # SageMaker sends SIGKILL this long after SIGTERM
+_KILL_S = 15.0
+_MARK = "POLYHOST_PROCESS"
+# Multi Model Server accepts no port from 32767 on (Connector.java), and Linux hands out those from 32768 on to clients.
+# Two processes that ask do not begin with the same port: a port is free until its server listens.
+_FIRST_PORT, _PORTS = 20000, 12767
+_ports = islice(cycle(range(_FIRST_PORT, _FIRST_PORT + _PORTS)), secrets.randbelow(_PORTS), None)
+
+
+class ProcessError(Exception):
+    """A server that did not start, did not stop or left processes behind; the message ends with the tail of its log."""
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that is free now and has not been returned lately. Raise OSError if all are in use."""
+    for _ in range(_PORTS):
+        port = next(_ports)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"no free port from {_FIRST_PORT} to {_FIRST_PORT + _PORTS - 1}")
+
+
+def processes_with(variable: str, value: str) -> list[int]:
+    """Return the ids of all processes that were started with this environment variable.
+
+    A process inherits the variable from its parent, so this finds descendants that were adopted by another process.
+    """
+    entry = f"{variable}={value}".encode()
+    pids = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal())
+    return [pid for pid in pids if entry in _environ(pid)]
+
+
+class ServerProcess:
+    """A server in a session of its own, with its output in a file.
+
+    Ctrl-C in the terminal does not reach it: the caller stops it in order.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        log: Path,
+        *,
+        environ: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
+        """Start the command, by default in this process's environment and working directory."""
+        self.log = log
+        self._name = " ".join(map(str, command))
+        self._mark = secrets.token_hex(8)
+        with log.open("wb") as stream:
+            self.popen = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                env={**(os.environ if environ is None else environ), _MARK: self._mark},
+                cwd=cwd,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """The id of the process that was started."""
+        return self.popen.pid
+
+    def wait_until(
+        self, ready: Callable[[], bool], *, timeout_s: float = _START_S, poll_interval_s: float = 0.05
+    ) -> None:
+        """Poll `ready` until it is true. Raise ProcessError if the process ends first, or after the timeout."""
+        deadline = time.monotonic() + timeout_s
+        while not ready():
+            if time.monotonic() > deadline:
+                raise ProcessError(f"{self._name} was not ready within {timeout_s:g} s:\n{self.log_tail()}")
+            try:
+                status = self.popen.wait(poll_interval_s)
+            except subprocess.TimeoutExpired:
+                continue
+            raise ProcessError(f"{self._name} ended with status {status}:\n{self.log_tail()}")
+
+    def stop(self, timeout_s: float = _STOP_S) -> int:
+        """Send SIGTERM, wait, and return the exit status; do nothing to a process that has ended.
+
+        Raise ProcessError after the timeout; then all its processes have been killed.
+        """
+        self.popen.terminate()
+        try:
+            return self.popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise ProcessError(
+                f"{self._name} did not end within {timeout_s:g} s of SIGTERM:\n{self.log_tail()}"
+            ) from None
+
+    def kill(self) -> None:
+        """Send SIGKILL to the process and its descendants until none is left. Raise ProcessError if that fails."""
+        self.popen.kill()
+        deadline = time.monotonic() + _KILL_S
+        while pids := self.processes():  # a zombie is none of them: it has no environment any more
+            if time.monotonic() > deadline:
+                raise ProcessError(f"SIGKILL did not end the processes {pids} of {self._name}")
+            for pid in pids:
+                _kill(pid)
+            self.popen.poll()
+            time.sleep(0.005)
+        self.popen.wait()
+
+    def processes(self) -> list[int]:
+        """Return the ids of those that run: the process and its descendants."""
+        return processes_with(_MARK, self._mark)
+
+    def log_tail(self, lines: int = 15) -> str:
+        """Return the last lines of its output."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+@dataclass(frozen=True)
+class RunningContainer:
+    """A container that was started by `polyhost serve`."""
+
+    url: str
+    base_dir: Path
+    process: ServerProcess
+
+
+@contextmanager
+def running_container(base_dir: Path, *options: str) -> Iterator[RunningContainer]:
+    """Run `polyhost serve` on a free port while the block runs, once /ping answers 200.
+
+    Models lie below base_dir/models, which is made if it is missing. The log is base_dir/container.log.
+    """
+    (base_dir / "models").mkdir(exist_ok=True)
+    port = free_port()
+    command = [*COMMAND, "serve", "--port", str(port), "--base-dir", str(base_dir), *options]
+    process = ServerProcess(command, base_dir / "container.log")
+    url = f"http://127.0.0.1:{port}"
+    try:
+        with PolyhostClient(url) as client:
+            process.wait_until(client.ping)
+        yield RunningContainer(url, base_dir, process)
+    finally:
+        _stop_cleanly(process)
+
+
+@dataclass(frozen=True)
+class RunningEmulator:
+    """An emulator that was started by `polyhost emulator`."""
+
+    url: str
+    process: ServerProcess
+
+    @property
+    def dashboard_url(self) -> str:
+        """The address of its web page."""
+        return f"{self.url}/_polyhost/"
+
+
+@contextmanager
+def running_emulator(folder: Path, *options: str) -> Iterator[RunningEmulator]:
+    """Run `polyhost emulator` on a free port while the block runs, once it answers. The log is folder/emulator.log."""
+    port = free_port()
+    process = ServerProcess([*COMMAND, "emulator", "--port", str(port), *options], folder / "emulator.log")
+    emulator = RunningEmulator(f"http://127.0.0.1:{port}", process)
+    try:
+        process.wait_until(lambda: _answers(f"{emulator.dashboard_url}state"))
+        yield emulator
+    finally:
+        _stop_cleanly(process)
+
+
+def _stop_cleanly(process: ServerProcess) -> None:
+    process.stop()
+    if pids := process.processes():
+        process.kill()
+        raise ProcessError(f"processes were left behind: {pids}; the log ends with:\n{process.log_tail()}")
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5.0, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _environ(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # it has ended, or belongs to another user
+        return []

@@ -1,0 +1,1 @@
+"""Helpers for tests: waiting with a deadline, real containers, fixture models, short directories."""

@@ -1,0 +1,21 @@
+"""Questions to processes that may end at any time."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import psutil
+
+_T = TypeVar("_T")
+
+
+def query(question: Callable[[], _T]) -> _T | None:
+    """Return a process's response to a method of psutil's, or None if it has ended."""
+    try:
+        return question()
+    except psutil.Error:
+        return None
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether the process runs; a zombie does not."""
+    return query(process.status) not in (None, psutil.STATUS_ZOMBIE)
