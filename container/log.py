@@ -1,4 +1,4 @@
-"""Log events: one JSON object, or one line of text, per event; all of a container's processes write to its stdout."""
+"""Log events, each a JSON object or a line of text. All processes of a container write them to its stdout."""
 
 import contextvars
 import fcntl
@@ -10,26 +10,31 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-# Fields of a log record that become fields of the event, in this order.
+from polyhost.container.config import Config
+
+# Attributes of a log record that become fields of the event, in this order.
 FIELDS = ("model", "target_model", "request_id", "phase", "duration_ms", "pid")
 
-_MAX_PARTIAL = 1 << 16  # characters of a line that has no end yet
-_PATIENCE_S, _POLL_S = 2.0, 0.001  # with one who does not end its turn, e.g. because it was stopped in it
+_LOCK_FILE = "log.lock"  # in the run directory
+_LOCK_TIMEOUT_S = 2.0  # the holder of the lock may have been stopped (SIGSTOP)
+_LOCK_POLL_S = 0.001
+_MAX_UNFINISHED = 1 << 16  # characters of a printed line without an end
 
 _context: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("polyhost_log_context")
 _process_fields: dict[str, Any] = {}
 
 
 def bind(**fields: Any) -> None:
-    """Adds these fields to every later event of this process, e.g. the model that a worker serves."""
+    """Add these fields to every later event of this process, e.g. the model that a worker serves."""
     _process_fields.update(fields)
 
 
 @contextmanager
 def bound(**fields: Any) -> Iterator[None]:
-    """Adds these fields to every event inside the block, e.g. the request in hand."""
+    """Add these fields to every event inside the block, e.g. the request in progress."""
     token = _context.set({**_context.get({}), **fields})
     try:
         yield
@@ -43,7 +48,7 @@ def _fields_of(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class JsonFormatter(logging.Formatter):
-    """{"time", "level", "logger", model, request..., "message", "traceback"}, the traceback inside its event."""
+    """Formats an event as one JSON object: time, level, logger, the FIELDS, message, details, traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         event = {
@@ -62,7 +67,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """For people: time, level, logger, [model], message; a traceback on the lines below."""
+    """Formats an event for people: time, level, logger, [model], message, fields; a traceback on the next lines."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = _fields_of(record)
@@ -83,20 +88,20 @@ def _timestamp(record: logging.LogRecord) -> str:
 
 
 class DescriptorHandler(logging.Handler):
-    """Writes each event whole: the processes of a container take turns by a lock file.
+    """Writes each event without interleaving: the processes of a container share a lock file.
 
-    A pipe keeps writes up to PIPE_BUF whole by itself (POSIX), but a short one may land inside a long one that waits
-    for room in the pipe.
+    A pipe keeps writes of up to PIPE_BUF bytes whole by itself (POSIX), but a short write may land inside a long one
+    that waits for room in the pipe.
     """
 
     def __init__(self, descriptor: int, lock_path: str | None) -> None:
         super().__init__()
         self._descriptor = descriptor
         self._lock_path = lock_path
-        self._patience_s = _PATIENCE_S
+        self._lock_timeout_s = _LOCK_TIMEOUT_S
 
     def redirect(self, descriptor: int) -> int:
-        """Gives the descriptor that it wrote to so far."""
+        """Write to this descriptor from now on, and return the former one."""
         former, self._descriptor = self._descriptor, descriptor
         return former
 
@@ -107,52 +112,62 @@ class DescriptorHandler(logging.Handler):
             self.handleError(record)
             return
         try:
-            with self._turn():
+            with self._lock():
                 write_all(self._descriptor, line)
         except OSError:
-            pass  # nobody reads the container's log any more; serving goes on
+            pass  # the reader of the container's log has ended; serving goes on
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Opened anew each time: a lock belongs to the open file, which a fork would share."""
+    def _lock(self) -> Iterator[None]:
+        """Hold the lock file, opened anew each time: a lock belongs to the open file, which a fork would share."""
         try:
             lock = os.open(self._lock_path, os.O_WRONLY | os.O_CREAT, 0o600) if self._lock_path else None
         except OSError:
-            lock = None  # no descriptor is left, or the container is ending: better out of turn than not at all
+            lock = None  # out of descriptors, or the container is ending: better interleaved than not at all
         try:
             if lock is not None:
-                self._wait_for_turn(lock)
+                self._acquire(lock)
             yield
         finally:
             if lock is not None:
-                # Not by the close alone: what another thread has forked meanwhile holds the same open file.
+                # Closing is not enough: a process that another thread has just forked holds the same open file.
                 fcntl.flock(lock, fcntl.LOCK_UN)
                 os.close(lock)
 
-    def _wait_for_turn(self, lock: int) -> None:
-        """Out of turn after a while, and from then on at once until the lock is free again: all would stand still."""
-        end = time.monotonic() + self._patience_s
+    def _acquire(self, lock: int) -> None:
+        """Wait for the lock, but not for ever: one stopped process must not stop the whole container.
+
+        After one timeout, events go out without the lock and without waiting, until the lock is free again.
+        """
+        end = time.monotonic() + self._lock_timeout_s
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() >= end:
-                    self._patience_s = 0.0
+                    self._lock_timeout_s = 0.0
                     return
-                time.sleep(_POLL_S)
+                time.sleep(_LOCK_POLL_S)
             else:
-                self._patience_s = _PATIENCE_S
+                self._lock_timeout_s = _LOCK_TIMEOUT_S
                 return
 
 
 def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of the data, in as many system calls as that takes."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
+def configure_for(config: Config, run_dir: Path | None = None, descriptor: int = 1) -> None:
+    """Configure logging as the settings say; the processes that share a run directory share its lock file."""
+    lock_path = str(run_dir / _LOCK_FILE) if run_dir else None
+    configure(as_json=config.log_json, level=config.log_level, descriptor=descriptor, lock_path=lock_path)
+
+
 def configure(*, as_json: bool, level: int, descriptor: int = 1, lock_path: str | None = None) -> None:
-    """Sends all logging of this process to the descriptor; later calls replace earlier ones."""
+    """Send all logging of this process to the descriptor; a later call replaces an earlier one."""
     handler = DescriptorHandler(descriptor, lock_path)
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
     root = logging.getLogger()
@@ -161,26 +176,26 @@ def configure(*, as_json: bool, level: int, descriptor: int = 1, lock_path: str 
     root.addHandler(handler)
     root.setLevel(level)
     logging.captureWarnings(True)
-    # httpx and the like would report every request of ours.
+    # These would log each HTTP request that polyhost makes.
     for chatty in ("httpx", "httpcore", "urllib3", "botocore", "boto3"):
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
 
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """Formats events as ever inside the block, and writes them nowhere."""
+    """Discard the events inside the block, after formatting them as usual."""
     handlers = [handler for handler in logging.getLogger().handlers if isinstance(handler, DescriptorHandler)]
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
-        kept = [handler.redirect(nowhere.fileno()) for handler in handlers]
+    with open(os.devnull, "wb") as null:  # noqa: PTH123
+        descriptors = [handler.redirect(null.fileno()) for handler in handlers]
         try:
             yield
         finally:
-            for handler, descriptor in zip(handlers, kept, strict=True):
+            for handler, descriptor in zip(handlers, descriptors, strict=True):
                 handler.redirect(descriptor)
 
 
 class PrintedLines(io.TextIOBase):
-    """Stands for sys.stdout or sys.stderr in a worker: each printed line becomes an event of the model's."""
+    """Replaces sys.stdout or sys.stderr in a worker: each printed line becomes a log event."""
 
     encoding = "utf-8"
 
@@ -188,23 +203,23 @@ class PrintedLines(io.TextIOBase):
         self._logger = logging.getLogger(name)
         self._level = level
         self._descriptor = descriptor
-        self._partial = ""
+        self._unfinished = ""
 
     def write(self, text: str) -> int:
-        *lines, partial = (self._partial + text).split("\n")
+        *lines, unfinished = (self._unfinished + text).split("\n")
         for line in lines:
             self._log(line)
-        self._partial = _visible(partial)
-        if len(self._partial) > _MAX_PARTIAL:
+        self._unfinished = _visible(unfinished)
+        if len(self._unfinished) > _MAX_UNFINISHED:
             self.close_line()
         return len(text)
 
     def flush(self) -> None:
-        """Keeps a line that has no end yet: `print(x, end="", flush=True)` in a loop is one line."""
+        """Do nothing: what `print(x, end="", flush=True)` prints in a loop is one line."""
 
     def close_line(self) -> None:
-        """Logs what was printed without an end of line."""
-        line, self._partial = self._partial, ""
+        """Log what was printed without an end of line."""
+        line, self._unfinished = self._unfinished, ""
         self._log(line)
 
     def _log(self, line: str) -> None:
@@ -222,18 +237,19 @@ class PrintedLines(io.TextIOBase):
 
 
 def _visible(line: str) -> str:
-    """What a terminal would show: a progress bar writes over itself, after a carriage return."""
+    """Return what a terminal would show: after a carriage return, a progress bar overwrites itself."""
     text = line.rstrip("\r")
     return line[text.rfind("\r") + 1 :]
 
 
 def capture_prints() -> None:
-    """Makes print() and sys.stderr log events. The descriptors 1 and 2 stay what they are, for native code."""
+    """Turn what Python code prints into log events. Descriptors 1 and 2 stay as they are, for native code."""
     sys.stdout = PrintedLines("stdout", logging.INFO, 1)
     sys.stderr = PrintedLines("stderr", logging.WARNING, 2)
 
 
 def close_printed_lines() -> None:
+    """Log what was printed without an end of line, before the process ends."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, PrintedLines):
             stream.close_line()

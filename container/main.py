@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
         return _execute(arguments)
     try:
         config = Config.from_environ(os.environ)
-        log.configure(as_json=config.log_json, level=config.log_level)
+        log.configure_for(config)
         return Supervisor(config).run()
     except ConfigError as error:
         return _complain(str(error))

@@ -105,8 +105,7 @@ class Supervisor:
 
     def _configure_log(self) -> None:
         """From here on in turn with the others who write to the same stdout."""
-        config = self._config
-        log.configure(as_json=config.log_json, level=config.log_level, lock_path=str(self._run_dir / "log.lock"))
+        log.configure_for(self._config, self._run_dir)
 
     def _start_fork_server(self) -> None:
         """The native front end has a channel to each fork server, which models' code cannot reach: it has no path."""

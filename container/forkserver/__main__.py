@@ -15,12 +15,7 @@ def main(arguments: Sequence[str]) -> int:
     config = Config.from_json(config_json)
     # A number of its own for the log: a worker's 1 and 2 become a pipe for what native code prints.
     descriptor = os.dup(int(log_descriptor))
-    log.configure(
-        as_json=config.log_json,
-        level=config.log_level,
-        descriptor=descriptor,
-        lock_path=str(Path(run_dir) / "log.lock"),
-    )
+    log.configure_for(config, Path(run_dir), descriptor)
     front = int(front_descriptor) if front_descriptor else None
     return ForkServer(config, Path(run_dir), descriptor, front).run()
 

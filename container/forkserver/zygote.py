@@ -58,7 +58,7 @@ class Zygote:
         self.early_ends = 0  # in a row, before it was ready
         self.steps = steps
         self._config = config
-        self._log_lock = run_dir / "log.lock"
+        self._run_dir = run_dir
         self._log_descriptor = log_descriptor
         self.channel: Channel
         self.output: Lines  # what native code prints on import; the log takes events only
@@ -70,7 +70,7 @@ class Zygote:
         self.channel, theirs = Channel.pair()
         command = [sys.executable, "-m", "polyhost.container.forkserver.zygote", self.name, " ".join(self.steps)]
         descriptors = [theirs.fileno(), self._log_descriptor]
-        command += [*map(str, descriptors), str(self._log_lock), self._config.to_json()]
+        command += [*map(str, descriptors), str(self._run_dir), self._config.to_json()]
         output, writer = os.pipe2(os.O_CLOEXEC)
         self.output = Lines(output)
         try:
@@ -303,10 +303,10 @@ def _prepare(steps: Sequence[str]) -> tuple[float, dict[str, str], list[Replay]]
 
 
 def main(arguments: Sequence[str]) -> int:
-    name, steps, socket_descriptor, log_descriptor, lock_path, config_json = arguments
+    name, steps, socket_descriptor, log_descriptor, run_dir, config_json = arguments
     config = Config.from_json(config_json)
     # The workers inherit it as it is: to configure a log writes to a hundred pages.
-    log.configure(as_json=config.log_json, level=config.log_level, descriptor=int(log_descriptor), lock_path=lock_path)
+    log.configure_for(config, Path(run_dir), int(log_descriptor))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the entry point acts on it
     channel = Channel(socket.socket(fileno=int(socket_descriptor)))
     return ZygoteProcess(name, channel, config).run(steps.split())

@@ -115,7 +115,7 @@ def _with_words(processes: Iterator[Any], *words: str) -> Iterator[Any]:
 def main(arguments: Sequence[str]) -> int:
     run_dir, config_json = arguments
     config = Config.from_json(config_json)
-    log.configure(as_json=config.log_json, level=config.log_level, lock_path=str(Path(run_dir) / "log.lock"))
+    log.configure_for(config, Path(run_dir))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Should the supervisor be killed: the toolkit passes SIGTERM on to MMS.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

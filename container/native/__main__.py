@@ -14,7 +14,7 @@ from polyhost.container.native.server import Server
 def main(arguments: Sequence[str]) -> int:
     supervisor, config_json = arguments
     config = Config.from_json(config_json)
-    log.configure(as_json=config.log_json, level=config.log_level, lock_path=str(Path.cwd() / "log.lock"))
+    log.configure_for(config, Path.cwd())
     return uvloop.run(Server(config, int(supervisor)).run())
 
 

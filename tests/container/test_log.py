@@ -1,4 +1,4 @@
-"""Log events: one line each, whole, whatever is logged and whoever writes beside."""
+"""Log events: one line each and never interleaved, whatever is logged and whichever processes write."""
 
 import contextlib
 import fcntl
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from polyhost.container import log
+from polyhost.container.config import Config
 from tests.container_process import wait_for
 
 Events = Callable[[], list[dict[str, Any]]]
@@ -23,7 +24,7 @@ Events = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def restored() -> Iterator[None]:
-    """Puts back the logging of the test run, which `configure` replaces."""
+    """Restore the logging of the test run, which `configure` replaces."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -34,7 +35,7 @@ def restored() -> Iterator[None]:
 
 @pytest.fixture
 def lines(restored: None, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[], list[str]]]:
-    """What has been written to the container's log so far; in JSON unless the test asks for text."""
+    """Return a function that reads the log written so far; in JSON unless the test asks for text."""
     path = tmp_path / "log"
     descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     as_json = getattr(request, "param", "json") == "json"
@@ -48,7 +49,12 @@ def events(lines: Callable[[], list[str]]) -> Events:
     return lambda: [json.loads(line) for line in lines()]
 
 
-def test_an_event_says_when_how_bad_who_and_what(events: Events) -> None:
+def remove_pytests_handlers() -> None:
+    root = logging.getLogger()
+    root.handlers = [item for item in root.handlers if isinstance(item, log.DescriptorHandler)]
+
+
+def test_an_event_has_time_level_logger_model_and_message(events: Events) -> None:
     logging.getLogger("polyhost.x").warning("%d of %s", 2, "größe\n", extra={"model": "m", "duration_ms": 1.5})
 
     (event,) = events()
@@ -69,13 +75,13 @@ def test_a_traceback_stays_inside_its_event(events: Events) -> None:
     assert event["traceback"].startswith("Traceback") and event["traceback"].endswith("in two lines")
 
 
-def test_details_become_fields_and_may_be_anything(events: Events) -> None:
+def test_details_become_fields_of_any_type(events: Events) -> None:
     logging.getLogger().info("x", extra={"details": {"need_bytes": 5, "path": Path("/m")}})
 
     assert (events()[0]["need_bytes"], events()[0]["path"]) == (5, "/m")
 
 
-def test_fields_of_the_process_the_request_and_the_event(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fields_of_event_request_and_process(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "_process_fields", {})
     log.bind(model="m", pid=1)
     with log.bound(request_id="outer", target_model="t.tar.gz"), log.bound(request_id="r"):
@@ -88,16 +94,15 @@ def test_fields_of_the_process_the_request_and_the_event(events: Events, monkeyp
 
 
 @pytest.mark.parametrize("lines", ["text"], indirect=True)
-def test_text_for_people(lines: Callable[[], list[str]]) -> None:
+def test_text_format(lines: Callable[[], list[str]]) -> None:
     logging.getLogger("a").error("no", extra={"model": "m", "phase": "load", "details": {"bytes": 5}})
 
     (line,) = lines()
     assert line.split(" ", 1)[1] == "ERROR   a [m] no phase=load bytes=5"
 
 
-def test_a_message_with_wrong_arguments_harms_nobody(events: Events, capsys: pytest.CaptureFixture[str]) -> None:
-    root = logging.getLogger()
-    root.handlers = [item for item in root.handlers if isinstance(item, log.DescriptorHandler)]  # pytest's would raise
+def test_a_log_call_with_wrong_arguments_is_skipped(events: Events, capsys: pytest.CaptureFixture[str]) -> None:
+    remove_pytests_handlers()  # they would raise
     logging.getLogger().info("%d models", "three")
     logging.getLogger().info("after")
 
@@ -105,13 +110,14 @@ def test_a_message_with_wrong_arguments_harms_nobody(events: Events, capsys: pyt
     assert "three" in capsys.readouterr().err
 
 
-def test_text_that_is_no_utf_8_is_written_escaped(events: Events) -> None:
+def test_lone_surrogates_are_escaped(events: Events) -> None:
+    remove_pytests_handlers()  # pytest-xdist cannot send what they capture
     logging.getLogger().info("caf\udce9")
 
     assert events()[0]["message"] == "caf\udce9"
 
 
-def test_below_the_level_nothing_is_written_and_chatty_libraries_are_quiet(events: Events) -> None:
+def test_events_below_the_level_and_requests_of_http_libraries_are_not_written(events: Events) -> None:
     logging.getLogger().debug("x")
     logging.getLogger("httpx").info("HTTP Request: GET /")
 
@@ -119,19 +125,19 @@ def test_below_the_level_nothing_is_written_and_chatty_libraries_are_quiet(event
 
 
 @pytest.mark.usefixtures("restored")
-def test_nobody_reads_any_more() -> None:
+def test_logging_to_a_closed_pipe_does_not_raise() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     log.configure(as_json=True, level=logging.INFO, descriptor=writer)
 
-    logging.getLogger().info("into the void")
+    logging.getLogger().info("unread")
 
     os.close(writer)
 
 
 @pytest.mark.usefixtures("restored")
 def test_a_short_event_never_lands_inside_a_long_one(tmp_path: Path) -> None:
-    """The long one has filled the pipe and waits, stopped, while another process wants to write."""
+    """Stop a process that has filled the pipe with half of an event while another one wants to write."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     log.configure(as_json=True, level=logging.INFO, descriptor=writer, lock_path=str(tmp_path / "lock"))
@@ -142,7 +148,7 @@ def test_a_short_event_never_lands_inside_a_long_one(tmp_path: Path) -> None:
     data = os.read(reader, 4096)
 
     short = in_a_child(lambda: logging.getLogger().info("short"))
-    wait_for(lambda: state_of(short) in "SZ", "its turn, or an end out of turn")
+    wait_for(lambda: state_of(short) in "SZ", "waiting for the lock, or an end without it")
     os.kill(long, signal.SIGCONT)
     os.close(writer)
     while piece := os.read(reader, 4096):
@@ -155,15 +161,15 @@ def test_a_short_event_never_lands_inside_a_long_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("restored")
-def test_a_fork_of_another_thread_does_not_keep_the_turn(tmp_path: Path) -> None:
-    """It holds the open file to which the lock belongs, for as long as it lives."""
+def test_a_process_forked_by_another_thread_does_not_keep_the_lock(tmp_path: Path) -> None:
+    """Fork while the lock is held: the child holds the open file to which the lock belongs."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     lock_path = tmp_path / "lock"
     log.configure(as_json=True, level=logging.INFO, descriptor=writer, lock_path=str(lock_path))
     long = threading.Thread(target=lambda: logging.getLogger().info("x" * 10_000))
     long.start()
-    wait_for(lambda: is_locked(lock_path), "its turn")
+    wait_for(lambda: is_locked(lock_path), "the lock")
     forked = in_a_child(signal.pause)
     try:
         os.set_blocking(reader, False)
@@ -179,24 +185,24 @@ def test_a_fork_of_another_thread_does_not_keep_the_turn(tmp_path: Path) -> None
         os.close(writer)
 
 
-def test_one_that_is_stopped_in_its_turn_does_not_stop_the_others(events: Events, tmp_path: Path) -> None:
-    stopped = in_a_child(lambda: keep_turn(tmp_path / "lock"))
+def test_a_stopped_lock_holder_does_not_stop_the_other_processes(events: Events, tmp_path: Path) -> None:
+    stopped = in_a_child(lambda: keep_lock(tmp_path / "lock"))
     try:
-        wait_for(lambda: is_locked(tmp_path / "lock"), "its turn")
+        wait_for(lambda: is_locked(tmp_path / "lock"), "the lock")
         logging.getLogger().info("after a while")
         logging.getLogger().info("at once")
         assert [event["message"] for event in events()] == ["after a while", "at once"]
         (handler,) = [item for item in logging.getLogger().handlers if isinstance(item, log.DescriptorHandler)]
-        assert handler._patience_s == 0
+        assert handler._lock_timeout_s == 0
     finally:
         os.kill(stopped, signal.SIGKILL)
         os.waitpid(stopped, 0)
 
-    logging.getLogger().info("in turn")
-    assert handler._patience_s > 0
+    logging.getLogger().info("with the lock again")
+    assert handler._lock_timeout_s > 0
 
 
-def keep_turn(path: Path) -> None:
+def keep_lock(path: Path) -> None:
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         signal.pause()
@@ -234,6 +240,20 @@ def test_without_descriptors_left_events_are_still_written(events: Events) -> No
     assert events()[0]["message"] == "too many open files"
 
 
+@pytest.mark.usefixtures("restored")
+def test_processes_of_one_run_directory_share_a_lock_file(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    settings = {"POLYHOST_LOG_FORMAT": "text", "SAGEMAKER_CONTAINER_LOG_LEVEL": "error"}
+    log.configure_for(Config.from_environ(settings), tmp_path, writer)
+    logging.getLogger("polyhost").warning("below the level")
+    logging.getLogger("polyhost").error("an error")
+    os.close(writer)
+
+    with open(reader) as lines:  # noqa: PTH123
+        assert [line.split(" ", 1)[1] for line in lines] == ["ERROR   polyhost an error\n"]
+    assert [path.name for path in tmp_path.iterdir()] == ["log.lock"]
+
+
 Printed = Callable[[], list[str]]
 
 
@@ -260,7 +280,7 @@ def test_print_and_stderr_become_events(events: Events, monkeypatch: pytest.Monk
     ]  # fmt: skip
 
 
-def test_each_line_is_an_event_and_empty_ones_are_none(stream: log.PrintedLines, printed: Printed) -> None:
+def test_each_line_but_an_empty_one_is_an_event(stream: log.PrintedLines, printed: Printed) -> None:
     stream.write("a\nb\r\n\n  \nc\n")
 
     assert printed() == ["a", "b", "c"]
@@ -276,10 +296,10 @@ def test_a_line_in_parts_is_one_event(stream: log.PrintedLines, printed: Printed
     assert printed() == ["ab", "c"]
 
 
-def test_a_progress_bar_is_one_event_and_does_not_gather_for_ever(stream: log.PrintedLines, printed: Printed) -> None:
+def test_a_progress_bar_is_one_event_and_uses_bounded_memory(stream: log.PrintedLines, printed: Printed) -> None:
     for percent in range(100_000):
         stream.write(f"\rloading: {percent / 1000}%")
-    assert len(stream._partial) < 100
+    assert len(stream._unfinished) < 100
     stream.write("\n")
 
     assert printed() == ["loading: 99.999%"]
@@ -294,6 +314,6 @@ def test_endless_output_without_a_line_end_is_cut(stream: log.PrintedLines, prin
     assert sum(map(len, printed())) == 300_000
 
 
-def test_what_stands_for_a_stream_behaves_like_one(stream: log.PrintedLines) -> None:
+def test_printed_lines_behave_like_a_stream(stream: log.PrintedLines) -> None:
     assert stream.writable() and not stream.isatty()
     assert (stream.fileno(), stream.encoding, stream.write("größe")) == (1, "utf-8", 5)
