@@ -18,6 +18,12 @@ settings.register_profile("long", deadline=None, max_examples=20_000)
 settings.load_profile("default")
 
 
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    """Run asynchronous tests (`pytest.mark.anyio`) with asyncio only."""
+    return "asyncio", {}
+
+
 @pytest.fixture(scope="session", params=["mms", "native"])
 def front(request: pytest.FixtureRequest) -> str:
     """The front end: what is true of both is tested with both."""

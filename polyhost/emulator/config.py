@@ -1,4 +1,4 @@
-"""What the emulator is told when it starts."""
+"""Configuration of the emulator."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +10,20 @@ DEFAULT_PORT = 4566
 DEFAULT_REGION = "us-east-1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EmulatorConfig:
-    """`memory_scale` multiplies the instance types' memory. `command` starts a container in place of `polyhost serve`
-    (process driver): it gets the contract's environment and the argument `serve`. `timeout_s` is what an invocation may
-    take; clients' tests need not wait for SageMaker's minute."""
+    """What the options of `polyhost emulator` set.
+
+    port: port to listen on; 0 takes a free one.
+    host: address to listen on.
+    driver: how containers are started, `process` or `docker`.
+    state: folder in which models, configurations and endpoints survive a restart.
+    memory_scale: factor on the instance types' memory.
+    s3_endpoint: URL of another S3 to download models from.
+    command: process driver: what to start in place of `polyhost serve`, with the environment that SageMaker gives a
+        container, and the argument `serve`.
+    timeout_s: seconds that an invocation may take; tests of clients need not wait for SageMaker's minute.
+    """
 
     port: int = DEFAULT_PORT
     host: str = "127.0.0.1"

@@ -1,4 +1,4 @@
-"""The folder of a running emulator: where instances have their disks. It tells the living from the dead by a lock."""
+"""The directory of a running emulator: it holds instances' disks, and a lock that shows that the emulator runs."""
 
 import fcntl
 import logging
@@ -11,35 +11,39 @@ from pathlib import Path
 from polyhost.emulator.hosting.interfaces import Driver
 
 _PREFIX = "polyhost-emulator-"
-_LOCK = "lock"  # locked while its emulator lives, however that ends; holds the name of the driver
+# Holds the driver's name. The kernel frees the lock on it when the emulator ends, however it does.
+_LOCK = "lock"
 
-logger = logging.getLogger("polyhost.emulator")
+logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def workplace(driver: Driver, name: str) -> AsyncIterator[Path]:
-    """A folder of one's own, with a driver of this name; what killed emulators left behind is cleared away first."""
-    await _sweep(driver, name)
+async def run_dir(driver: Driver, driver_name: str) -> AsyncIterator[Path]:
+    """Make a directory for this emulator, and remove it afterwards.
+
+    First, directories and containers that killed emulators with the same driver left behind are removed.
+    """
+    await _sweep(driver, driver_name)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     try:
         with (folder / _LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            lock.write(name)
+            lock.write(driver_name)
             lock.flush()
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _sweep(driver: Driver, name: str) -> None:
+async def _sweep(driver: Driver, driver_name: str) -> None:
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
         try:
             with path.open("r+") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if lock.read() != name:  # another driver's, or not yet written
+                if lock.read() != driver_name:  # another driver's, or not yet written
                     continue
-                logger.warning("an emulator that was killed left %s: its containers are removed", path.parent)
+                logger.warning("removing %s and its containers: the emulator that made it was killed", path.parent)
                 await driver.sweep(path.parent)
                 shutil.rmtree(path.parent, ignore_errors=True)
-        except OSError:  # it lives, or is another user's
+        except OSError:  # its emulator is running, or it belongs to another user
             continue

@@ -1,4 +1,4 @@
-"""The emulator as a whole: put together, started, and stopped without a trace."""
+"""The emulator as a whole: assembled, started, and stopped so that nothing of it is left running."""
 
 import asyncio
 import contextlib
@@ -9,17 +9,20 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import uvicorn
 import uvloop
 from starlette.routing import Router
 
-from polyhost.emulator import aws
-from polyhost.emulator.api.access import Callers
-from polyhost.emulator.api.app import App
-from polyhost.emulator.api.control import Control
+from polyhost.emulator import aws_clients
+from polyhost.emulator.api.access import AccessPolicy
+from polyhost.emulator.api.app import EmulatorApp
+from polyhost.emulator.api.control_plane.dispatcher import ControlPlane
+from polyhost.emulator.api.control_plane.endpoint_registry import EndpointRegistry
+from polyhost.emulator.api.control_plane.store import ResourceStore
+from polyhost.emulator.api.moto_backend import moto_application
 from polyhost.emulator.api.runtime import Runtime
 from polyhost.emulator.config import EmulatorConfig
 from polyhost.emulator.errors import EmulatorError, StartError
@@ -30,54 +33,60 @@ from polyhost.emulator.hosting.drivers.process import ProcessDriver
 from polyhost.emulator.hosting.faults import Faults
 from polyhost.emulator.hosting.instance import Platform
 from polyhost.emulator.hosting.interfaces import Driver
-from polyhost.emulator.run_dir import workplace
-from polyhost.emulator.telemetry.cloudwatch import CloudWatch
-from polyhost.emulator.telemetry.container_logs import ContainerLogs
-from polyhost.emulator.telemetry.prometheus import Prometheus
+from polyhost.emulator.run_dir import run_dir
+from polyhost.emulator.telemetry.cloudwatch import CloudWatchPublisher
+from polyhost.emulator.telemetry.container_logs import ContainerLogPublisher
+from polyhost.emulator.telemetry.prometheus import PrometheusExporter
 from polyhost.emulator.telemetry.recorder import Recorder
-from polyhost.emulator.telemetry.sampler import Sampler
-from polyhost.emulator.ui.pages import page_routes
-from polyhost.emulator.ui.state_api import Admin
+from polyhost.emulator.telemetry.sampler import InstanceSampler
+from polyhost.emulator.ui.dashboard import dashboard_routes
+from polyhost.emulator.ui.state_api import StateApi
 
-START_S = 60.0
-STOP_S = 15.0
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 15.0
 
-logger = logging.getLogger("polyhost.emulator")
+logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def running(config: EmulatorConfig) -> AsyncIterator[str]:
-    """The emulator's address, while the block runs. Raises StartError."""
+async def run_emulator(config: EmulatorConfig) -> AsyncIterator[str]:
+    """Run an emulator while the block runs, and yield its URL. Raises StartError."""
     if config.s3_endpoint is not None:
-        _check_endpoint(config.s3_endpoint)
+        _check_s3_endpoint(config.s3_endpoint)
     listener = _listen(config)
     address, port = listener.getsockname()
     url = f"http://{config.host}:{port}"
-    callers = Callers(config.host, loopback=address.startswith("127."))
+    access = AccessPolicy(config.host, loopback=address.startswith("127."))
     recorder, faults = Recorder(), Faults()
-    if (endpoint := config.s3_endpoint) is not None:
-        source = ModelSource(partial(aws.foreign_s3, endpoint=endpoint))
-    else:
-        source = ModelSource(partial(aws.client, "s3", own_url=url))
     try:
         async with (
             _driver(config) as driver,
-            workplace(driver, config.driver) as folder,
+            run_dir(driver, config.driver) as folder,
             session() as http,
         ):
+            source = _model_source(config, url)
             platform = Platform(driver, source, recorder, faults, http, folder, config.memory_scale)
-            control = Control(platform, config.state)
-            prometheus = Prometheus(recorder)
-            own = Router([*Admin(control, recorder, faults).routes(), *prometheus.routes(), *page_routes()])
-            app = App(control, Runtime(control, recorder, faults, config.timeout_s), own, aws.application(), callers)
-            tellers = (CloudWatch(recorder, url), ContainerLogs(recorder, url), Sampler(control, recorder))
-            async with _serving(app, listener):
-                tasks = [asyncio.create_task(teller.run()) for teller in tellers]
+            store = ResourceStore(config.state)
+            registry = EndpointRegistry(platform, store)
+            control_plane = ControlPlane(driver, store, registry)
+            runtime = Runtime(registry, recorder, faults, config.timeout_s)
+            prometheus = PrometheusExporter(recorder)
+            state_api = StateApi(registry.all, recorder, faults)
+            own = Router([*state_api.routes(), *prometheus.routes(), *dashboard_routes()])
+            app = EmulatorApp(control_plane, runtime, own, moto_application(), access)
+            background = (
+                CloudWatchPublisher(recorder, url),
+                ContainerLogPublisher(recorder, url),
+                InstanceSampler(registry.all, recorder),
+            )
+            async with _serve_http(app, listener):
+                tasks = [asyncio.create_task(work.run()) for work in background]
                 try:
-                    await control.open()
+                    registry.restore()
                     yield url
                 finally:
-                    await control.close()
+                    control_plane.close()
+                    await registry.close()
                     for task in tasks:
                         task.cancel()
                     await asyncio.gather(*tasks, return_exceptions=True)
@@ -86,17 +95,17 @@ async def running(config: EmulatorConfig) -> AsyncIterator[str]:
 
 
 async def serve(config: EmulatorConfig, on_ready: Callable[[str], None]) -> None:
-    """Until SIGTERM or SIGINT."""
+    """Run an emulator until SIGTERM or SIGINT; `on_ready` gets its URL. Raises StartError."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with running(config) as url:
+    async with run_emulator(config) as url:
         on_ready(url)
         await stop.wait()
 
 
 class Emulator:
-    """In a thread of its own, for tests and programs: `with Emulator(config) as emulator: emulator.url`."""
+    """An emulator in a thread, for tests and programs: `with Emulator(config) as emulator: emulator.url`."""
 
     def __init__(self, config: EmulatorConfig) -> None:
         self._config = config
@@ -107,10 +116,10 @@ class Emulator:
         self._thread = threading.Thread(target=self._run, name="polyhost-emulator", daemon=True)
         self.url = ""
 
-    def __enter__(self) -> "Emulator":
+    def __enter__(self) -> Self:
         self._thread.start()
-        if not self._ready.wait(START_S):
-            raise StartError(f"the emulator did not start within {START_S:.0f} s")
+        if not self._ready.wait(_START_TIMEOUT_S):
+            raise StartError(f"the emulator did not start within {_START_TIMEOUT_S:.0f} s")
         if self._error is not None:
             raise self._error
         return self
@@ -118,15 +127,17 @@ class Emulator:
     def __exit__(self, *_: object) -> None:
         assert self._loop is not None and self._stop is not None
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(STOP_S)
+        self._thread.join(_STOP_TIMEOUT_S)
         if self._thread.is_alive():
-            raise EmulatorError(f"the emulator did not stop within {STOP_S:.0f} s; its containers may still run")
+            raise EmulatorError(
+                f"the emulator did not stop within {_STOP_TIMEOUT_S:.0f} s; its containers may still be running"
+            )
         if self._error is not None:
             raise self._error
 
     def client(self, service: str, region: str) -> Any:
-        """A boto3 client for it."""
-        return aws.client(service, region, self.url)
+        """Return a boto3 client of one of the emulator's services, with dummy credentials."""
+        return aws_clients.client(service, region, self.url)
 
     def _run(self) -> None:
         try:
@@ -138,9 +149,15 @@ class Emulator:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        async with running(self._config) as self.url:
+        async with run_emulator(self._config) as self.url:
             self._ready.set()
             await self._stop.wait()
+
+
+def _model_source(config: EmulatorConfig, own_url: str) -> ModelSource:
+    if config.s3_endpoint is not None:
+        return ModelSource(partial(aws_clients.external_s3_client, url=config.s3_endpoint))
+    return ModelSource(partial(aws_clients.client, "s3", url=own_url))
 
 
 @asynccontextmanager
@@ -152,21 +169,21 @@ async def _driver(config: EmulatorConfig) -> AsyncIterator[Driver]:
         driver = docker = DockerDriver()
         await docker.open()
     else:
-        raise StartError(f"there is no driver {config.driver!r}; use process or docker")
+        raise StartError(f"unknown driver {config.driver!r}; use process or docker")
     try:
         yield driver
     finally:
         await driver.close()
 
 
-def _check_endpoint(url: str) -> None:
+def _check_s3_endpoint(url: str) -> None:
     try:
         parts = urlsplit(url)
-        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
-        fits = False
-    if not fits:
-        raise StartError(f"{url!r} is no address of an S3; give --s3-endpoint as http://HOST:PORT or https://HOST")
+        valid = False
+    if not valid:
+        raise StartError(f"invalid S3 endpoint {url!r}; give --s3-endpoint as http://HOST:PORT or https://HOST")
 
 
 def _listen(config: EmulatorConfig) -> socket.socket:
@@ -177,14 +194,14 @@ def _listen(config: EmulatorConfig) -> socket.socket:
     except OSError as error:
         listener.close()
         raise StartError(
-            f"{config.host}:{config.port} cannot be listened on ({error.strerror}); choose another --port"
+            f"cannot listen on {config.host}:{config.port} ({error.strerror}); choose another --port"
         ) from None
     listener.listen(2048)
     return listener
 
 
 @asynccontextmanager
-async def _serving(app: App, listener: socket.socket) -> AsyncIterator[None]:
+async def _serve_http(app: EmulatorApp, listener: socket.socket) -> AsyncIterator[None]:
     settings = uvicorn.Config(
         app,
         http="httptools",
@@ -195,7 +212,7 @@ async def _serving(app: App, listener: socket.socket) -> AsyncIterator[None]:
         timeout_graceful_shutdown=2,
         timeout_keep_alive=60,
     )
-    server = _Server(settings)
+    server = _UvicornServer(settings)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:
         await asyncio.sleep(0.01)
@@ -209,8 +226,8 @@ async def _serving(app: App, listener: socket.socket) -> AsyncIterator[None]:
             await task
 
 
-class _Server(uvicorn.Server):
-    """Signals are for the emulator, which has containers to end."""
+class _UvicornServer(uvicorn.Server):
+    """uvicorn without its signal handlers: the emulator handles signals, because it has containers to stop first."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Any:

@@ -113,7 +113,7 @@ def taken(local):
         (
             lambda client: client.list_training_jobs(),
             "UnknownOperationException",
-            "The emulator does not have the operation ListTrainingJobs; it has AddTags, ",
+            "The emulator does not support the operation ListTrainingJobs; it supports AddTags, ",
         ),
     ],
 )

@@ -1,33 +1,66 @@
-"""The fixture for other people's test suites, in a suite of its own."""
+"""The pytest plugin: its fixtures in a test suite that is not ours, with and without the emulator's requirements."""
 
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from tests.emulator.conftest import COMMAND
 
-ROOT = Path(__file__).parents[2]
-SUITE = """
+PLUGIN = "polyhost.emulator.pytest_plugin"
+SUITE = f"""
 import pytest
-from polyhost.emulator.config import EmulatorConfig
-
-pytest_plugins = ["polyhost.emulator.pytest_plugin"]
 
 @pytest.fixture(scope="session")
 def sagemaker_local_config():
-    return EmulatorConfig(port=0, command={command!r})
+    from polyhost.emulator.config import EmulatorConfig
+    return EmulatorConfig(port=0, command={COMMAND!r})
 
-def test_a_bucket(sagemaker_local):
+def test_bucket(sagemaker_local):
     s3 = sagemaker_local.client("s3")
     s3.create_bucket(Bucket="mine")
     assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == ["mine"]
     assert sagemaker_local.client("sagemaker").list_endpoints()["Endpoints"] == []
 """
+# Makes moto and starlette impossible to import, as where the extra `emulator` is not installed.
+WITHOUT_EXTRA = """
+import sys
+sys.modules.update(moto=None, starlette=None)
+"""
+WHAT_IT_IMPORTS = f"""
+import sys
+import pytest
+before = set(sys.modules)
+import {PLUGIN}
+print(*sorted(set(sys.modules) - before))
+"""
 
 
-def test_the_fixture_works_in_another_suite(tmp_path: Path) -> None:
-    (tmp_path / "test_mine.py").write_text(SUITE.format(command=COMMAND))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+def run_pytest(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run pytest in a folder, with the plugin as its entry point would load it."""
+    installed = any(found.value == PLUGIN for found in entry_points(group="pytest11"))
+    plugin = [] if installed else ["-p", PLUGIN]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, str(folder)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100)
+
+
+def test_fixture_works_in_another_suite(tmp_path: Path) -> None:
+    (tmp_path / "test_mine.py").write_text(SUITE)
+    done = run_pytest(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
+
+
+def test_missing_extra_fails_the_test_that_uses_the_fixture(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(WITHOUT_EXTRA)
+    (tmp_path / "test_mine.py").write_text("def test_other(): pass\ndef test_mine(sagemaker_local): pass\n")
+    done = run_pytest(tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "1 passed, 1 error" in done.stdout
+    assert "sagemaker_local needs starlette: pip install 'polyhost[emulator]'" in done.stdout
+
+
+def test_plugin_imports_nothing_of_the_emulator() -> None:
+    """Every pytest run in an environment with polyhost pays for this import."""
+    done = subprocess.run([sys.executable, "-c", WHAT_IT_IMPORTS], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["polyhost", "polyhost.emulator", PLUGIN]

@@ -68,7 +68,7 @@ def test_errors_before_the_first_piece_are_those_of_every_call(local: Local, hos
         ("nowhere", {}, "Endpoint nowhere of account 123456789012 not found."),
         (endpoint, {"TargetVariant": "other"}, "Variant other not found"),
         (endpoint, {"Body": b"x" * 6_291_457}, "less than or equal to 6291456"),
-        (endpoint, {"TargetContainerHostname": "h"}, "does not have TargetContainerHostname"),
+        (endpoint, {"TargetContainerHostname": "h"}, "does not support TargetContainerHostname"),
     ):
         with pytest.raises(ClientError) as caught:
             _stream(local, name, **members)
@@ -133,7 +133,7 @@ def test_asynchronous_calls_are_refused_by_name(local: Local) -> None:
         local.runtime.invoke_endpoint_async(EndpointName="e", InputLocation="s3://b/k")
     assert caught.value.response["Error"] == {
         "Code": "ValidationError",
-        "Message": "The emulator does not have InvokeEndpointAsync; call e by InvokeEndpoint.",
+        "Message": "The emulator does not support InvokeEndpointAsync; use InvokeEndpoint for e.",
     }
 
 

@@ -1,6 +1,6 @@
-"""The runtime: from the client's request to a container's answer, whole or streamed, with the service's errors.
+"""The runtime: InvokeEndpoint and InvokeEndpointWithResponseStream, from the client's request to its response.
 
-Texts and statuses: botocore (sagemaker-runtime/2017-05-13), and public reports of what the service says.
+Texts and statuses: botocore (sagemaker-runtime/2017-05-13), and public reports of the service's messages.
 """
 
 import logging
@@ -11,16 +11,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from polyhost.emulator.api import event_stream
-from polyhost.emulator.api.control import Control
-from polyhost.emulator.api.service_model import ServiceModel
+from polyhost.emulator.api.asgi import RequestHeaders, ResponseHeaders
+from polyhost.emulator.api.runtime_errors import error_for_failure, error_for_response
+from polyhost.emulator.api.service_model import ServiceModel, violations_message
 from polyhost.emulator.config import ACCOUNT
 from polyhost.emulator.errors import (
-    ArchiveError,
-    ContainerGone,
     ContainerTimeout,
-    DownloadError,
     HostingError,
-    LoadRefused,
     ModelDataMissing,
     ModelError,
     ModelNotReady,
@@ -33,10 +30,12 @@ from polyhost.emulator.hosting.interfaces import INVOCATION_TIMEOUT_S, Answer, C
 from polyhost.emulator.telemetry.recorder import Place, Recorder
 
 MAX_BODY_BYTES = 6_291_456  # botocore, BodyBlob
-MAX_MESSAGE = 2048  # botocore, Message: a ModelError's Message and OriginalMessage
+_OPERATIONS = ("InvokeEndpoint", "InvokeEndpointWithResponseStream")
 _CONTENT_TYPE = b"content-type"
 _STREAMED_CONTENT_TYPE = b"x-amzn-sagemaker-content-type"
-# The platform hands on nothing else (developer guide, your-algorithms-inference-code; botocore, InvokeEndpoint).
+_TARGET_MODEL = b"x-amzn-sagemaker-target-model"
+# The platform passes no other headers to the container (developer guide, your-algorithms-inference-code; botocore,
+# InvokeEndpoint).
 _TO_CONTAINER = {
     "ContentType": "Content-Type",
     "Accept": "Accept",
@@ -50,146 +49,151 @@ _TO_CLIENT = (
     "x-amzn-sagemaker-new-session-id",
     "x-amzn-sagemaker-closed-session-id",
 )
-_NOT_EMULATED = ("TargetContainerHostname", "EnableExplanations", "InferenceComponentName")
+_UNSUPPORTED = ("TargetContainerHostname", "EnableExplanations", "InferenceComponentName")
 
-_TARGET_MODEL = b"x-amzn-sagemaker-target-model"
+logger = logging.getLogger(__name__)
 
-Headers = list[tuple[bytes, bytes]]
 
-logger = logging.getLogger("polyhost.emulator")
+class EndpointLookup(Protocol):
+    """The part of the control plane that the runtime needs."""
+
+    def find_exact(self, region: str, name: str) -> Endpoint | None:
+        """Return the endpoint of exactly this name."""
 
 
 @dataclass(frozen=True)
-class Invocation:
-    """The answer for the client."""
+class RuntimeResponse:
+    """A whole response for the client, whose status is 200."""
 
-    headers: Headers
+    headers: ResponseHeaders
     body: bytes
 
 
-class Client(Protocol):
-    """Who takes an answer piece by piece."""
+class ResponseSink(Protocol):
+    """Takes a response for the client, chunk by chunk."""
 
-    async def begin(self, headers: Headers) -> None:
-        """The answer is a good one."""
+    async def start(self, headers: ResponseHeaders) -> None:
+        """Send the head of a response whose status is 200."""
 
-    async def send(self, piece: bytes) -> None:
-        """A piece of the response's body."""
+    async def send(self, chunk: bytes) -> None:
+        """Send a part of the response's body."""
 
 
-class _Stream:
-    """A container's answer on its way to the client, as an event stream."""
+class _EventStreamRelay:
+    """Passes a container's response on to the client as an event stream."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, sink: ResponseSink) -> None:
         self.begun = False
         self.variant = ""
-        self._client = client
+        self._sink = sink
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
         self.begun = True
-        streamed = _headers(headers, self.variant, _STREAMED_CONTENT_TYPE)
-        await self._client.begin([(_CONTENT_TYPE, event_stream.CONTENT_TYPE.encode()), *streamed])
+        streamed = _response_headers(headers, self.variant, _STREAMED_CONTENT_TYPE)
+        await self._sink.start([(_CONTENT_TYPE, event_stream.CONTENT_TYPE.encode()), *streamed])
 
-    async def send(self, piece: bytes) -> None:
-        await self._client.send(event_stream.event("PayloadPart", piece))
+    async def send(self, chunk: bytes) -> None:
+        await self._sink.send(event_stream.event_message("PayloadPart", chunk))
 
-    async def fail(self, kind: str, **members: str) -> None:
-        await self._client.send(event_stream.failure(kind, members))
+    async def fail(self, exception_type: str, **members: str) -> None:
+        await self._sink.send(event_stream.exception_message(exception_type, members))
 
 
 class Runtime:
-    """Stateless; asks the control plane for endpoints."""
+    """Sends invocations to the variants of endpoints, and measures them."""
 
     def __init__(
-        self, control: Control, recorder: Recorder, faults: Faults, timeout_s: float = INVOCATION_TIMEOUT_S
+        self, endpoints: EndpointLookup, recorder: Recorder, faults: Faults, timeout_s: float = INVOCATION_TIMEOUT_S
     ) -> None:
-        self._control = control
+        self._endpoints = endpoints
         self._recorder = recorder
         self._faults = faults
         self._timeout_s = timeout_s
         self._service = ServiceModel("sagemaker-runtime")
-        self._headers = {
-            operation: self._service.headers(operation)
-            for operation in ("InvokeEndpoint", "InvokeEndpointWithResponseStream")
-        }
+        self._header_members = {operation: self._service.header_members(operation) for operation in _OPERATIONS}
 
-    async def invoke(self, region: str, name: str, headers: Mapping[bytes, bytes], body: bytes) -> Invocation:
-        """InvokeEndpoint. Raises AwsError."""
-        variant, answer = await self._ask("InvokeEndpoint", region, name, headers, body)
-        return Invocation(_headers(answer.headers, variant.name, _CONTENT_TYPE), answer.body)
+    async def invoke(self, region: str, name: str, headers: RequestHeaders, body: bytes) -> RuntimeResponse:
+        """Run InvokeEndpoint. Raises AwsError."""
+        variant, response = await self._invoke("InvokeEndpoint", region, name, headers, body)
+        return RuntimeResponse(_response_headers(response.headers, variant.name, _CONTENT_TYPE), response.body)
 
-    async def stream(self, region: str, name: str, headers: Mapping[bytes, bytes], body: bytes, client: Client) -> None:
-        """InvokeEndpointWithResponseStream. Raises AwsError until the answer has begun; what goes wrong after that is
-        the stream's last event."""
-        stream = _Stream(client)
+    async def stream(self, region: str, name: str, headers: RequestHeaders, body: bytes, sink: ResponseSink) -> None:
+        """Run InvokeEndpointWithResponseStream.
+
+        Raises AwsError until the response has started; later failures become the last event of the stream.
+        """
+        relay = _EventStreamRelay(sink)
         try:
-            await self._ask("InvokeEndpointWithResponseStream", region, name, headers, body, stream)
+            await self._invoke("InvokeEndpointWithResponseStream", region, name, headers, body, relay)
         except ModelError as error:
-            if not stream.begun:
+            if not relay.begun:
                 raise
             late = isinstance(error.__cause__, ContainerTimeout)
             code = "ModelInvocationTimeExceeded" if late else "StreamBroken"
-            await stream.fail("ModelStreamError", Message=str(error.__cause__), ErrorCode=code)
+            await relay.fail("ModelStreamError", Message=str(error.__cause__), ErrorCode=code)
         except Exception as error:
-            if not stream.begun:
+            if not relay.begun:
                 raise
-            logger.exception("the stream of %s broke", name)
-            await stream.fail("InternalStreamFailure", Message=f"the emulator failed: {error!r}")
+            logger.exception("the response stream of endpoint %s broke", name)
+            await relay.fail("InternalStreamFailure", Message=f"the emulator failed: {error!r}")
 
-    async def _ask(
+    async def _invoke(
         self,
         operation: str,
         region: str,
         name: str,
-        headers: Mapping[bytes, bytes],
+        headers: RequestHeaders,
         body: bytes,
-        stream: _Stream | None = None,
+        relay: _EventStreamRelay | None = None,
     ) -> tuple[Variant, Answer]:
         start = time.perf_counter()
-        given = {
-            known: headers[wire].decode("latin-1")
-            for wire, known in self._headers[operation].items()
-            if wire in headers
+        members = {
+            member: headers[header].decode("latin-1")
+            for header, member in self._header_members[operation].items()
+            if header in headers
         }
-        self._must_be_valid(operation, {"EndpointName": name, **given, "Body": body})
+        self._check_members(operation, {"EndpointName": name, **members, "Body": body})
         endpoint = self._endpoint(region, name)
-        variant = endpoint.choose(given.get("TargetVariant"))
-        # The streaming operation has no such member; a client that sends the header all the same means it.
-        target = given.get("TargetModel") or headers.get(_TARGET_MODEL, b"").decode("latin-1") or None
-        _check(endpoint, variant, target)
+        variant = endpoint.choose(members.get("TargetVariant"))
+        # InvokeEndpointWithResponseStream has no member TargetModel, but a client may send the header.
+        target = members.get("TargetModel") or headers.get(_TARGET_MODEL, b"").decode("latin-1") or None
+        _check_target(endpoint, variant, target)
         place = Place(region, name, variant.name)
         if self._faults.pending and (fault := self._faults.take("error", name, variant.name, target or "")):
             raise fault.error()
-        passed = {known: given[member] for member, known in _TO_CONTAINER.items() if member in given}
-        if stream is not None:
-            stream.variant = variant.name
-        call = Call(body, passed, target, self._timeout_s, stream)
+        if relay is not None:
+            relay.variant = variant.name
+        passed = {header: members[member] for member, header in _TO_CONTAINER.items() if member in members}
+        call = Call(body, passed, target, self._timeout_s, relay)
+        response = await self._send(call, endpoint, variant, place)
+        self._measure(place, variant, target, response, int((time.perf_counter() - start) * 1e6))
+        if response.status >= 300:
+            raise error_for_response(response, endpoint)
+        return variant, response
+
+    async def _send(self, call: Call, endpoint: Endpoint, variant: Variant, place: Place) -> Answer:
         try:
-            answer = await variant.fleet.invoke(call)
+            return await variant.fleet.invoke(call)
         except ModelNotReady:
-            self._measure(place, variant, target)
+            self._measure(place, variant, call.target_model)
             raise
         except HostingError as error:
-            # Any name can be asked for: only models that there are have series of their own.
-            self._measure(place, variant, None if isinstance(error, ModelDataMissing) else target, failed=True)
-            if stream is not None and stream.begun:
+            # Clients can ask for any name: only models that exist get time series of their own.
+            model = None if isinstance(error, ModelDataMissing) else call.target_model
+            self._measure(place, variant, model, failed=True)
+            if call.relay is not None and call.relay.begun:
                 self._recorder.measure("MidStreamErrors", 1, "None", place)
-            raise _model_error(error, endpoint) from error
-        self._measure(place, variant, target, answer, int((time.perf_counter() - start) * 1e6))
-        if answer.status >= 300:
-            raise _answered_error(answer, endpoint)
-        return variant, answer
+            raise error_for_failure(error, endpoint) from error
 
-    def _must_be_valid(self, operation: str, members: Mapping[str, str | bytes]) -> None:
-        for name in _NOT_EMULATED:
+    def _check_members(self, operation: str, members: Mapping[str, str | bytes]) -> None:
+        for name in _UNSUPPORTED:
             if name in members:
-                raise ValidationError(f"The emulator does not have {name}; leave it out of {operation}.")
-        if faults := self._service.faults(operation, members):
-            plural = "" if len(faults) == 1 else "s"
-            raise ValidationError(f"{len(faults)} validation error{plural} detected: {'; '.join(faults)}")
+                raise ValidationError(f"The emulator does not support {name}; leave it out of {operation}.")
+        if violations := self._service.violations(operation, members):
+            raise ValidationError(violations_message(violations))
 
     def _endpoint(self, region: str, name: str) -> Endpoint:
-        endpoint = self._control.endpoint(region, name)
+        endpoint = self._endpoints.find_exact(region, name)
         if endpoint is None or not endpoint.serving:
             raise ValidationError(f"Endpoint {name} of account {ACCOUNT} not found.")
         if not endpoint.variants:
@@ -201,25 +205,24 @@ class Runtime:
         place: Place,
         variant: Variant,
         model: str | None,
-        answer: Answer | None = None,
+        response: Answer | None = None,
         total_us: int = 0,
         failed: bool = False,
     ) -> None:
         measure, name = self._recorder.measure, model or ""
-        status = answer.status if answer is not None else 0
+        status = response.status if response is not None else 0
+        failed = failed or (response is not None and not 200 <= status < 300)
         measure("Invocations", 1, "None", place, name)
         measure("InvocationsPerInstance", 1 / max(1, len(variant.fleet.instances)), "None", place, name)
         measure("Invocation4XXErrors", float(400 <= status < 500), "None", place, name)
         measure("Invocation5XXErrors", float(status >= 500), "None", place, name)
-        measure(
-            "InvocationModelErrors", float(failed or (answer is not None and not 200 <= status < 300)), "None", place
-        )
-        if answer is not None:
-            measure("ModelLatency", answer.container_us, "Microseconds", place, name)
-            measure("OverheadLatency", max(0, total_us - answer.container_us), "Microseconds", place, name)
+        measure("InvocationModelErrors", float(failed), "None", place)
+        if response is not None:
+            measure("ModelLatency", response.container_us, "Microseconds", place, name)
+            measure("OverheadLatency", max(0, total_us - response.container_us), "Microseconds", place, name)
 
 
-def _check(endpoint: Endpoint, variant: Variant, target: str | None) -> None:
+def _check_target(endpoint: Endpoint, variant: Variant, target: str | None) -> None:
     if variant.spec.container.multi_model and target is None:
         raise ValidationError(f"Request {uuid.uuid4()} is missing a target model header")
     if target is not None and not variant.spec.container.multi_model:
@@ -228,57 +231,13 @@ def _check(endpoint: Endpoint, variant: Variant, target: str | None) -> None:
         )
 
 
-def _headers(answered: Mapping[str, str], variant: str, content_type: bytes) -> Headers:
-    """Those of a good answer, byte by byte as aiohttp read them; `content_type` is the name under which the container's
-    goes."""
-    names = {"content-type": content_type} | {name: name.encode() for name in _TO_CLIENT}
-    headers = [
-        (wire, answered[name].encode("utf-8", "surrogateescape")) for name, wire in names.items() if name in answered
+def _response_headers(headers: Mapping[str, str], variant: str, content_type_header: bytes) -> ResponseHeaders:
+    """Return the headers of a container's response that the client gets.
+
+    The values are the bytes that aiohttp read. The content type goes under the name `content_type_header`.
+    """
+    names = {"content-type": content_type_header} | {name: name.encode() for name in _TO_CLIENT}
+    passed = [
+        (wire, headers[name].encode("utf-8", "surrogateescape")) for name, wire in names.items() if name in headers
     ]
-    return [*headers, (b"x-amzn-invoked-production-variant", variant.encode())]
-
-
-def _answered_error(answer: Answer, endpoint: Endpoint) -> ModelError:
-    """The container answered, but not with a 2xx."""
-    return _error(endpoint, answer.status, answer.body.decode(errors="replace"))
-
-
-def _model_error(error: HostingError, endpoint: Endpoint) -> Exception:
-    """Nothing that the model said."""
-    if isinstance(error, ModelDataMissing):
-        return ValidationError(str(error))
-    if isinstance(error, ArchiveError):
-        return ValidationError(f"Failed to unpack the model data: {error}")
-    if isinstance(error, DownloadError):
-        return ServiceUnavailable(f"Failed to download model data: {error}")
-    if isinstance(error, LoadRefused):
-        return _error(endpoint, error.status, error.body.decode(errors="replace"))
-    if isinstance(error, ContainerTimeout):
-        text = (
-            "Your invocation timed out while waiting for a response from container primary. Review the latency metrics"
-            " for each container in Amazon CloudWatch, resolve the issue, and try again."
-        )
-    else:
-        assert isinstance(error, ContainerGone), error
-        text = (
-            f"Amazon SageMaker could not get a response from the {endpoint.name} endpoint. This can occur when CPU or"
-            f" memory utilization is high. ({error})"
-        )
-    return _error(endpoint, 0, text)
-
-
-def _error(endpoint: Endpoint, status: int, text: str) -> ModelError:
-    group = f"/aws/sagemaker/Endpoints/{endpoint.name}"
-    console = f"https://{endpoint.region}.console.aws.amazon.com/cloudwatch/home?region={endpoint.region}"
-    received = f"Received {'client' if 0 < status < 500 else 'server'} error ({status}) from primary"
-    more = f" See {console}#logEventViewer:group={group} in account {ACCOUNT} for more information."
-    message = f'{received} with message "{text}".{more}'
-    if len(message) > MAX_MESSAGE:
-        message = f"{received} and could not load the entire response body.{more}"
-    return ModelError(
-        message,
-        OriginalStatusCode=status,
-        OriginalMessage=text[:MAX_MESSAGE],
-        LogStreamArn=f"arn:aws:logs:{endpoint.region}:{ACCOUNT}:log-group:{group}",
-        ErrorCode="CLIENT_ERROR_FROM_MODEL" if 400 <= status < 500 else "INTERNAL_FAILURE_FROM_MODEL",
-    )
+    return [*passed, (b"x-amzn-invoked-production-variant", variant.encode())]

@@ -1,7 +1,7 @@
-"""CloudWatch's metrics of endpoints, by AWS's names, units and dimensions (developer guide, monitoring-cloudwatch).
+"""Metrics of endpoints in CloudWatch, by AWS's names, units and dimensions (developer guide, monitoring-cloudwatch).
 
-moto keeps an object for each value that it gets, for ever. So values go as statistic sets, one a second and metric at
-most, and what is older than KEPT is dropped: a busy endpoint costs some 50 MB, and an idle one next to nothing.
+moto keeps an object for each value that it gets, forever. Therefore values go as statistic sets, at most one per second
+and metric, and sets older than an hour are removed: a busy endpoint costs some 50 MB, and an idle one next to nothing.
 """
 
 from collections import defaultdict
@@ -9,22 +9,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from polyhost.emulator import aws
+from polyhost.emulator import aws_clients
 from polyhost.emulator.config import ACCOUNT
-from polyhost.emulator.telemetry.periodic import every
+from polyhost.emulator.telemetry.periodic import run_every
 from polyhost.emulator.telemetry.recorder import Measurement, Recorder
 
-SEND_EVERY_S = 1.0
-KEPT = timedelta(hours=1)
-CLEARED_EVERY = 60  # sendings
 INSTANCE_METRICS = ("LoadedModelCount", "CPUUtilization", "MemoryUtilization", "DiskUtilization")
-_MOST_METRICS = 500  # of one PutMetricData
+_ENDPOINT_NAMESPACE = "AWS/SageMaker"
+_INSTANCE_NAMESPACE = "/aws/sagemaker/Endpoints"
+_PERIOD_S = 1.0
+_RETENTION = timedelta(hours=1)
+_PERIODS_PER_CLEANUP = 60
+_MAX_METRICS = 500  # of one PutMetricData
 
 _Key = tuple[str, str, str, str, str]  # region, endpoint, variant, name, unit
 
 
 @dataclass
-class _Statistics:
+class _StatisticSet:
     count: int = 0
     sum: float = 0.0
     minimum: float = float("inf")
@@ -37,60 +39,62 @@ class _Statistics:
         self.maximum = max(self.maximum, value)
 
 
-class CloudWatch:
-    """Sends what is measured."""
+class CloudWatchPublisher:
+    """Publishes the recorder's measurements. `url` is the emulator's own."""
 
     def __init__(self, recorder: Recorder, url: str) -> None:
         self._url = url
-        self._waiting: dict[_Key, _Statistics] = defaultdict(_Statistics)
-        self._clients: dict[str, Any] = {}
-        self._sendings = 0
-        recorder.listen(on_measurement=self._take)
+        self._pending: dict[_Key, _StatisticSet] = defaultdict(_StatisticSet)
+        self._clients: dict[str, Any] = {}  # by region
+        self._periods = 0
+        recorder.listen(on_measurement=self._on_measurement)
 
     async def run(self) -> None:
-        await every(SEND_EVERY_S, self._send)
+        """Publish until cancelled."""
+        await run_every(_PERIOD_S, self._publish)
 
-    def _take(self, measured: Measurement) -> None:
+    def _on_measurement(self, measured: Measurement) -> None:
         place = measured.place
-        self._waiting[place.region, place.endpoint, place.variant, measured.name, measured.unit].add(measured.value)
+        self._pending[place.region, place.endpoint, place.variant, measured.name, measured.unit].add(measured.value)
 
-    def _send(self) -> None:
-        waiting, self._waiting = self._waiting, defaultdict(_Statistics)
+    def _publish(self) -> None:
+        pending, self._pending = self._pending, defaultdict(_StatisticSet)
         now = datetime.now(UTC)
         batches: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-        for key, statistics in list(waiting.items()):  # the loop may still be adding to the last one
-            namespace = "/aws/sagemaker/Endpoints" if key[3] in INSTANCE_METRICS else "AWS/SageMaker"
+        for key, statistics in list(pending.items()):  # a copy: the event loop may still be adding the last one
+            namespace = _INSTANCE_NAMESPACE if key[3] in INSTANCE_METRICS else _ENDPOINT_NAMESPACE
             batches[key[0], namespace].append(_datum(key, statistics, now))
         for (region, namespace), data in batches.items():
             client = self._clients.get(region)
             if client is None:
-                client = self._clients[region] = aws.client("cloudwatch", region, self._url)
-            for start in range(0, len(data), _MOST_METRICS):
-                client.put_metric_data(Namespace=namespace, MetricData=data[start : start + _MOST_METRICS])
-        self._sendings += 1
-        if self._sendings % CLEARED_EVERY == 0:
+                client = self._clients[region] = aws_clients.client("cloudwatch", region, self._url)
+            for start in range(0, len(data), _MAX_METRICS):
+                client.put_metric_data(Namespace=namespace, MetricData=data[start : start + _MAX_METRICS])
+        self._periods += 1
+        if self._periods % _PERIODS_PER_CLEANUP == 0:
             for region in self._clients:
-                clear(region, now - KEPT)
+                remove_metrics(region, now - _RETENTION)
 
 
-def clear(region: str, before: datetime) -> None:
-    """Takes endpoints' older values out of moto, which has no call for it; other metrics stay."""
+def remove_metrics(region: str, before: datetime) -> None:
+    """Remove endpoints' older values from moto, which has no API for it; other metrics stay."""
     from moto.backends import get_backend
 
     backend = get_backend("cloudwatch")[ACCOUNT][region]
     known = backend.metric_data
-    # moto keeps UTC without saying so.
-    old = {id(datum) for datum in known if _ours(datum.namespace) and datum.timestamp.replace(tzinfo=UTC) < before}
+    # moto's timestamps are UTC without a time zone.
+    old = {id(datum) for datum in known if _is_ours(datum.namespace) and datum.timestamp.replace(tzinfo=UTC) < before}
     if old:
-        # One assignment; what a request appends to the former list meanwhile comes after `known` as it was.
+        # A single assignment: moto's threads append to the list, and what they append to the old one during this line
+        # comes behind `known` as it was read above.
         backend.metric_data = [datum for datum in known if id(datum) not in old]
 
 
-def _ours(namespace: str) -> bool:
-    return namespace in ("AWS/SageMaker", "/aws/sagemaker/Endpoints")
+def _is_ours(namespace: str) -> bool:
+    return namespace in (_ENDPOINT_NAMESPACE, _INSTANCE_NAMESPACE)
 
 
-def _datum(key: _Key, statistics: _Statistics, now: datetime) -> dict[str, Any]:
+def _datum(key: _Key, statistics: _StatisticSet, now: datetime) -> dict[str, Any]:
     _, endpoint, variant, name, unit = key
     return {
         "MetricName": name,

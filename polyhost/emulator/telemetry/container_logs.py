@@ -8,59 +8,64 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from polyhost.emulator import aws
+from polyhost.emulator import aws_clients
 from polyhost.emulator.config import ACCOUNT
-from polyhost.emulator.telemetry.periodic import every
+from polyhost.emulator.telemetry.periodic import run_every
 from polyhost.emulator.telemetry.recorder import Place, Recorder
 
-SEND_EVERY_S = 0.5
-KEPT = timedelta(hours=1)  # as CloudWatch's values are: moto keeps everything, for ever
-CLEARED_EVERY = 120  # sendings
-_GROUPS = "/aws/sagemaker/Endpoints/"
-_MOST_EVENTS = 1000
-_LONGEST_LINE = 16_000  # PutLogEvents takes events of 256 KB, a megabyte at a time
+_PERIOD_S = 0.5
+_RETENTION = timedelta(hours=1)  # as for metrics: moto keeps everything, forever
+_PERIODS_PER_CLEANUP = 120
+_GROUP_PREFIX = "/aws/sagemaker/Endpoints/"
+_MAX_LINE_CHARS = 16_000
+# PutLogEvents takes events of 256 KB, and 10,000 events and 1,048,576 bytes at a time, where each event counts 26 bytes
+# more than its message in UTF-8 (CloudWatch Logs API reference). These limits are lower, on the safe side.
+_MAX_EVENTS = 1000
+_MAX_BATCH_BYTES = 1_000_000
+_EVENT_OVERHEAD_BYTES = 26
 
-logger = logging.getLogger("polyhost.emulator")
+logger = logging.getLogger(__name__)
 
 
-class ContainerLogs:
-    """Sends what containers print, in order."""
+class ContainerLogPublisher:
+    """Publishes what containers print, in order. `url` is the emulator's own."""
 
     def __init__(self, recorder: Recorder, url: str) -> None:
         self._url = url
-        self._waiting: dict[Place, list[dict[str, Any]]] = defaultdict(list)
-        self._clients: dict[str, Any] = {}
-        self._streams: set[Place] = set()
-        self._sendings = 0
-        recorder.listen(on_log_line=self._take)
+        self._pending: dict[Place, list[dict[str, Any]]] = defaultdict(list)
+        self._clients: dict[str, Any] = {}  # by region
+        self._known_streams: set[Place] = set()
+        self._periods = 0
+        recorder.listen(on_log_line=self._on_log_line)
 
     async def run(self) -> None:
-        await every(SEND_EVERY_S, self._send)
+        """Publish until cancelled."""
+        await run_every(_PERIOD_S, self._publish)
 
-    def _take(self, place: Place, line: str) -> None:
-        if line:  # PutLogEvents takes no empty message
-            self._waiting[place].append({"timestamp": int(time.time() * 1000), "message": line[:_LONGEST_LINE]})
+    def _on_log_line(self, place: Place, line: str) -> None:
+        if line:  # PutLogEvents rejects an empty message
+            self._pending[place].append({"timestamp": int(time.time() * 1000), "message": line[:_MAX_LINE_CHARS]})
 
-    def _send(self) -> None:
-        waiting, self._waiting = self._waiting, defaultdict(list)
-        for place, events in list(waiting.items()):  # the loop may still be adding to the last one
+    def _publish(self) -> None:
+        pending, self._pending = self._pending, defaultdict(list)
+        for place, events in list(pending.items()):  # a copy: the event loop may still be adding the last one
             try:
-                self._send_of(place, events)
-            except Exception:  # other instances' lines are sent all the same
-                logger.exception("the output of %s in %s could not be sent", place.instance, place.endpoint)
-        self._sendings += 1
-        if self._sendings % CLEARED_EVERY == 0:
+                self._publish_instance(place, events)
+            except Exception:  # must not keep the lines of other instances back
+                logger.exception("cannot publish the output of instance %s of %s", place.instance, place.endpoint)
+        self._periods += 1
+        if self._periods % _PERIODS_PER_CLEANUP == 0:
             for region in self._clients:
-                clear(region, datetime.now(UTC) - KEPT)
+                remove_log_events(region, datetime.now(UTC) - _RETENTION)
 
-    def _send_of(self, place: Place, events: list[dict[str, Any]]) -> None:
+    def _publish_instance(self, place: Place, events: list[dict[str, Any]]) -> None:
         client = self._client(place)
-        group, stream = f"{_GROUPS}{place.endpoint}", f"{place.variant}/{place.instance}"
+        group, stream = f"{_GROUP_PREFIX}{place.endpoint}", f"{place.variant}/{place.instance}"
         while events:
-            some, events = _cut(events)
-            if place in self._streams:
-                with suppress(client.exceptions.ResourceNotFoundException):  # the user has deleted it meanwhile
-                    client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=some)
+            batch, events = _split_batch(events)
+            if place in self._known_streams:
+                with suppress(client.exceptions.ResourceNotFoundException):  # the user has deleted it
+                    client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=batch)
                     continue
             for create in (
                 partial(client.create_log_group, logGroupName=group),
@@ -68,31 +73,31 @@ class ContainerLogs:
             ):
                 with suppress(client.exceptions.ResourceAlreadyExistsException):
                     create()
-            self._streams.add(place)
-            client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=some)
+            self._known_streams.add(place)
+            client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=batch)
 
     def _client(self, place: Place) -> Any:
         if place.region not in self._clients:
-            self._clients[place.region] = aws.client("logs", place.region, self._url)
+            self._clients[place.region] = aws_clients.client("logs", place.region, self._url)
         return self._clients[place.region]
 
 
-def clear(region: str, before: datetime) -> None:
-    """Takes endpoints' older events out of moto, which has no call for it; other groups stay."""
+def remove_log_events(region: str, before: datetime) -> None:
+    """Remove endpoints' older events from moto, which has no API for it; other groups stay."""
     from moto.backends import get_backend
 
-    limit = before.timestamp() * 1000
+    limit_ms = before.timestamp() * 1000
     for name, group in list(get_backend("logs")[ACCOUNT][region].groups.items()):
-        if name.startswith(_GROUPS):
+        if name.startswith(_GROUP_PREFIX):
             for stream in list(group.streams.values()):
-                stream.events = [event for event in stream.events if event.timestamp >= limit]
+                stream.events = [event for event in stream.events if event.timestamp >= limit_ms]
 
 
-def _cut(events: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """What one call takes, and the rest."""
+def _split_batch(events: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the events that fit into one PutLogEvents, and the rest."""
     size = 0
-    for count, event in enumerate(events[:_MOST_EVENTS]):
-        size += len(event["message"].encode()) + 26
-        if size > 1_000_000:
+    for count, event in enumerate(events[:_MAX_EVENTS]):
+        size += len(event["message"].encode()) + _EVENT_OVERHEAD_BYTES
+        if size > _MAX_BATCH_BYTES:
             return events[:count], events[count:]
-    return events[:_MOST_EVENTS], events[_MOST_EVENTS:]
+    return events[:_MAX_EVENTS], events[_MAX_EVENTS:]

@@ -1,26 +1,25 @@
-"""What is to be told to an AWS service of this process: gathered, then sent in one go, away from the event loop."""
+"""Periodic background work that blocks, such as sending metrics with boto3."""
 
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
 
-logger = logging.getLogger("polyhost.emulator")
+logger = logging.getLogger(__name__)
 
 
-async def every(seconds: float, send: Callable[[], Any]) -> None:
-    """Calls `send` in a thread, for ever, and once more when cancelled; a failure is logged."""
+async def run_every(seconds: float, work: Callable[[], None]) -> None:
+    """Call `work` in a thread every `seconds`, and once more when cancelled; failures are logged."""
     try:
         while True:
             await asyncio.sleep(seconds)
-            await _try(send)
+            await _try(work)
     except asyncio.CancelledError:
-        await _try(send)
+        await _try(work)
         raise
 
 
-async def _try(send: Callable[[], Any]) -> None:
+async def _try(work: Callable[[], None]) -> None:
     try:
-        await asyncio.to_thread(send)
+        await asyncio.to_thread(work)
     except Exception:
-        logger.exception("the emulator's own metrics or logs could not be sent")
+        logger.exception("cannot send the endpoints' metrics or logs to the emulator's own CloudWatch")

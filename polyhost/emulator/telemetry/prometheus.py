@@ -1,4 +1,4 @@
-"""The same numbers for Prometheus, with a series for each model, which CloudWatch does not have."""
+"""Metrics of endpoints for Prometheus, with a series per model, which CloudWatch does not have."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -10,51 +10,52 @@ from starlette.routing import Route
 from polyhost.emulator.telemetry.cloudwatch import INSTANCE_METRICS
 from polyhost.emulator.telemetry.recorder import Measurement, Place, Recorder
 
-_LABELS = ("region", "endpoint", "variant", "model")
-_OF_INSTANCES = ("region", "endpoint", "variant", "instance")
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_MODEL_LABELS = ("region", "endpoint", "variant", "model")
+_INSTANCE_LABELS = ("region", "endpoint", "variant", "instance")
+_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _COUNTERS = {
-    "Invocations": ("invocations", "calls that came for the model"),
-    "Invocation4XXErrors": ("invocation_4xx_errors", "calls that the container answered with 4xx"),
-    "Invocation5XXErrors": ("invocation_5xx_errors", "calls that the container answered with 5xx"),
-    "ModelCacheHit": ("model_cache_hits", "calls that found the model loaded"),
+    "Invocations": ("invocations", "invocations of the model"),
+    "Invocation4XXErrors": ("invocation_4xx_errors", "invocations to which the container responded with 4xx"),
+    "Invocation5XXErrors": ("invocation_5xx_errors", "invocations to which the container responded with 5xx"),
+    "ModelCacheHit": ("model_cache_hits", "invocations that found the model loaded"),
 }
 _HISTOGRAMS = {
-    "ModelLatency": ("model_latency_seconds", "time of the container's own answer"),
-    "OverheadLatency": ("overhead_latency_seconds", "time of a call apart from the container's answer"),
-    "ModelLoadingWaitTime": ("model_loading_wait_seconds", "time that a call waited for its model"),
+    "ModelLatency": ("model_latency_seconds", "time that the container took to respond"),
+    "OverheadLatency": ("overhead_latency_seconds", "time of an invocation without the container's"),
+    "ModelLoadingWaitTime": ("model_loading_wait_seconds", "time that an invocation waited for its model"),
     "ModelDownloadingTime": ("model_downloading_seconds", "time of a download"),
-    "ModelLoadingTime": ("model_loading_seconds", "time of the container's load call"),
-    "ModelUnloadingTime": ("model_unloading_seconds", "time of the container's unload call"),
+    "ModelLoadingTime": ("model_loading_seconds", "time that the container took to load a model"),
+    "ModelUnloadingTime": ("model_unloading_seconds", "time that the container took to unload a model"),
 }
 
 
-class Prometheus:
-    """Listens to the recorder."""
+class PrometheusExporter:
+    """Exports the recorder's measurements."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._registry = CollectorRegistry()
         self._counters = {
-            name: Counter(f"polyhost_{known}", text, _LABELS, registry=self._registry)
+            name: Counter(f"polyhost_{known}", text, _MODEL_LABELS, registry=self._registry)
             for name, (known, text) in _COUNTERS.items()
         }
         self._histograms = {
-            name: Histogram(f"polyhost_{known}", text, _LABELS, buckets=_SECONDS, registry=self._registry)
+            name: Histogram(f"polyhost_{known}", text, _MODEL_LABELS, buckets=_BUCKETS_S, registry=self._registry)
             for name, (known, text) in _HISTOGRAMS.items()
         }
         self._gauges = {
-            name: Gauge(f"polyhost_{_snake(name)}", name, _OF_INSTANCES, registry=self._registry)
+            name: Gauge(f"polyhost_{_snake_case(name)}", name, _INSTANCE_LABELS, registry=self._registry)
             for name in INSTANCE_METRICS
         }
-        recorder.listen(on_measurement=self._take, on_removed=self._remove)
+        recorder.listen(on_measurement=self._on_measurement, on_removed=self._on_removed)
 
     def routes(self) -> list[Route]:
+        """Return the route for Prometheus to scrape."""
         return [Route("/_polyhost/metrics", self._get)]
 
     async def _get(self, request: Request) -> Response:
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
 
-    def _take(self, measured: Measurement) -> None:
+    def _on_measurement(self, measured: Measurement) -> None:
         place = measured.place
         labels = place.region, place.endpoint, place.variant, measured.model
         if counter := self._counters.get(measured.name):
@@ -64,8 +65,8 @@ class Prometheus:
         elif gauge := self._gauges.get(measured.name):
             gauge.labels(place.region, place.endpoint, place.variant, place.instance).set(measured.value)
 
-    def _remove(self, place: Place) -> None:
-        """Prometheus keeps what it has read; here an endpoint that is gone would stay for ever."""
+    def _on_removed(self, place: Place) -> None:
+        """Remove the series of an endpoint or instance; Prometheus itself keeps what it has scraped."""
         known = {"region": place.region, "endpoint": place.endpoint}
         series: tuple[MetricWrapperBase, ...] = tuple(self._gauges.values())
         if place.instance:
@@ -76,7 +77,7 @@ class Prometheus:
             metric.remove_by_labels(known)
 
 
-def _snake(name: str) -> str:
+def _snake_case(name: str) -> str:
     return (
         "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
         .lstrip("_")

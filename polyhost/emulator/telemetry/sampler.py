@@ -1,34 +1,36 @@
-"""What is measured of instances once in a while: loaded models, processor, memory, disk."""
+"""Metrics of instances that are sampled periodically: loaded models, processor, memory, disk."""
 
 import asyncio
 import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from polyhost.emulator.api.control import Control
+from polyhost.emulator.hosting.endpoint import Endpoint
 from polyhost.emulator.telemetry.recorder import Place, Recorder
 
-EVERY_S = 5.0  # AWS publishes these once a minute
+_PERIOD_S = 5.0  # AWS publishes these once a minute
 
-logger = logging.getLogger("polyhost.emulator")
+logger = logging.getLogger(__name__)
 
 
-class Sampler:
-    """Measures every instance in service."""
+class InstanceSampler:
+    """Measures every instance that is not stopped. `endpoints` returns the endpoints that there are."""
 
-    def __init__(self, control: Control, recorder: Recorder) -> None:
-        self._control = control
+    def __init__(self, endpoints: Callable[[], Sequence[Endpoint]], recorder: Recorder) -> None:
+        self._endpoints = endpoints
         self._recorder = recorder
 
     async def run(self) -> None:
+        """Sample until cancelled; failures are logged."""
         while True:
             try:
                 await self._sample()
             except Exception:
-                logger.exception("the instances could not be measured")
-            await asyncio.sleep(EVERY_S)
+                logger.exception("cannot sample the instances")
+            await asyncio.sleep(_PERIOD_S)
 
     async def _sample(self) -> None:
-        for endpoint in self._control.endpoints():
+        for endpoint in self._endpoints():
             for variant in endpoint.variants:
                 for instance in await variant.fleet.snapshot():
                     if instance["status"] != "Stopped":

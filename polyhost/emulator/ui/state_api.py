@@ -1,9 +1,9 @@
-"""What the emulator tells of itself, below /_polyhost: state, events, faults."""
+"""The inspection API below /_polyhost: the state of endpoints, events, and faults on demand, as JSON."""
 
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict
 from typing import Any, get_args
 
@@ -11,23 +11,23 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from polyhost.emulator.api.control import Control
 from polyhost.emulator.hosting.endpoint import Endpoint
 from polyhost.emulator.hosting.faults import ERRORS, Fault, Faults, Kind
 from polyhost.emulator.telemetry.recorder import Event, Recorder
 
-STATE_EVERY_S = 1.0
+_STATE_PERIOD_S = 1.0
 
 
-class Admin:
-    """Routes for the page, the command line and tests."""
+class StateApi:
+    """Routes for the dashboard, the command line and tests. `endpoints` returns the endpoints that there are."""
 
-    def __init__(self, control: Control, recorder: Recorder, faults: Faults) -> None:
-        self._control = control
+    def __init__(self, endpoints: Callable[[], Sequence[Endpoint]], recorder: Recorder, faults: Faults) -> None:
+        self._endpoints = endpoints
         self._recorder = recorder
         self._faults = faults
 
     def routes(self) -> list[Route]:
+        """Return the routes of state, events and faults."""
         return [
             Route("/_polyhost/state", self._get_state),
             Route("/_polyhost/events", self._get_events),
@@ -36,15 +36,15 @@ class Admin:
             Route("/_polyhost/faults", self._clear_faults, methods=["DELETE"]),
         ]
 
-    async def state(self) -> dict[str, Any]:
-        endpoints = await asyncio.gather(*(_about(endpoint) for endpoint in self._control.endpoints()))
+    async def _state(self) -> dict[str, Any]:
+        endpoints = await asyncio.gather(*(_endpoint_state(endpoint) for endpoint in self._endpoints()))
         return {"endpoints": list(endpoints)}
 
     async def _get_state(self, request: Request) -> Response:
-        return JSONResponse(await self.state())
+        return JSONResponse(await self._state())
 
     async def _get_events(self, request: Request) -> Response:
-        """Server-sent events (HTML standard, 9.2): `state` every second, `event` as things happen."""
+        """Stream server-sent events (HTML standard, 9.2): `state` every second, `event` as events occur."""
         return StreamingResponse(self._stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     async def _stream(self) -> AsyncIterator[str]:
@@ -54,18 +54,19 @@ class Admin:
         with self._recorder.following(queue.put_nowait):
             while True:
                 while not queue.empty():
-                    yield _message("event", asdict(queue.get_nowait()))
-                yield _message("state", await self.state())
-                await asyncio.sleep(STATE_EVERY_S)
+                    yield _server_sent_event("event", asdict(queue.get_nowait()))
+                yield _server_sent_event("state", await self._state())
+                await asyncio.sleep(_STATE_PERIOD_S)
 
     async def _get_faults(self, request: Request) -> Response:
         return JSONResponse([asdict(fault) for fault in self._faults.pending])
 
     async def _add_fault(self, request: Request) -> Response:
+        # A browser sends other web pages' requests of this content type only after a preflight, which is rejected.
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            return JSONResponse({"message": "a fault is sent as application/json"}, 415)
+            return JSONResponse({"message": "a fault must be sent as application/json"}, 415)
         try:
-            fault = _fault(await request.json())
+            fault = _parse_fault(await request.json())
         except (TypeError, ValueError) as error:
             return JSONResponse({"message": str(error)}, 400)
         self._faults.add(fault)
@@ -76,29 +77,29 @@ class Admin:
         return Response(status_code=204)
 
 
-def _fault(members: Any) -> Fault:
-    """Raises ValueError or TypeError, with what is wrong."""
+def _parse_fault(members: Any) -> Fault:
+    """Return the fault that a request describes. Raises ValueError or TypeError, with the reason."""
     if not isinstance(members, dict) or members.get("kind") not in get_args(Kind):
-        raise ValueError(f"a fault is an object whose kind is one of {', '.join(get_args(Kind))}")
+        raise ValueError(f"a fault must be an object whose kind is one of {', '.join(get_args(Kind))}")
     numbers = {"count": (int, 1), "skip": (int, 0), "seconds": (float, 0)}
     words = ("kind", "code", "endpoint", "variant", "model")
     for name, value in members.items():
         if name not in (*numbers, *words):
-            raise ValueError(f"a fault has no {name!r}; it has {', '.join((*words, *numbers))}")
+            raise ValueError(f"unknown member {name!r}; a fault has {', '.join((*words, *numbers))}")
         if name in words:
-            fits = isinstance(value, str)
-        else:  # True is an int, and JSON as Python reads it has NaN and Infinity
+            valid = isinstance(value, str)
+        else:  # True is an int, and Python's reader of JSON accepts NaN and Infinity
             kind, least = numbers[name]
-            fits = type(value) in (int, kind) and least <= value < math.inf
-        if not fits:
+            valid = type(value) in (int, kind) and least <= value < math.inf
+        if not valid:
             raise ValueError(f"{name} cannot be {value!r}")
     code = members.get("code", "")
     if (members["kind"] == "error" or code) and (members["kind"] != "error" or code not in ERRORS):
-        raise ValueError(f"a fault of kind error, and no other, has a code of {', '.join(ERRORS)}")
+        raise ValueError(f"a fault of kind error must have one of the codes {', '.join(ERRORS)}; others have none")
     return Fault(**members)
 
 
-async def _about(endpoint: Endpoint) -> dict[str, Any]:
+async def _endpoint_state(endpoint: Endpoint) -> dict[str, Any]:
     total = sum(variant.weight for variant in endpoint.variants)
     return {
         "name": endpoint.name,
@@ -118,5 +119,5 @@ async def _about(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def _message(kind: str, content: Any) -> str:
-    return f"event: {kind}\ndata: {json.dumps(content)}\n\n"
+def _server_sent_event(name: str, content: Any) -> str:
+    return f"event: {name}\ndata: {json.dumps(content)}\n\n"

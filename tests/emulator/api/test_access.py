@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from polyhost.emulator.api.access import Callers
+from polyhost.emulator.api.access import AccessPolicy
 from polyhost.emulator.errors import AccessDenied
 from tests.emulator.conftest import Local
 
@@ -11,9 +11,9 @@ FOREIGN = {"Origin": "https://evil.example"}
 TARGET = {"X-Amz-Target": "SageMaker.ListModels", "Content-Type": "application/x-amz-json-1.1"}
 
 
-def _allowed(callers: Callers, host: str, origin: str | None = None) -> bool:
+def _allowed(policy: AccessPolicy, host: str, origin: str | None = None) -> bool:
     try:
-        callers.check({b"host": host.encode()} | ({b"origin": origin.encode()} if origin is not None else {}))
+        policy.check({b"host": host.encode()} | ({b"origin": origin.encode()} if origin is not None else {}))
     except AccessDenied:
         return False
     return True
@@ -33,24 +33,24 @@ def _allowed(callers: Callers, host: str, origin: str | None = None) -> bool:
     ],
 )
 def test_programs_and_the_own_page_may_call(host: str) -> None:
-    callers = Callers("desk.example", loopback=True)
-    assert _allowed(callers, host)
-    assert _allowed(callers, host, f"http://{host}")
-    assert not _allowed(callers, host, "http://evil.example")
-    assert not _allowed(callers, host, "null")
+    policy = AccessPolicy("desk.example", loopback=True)
+    assert _allowed(policy, host)
+    assert _allowed(policy, host, f"http://{host}")
+    assert not _allowed(policy, host, "http://evil.example")
+    assert not _allowed(policy, host, "null")
 
 
 @pytest.mark.parametrize("host", ["evil.example:4566", "localhost.evil.example", "evillocalhost", "", "[", "a]b"])
 def test_a_strangers_name_for_this_machine_is_refused(host: str) -> None:
-    assert not _allowed(Callers("127.0.0.1", loopback=True), host)
-    assert not _allowed(Callers("127.0.0.1", loopback=True), host, f"http://{host}")
+    assert not _allowed(AccessPolicy("127.0.0.1", loopback=True), host)
+    assert not _allowed(AccessPolicy("127.0.0.1", loopback=True), host, f"http://{host}")
 
 
 def test_other_machines_may_use_any_name_but_pages_may_not() -> None:
-    callers = Callers("0.0.0.0", loopback=False)
-    assert _allowed(callers, "emulator:4566")
-    assert not _allowed(callers, "emulator:4566", "http://emulator:4566")
-    assert _allowed(callers, "192.0.2.7:4566", "http://192.0.2.7:4566")
+    policy = AccessPolicy("0.0.0.0", loopback=False)
+    assert _allowed(policy, "emulator:4566")
+    assert not _allowed(policy, "emulator:4566", "http://emulator:4566")
+    assert _allowed(policy, "192.0.2.7:4566", "http://192.0.2.7:4566")
 
 
 def test_no_part_of_the_emulator_serves_another_page(local: Local) -> None:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from polyhost.emulator.api.runtime import _headers
+from polyhost.emulator.api.runtime import _response_headers
 from tests.container_process import wait_for
 from tests.emulator.archives import archive, packed
 from tests.emulator.conftest import REGION, Local
@@ -164,7 +164,7 @@ def test_a_long_error_is_cut_as_the_service_cuts_it(local: Local, hosted: Hosted
 
 
 def test_a_models_headers_come_back_byte_by_byte() -> None:
-    headers = _headers({"x-amzn-sagemaker-custom-attributes": "模型\udcff"}, "v", b"content-type")
+    headers = _response_headers({"x-amzn-sagemaker-custom-attributes": "模型\udcff"}, "v", b"content-type")
     assert headers[0] == (b"x-amzn-sagemaker-custom-attributes", "模型".encode() + b"\xff")
 
 
@@ -230,9 +230,9 @@ def test_members_that_do_not_fit_their_shapes(local: Local, hosted: Hosted) -> N
         ({"TargetModel": "m" * 1025}, "at 'targetModel' failed to satisfy constraint: Member must have length less"),
         ({"CustomAttributes": "x" * 1025}, "Value at 'customAttributes' failed to satisfy constraint"),
         ({"SessionId": "-"}, "Value '-' at 'sessionId' failed to satisfy constraint: Member must satisfy regular"),
-        ({"InferenceComponentName": "c"}, "does not have InferenceComponentName"),
-        ({"EnableExplanations": "`true`"}, "does not have EnableExplanations"),
-        ({"TargetContainerHostname": "h"}, "does not have TargetContainerHostname"),
+        ({"InferenceComponentName": "c"}, "does not support InferenceComponentName"),
+        ({"EnableExplanations": "`true`"}, "does not support EnableExplanations"),
+        ({"TargetContainerHostname": "h"}, "does not support TargetContainerHostname"),
     ):
         error = _error(local, endpoint, **({"TargetModel": "a.tar.gz"} | members))
         assert error.response["Error"]["Code"] == "ValidationError"

@@ -97,6 +97,6 @@ def test_old_values_of_endpoints_go_and_others_stay(local: Local, hosted: Hosted
     reached(local, "Invocations", endpoint, 1)
     client = local.emulator.client("cloudwatch", REGION)
     client.put_metric_data(Namespace="Mine", MetricData=[{"MetricName": "Kept", "Value": 1}])
-    cloudwatch.clear(REGION, datetime.now(UTC) + timedelta(minutes=5))
+    cloudwatch.remove_metrics(REGION, datetime.now(UTC) + timedelta(minutes=5))
     assert read(local, ENDPOINT, "Invocations", endpoint)["SampleCount"] == 0
     assert [metric["MetricName"] for metric in client.list_metrics(Namespace="Mine")["Metrics"]] == ["Kept"]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from polyhost.emulator.telemetry.container_logs import ContainerLogs, _cut, clear
+from polyhost.emulator.telemetry.container_logs import ContainerLogPublisher, _split_batch, remove_log_events
 from polyhost.emulator.telemetry.recorder import Place, Recorder
 from tests.emulator.conftest import REGION, Local
 
@@ -37,7 +37,7 @@ def test_each_instance_has_a_stream_with_its_lines_in_order(local: Local, hosted
 
 def test_a_deleted_group_costs_nobody_a_line_and_old_events_go(local: Local) -> None:
     recorder = Recorder()
-    sender = ContainerLogs(recorder, local.emulator.url)
+    publisher = ContainerLogPublisher(recorder, local.emulator.url)
     logs = local.emulator.client("logs", REGION)
     deleted, other = (Place(REGION, f"logs-{name}", "v", "i-1") for name in ("deleted", "other"))
 
@@ -48,7 +48,7 @@ def test_a_deleted_group_costs_nobody_a_line_and_old_events_go(local: Local) -> 
     for number in (1, 2):
         for place in (deleted, other):
             recorder.log_line(place, f"line {number}")
-        sender._send()
+        publisher._publish()
         if number == 1:
             logs.delete_log_group(logGroupName="/aws/sagemaker/Endpoints/logs-deleted")
     assert lines(deleted) == ["line 2"]
@@ -58,9 +58,9 @@ def test_a_deleted_group_costs_nobody_a_line_and_old_events_go(local: Local) -> 
     logs.create_log_stream(logGroupName="mine", logStreamName="s")
     event = {"timestamp": int(time.time() * 1000), "message": "kept"}
     logs.put_log_events(logGroupName="mine", logStreamName="s", logEvents=[event])
-    clear(REGION, datetime.now(UTC) - timedelta(minutes=5))
+    remove_log_events(REGION, datetime.now(UTC) - timedelta(minutes=5))
     assert lines(other) == ["line 1", "line 2"]
-    clear(REGION, datetime.now(UTC) + timedelta(minutes=5))
+    remove_log_events(REGION, datetime.now(UTC) + timedelta(minutes=5))
     assert lines(other) == []
     assert [event["message"] for event in logs.filter_log_events(logGroupName="mine")["events"]] == ["kept"]
 
@@ -68,23 +68,23 @@ def test_a_deleted_group_costs_nobody_a_line_and_old_events_go(local: Local) -> 
 def test_one_place_that_cannot_be_told_of_leaves_the_others(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Place] = []
 
-    def send(self: ContainerLogs, place: Place, events: object) -> None:
+    def send(self: ContainerLogPublisher, place: Place, events: object) -> None:
         sent.append(place)
         raise OSError("no")
 
-    monkeypatch.setattr(ContainerLogs, "_send_of", send)
+    monkeypatch.setattr(ContainerLogPublisher, "_publish_instance", send)
     recorder = Recorder()
-    sender = ContainerLogs(recorder, local.emulator.url)
+    publisher = ContainerLogPublisher(recorder, local.emulator.url)
     for name in ("a", "b"):
         recorder.log_line(Place(REGION, name), "x")
-    sender._send()
+    publisher._publish()
     assert [place.endpoint for place in sent] == ["a", "b"]
 
 
 def test_a_call_takes_no_more_than_the_service_allows() -> None:
     events = [{"timestamp": 1, "message": "é" * 16_000} for _ in range(100)]
-    first, rest = _cut(events)
+    first, rest = _split_batch(events)
     assert 0 < len(first) < 100 and first + rest == events
     assert sum(len(event["message"].encode()) + 26 for event in first) <= 1_048_576
     short = [{"timestamp": 1, "message": "x"}] * 2500
-    assert [len(part) for part in _cut(short)] == [1000, 1500]
+    assert [len(part) for part in _split_batch(short)] == [1000, 1500]

@@ -150,9 +150,9 @@ def test_an_endpoint_that_is_gone_leaves_the_page(page: Page, local: Local, host
 
 def test_only_the_pages_files_are_served(local: Local) -> None:
     url = f"{local.emulator.url}/_polyhost"
-    for path, status in (("/", 200), ("/page/page.js", 200), ("/page/..%2f__init__.py", 404), ("/page/none", 404)):
-        answer = httpx.get(url + path, trust_env=False)
-        assert answer.status_code == status, path
+    assert httpx.get(f"{url}/static/dashboard.js", trust_env=False).status_code == 200
+    for path in ("..%2f__init__.py", "..%2fdashboard.py", "none"):
+        assert httpx.get(f"{url}/static/{path}", trust_env=False).status_code == 404, path
     assert "script-src 'self'" in httpx.get(f"{url}/", trust_env=False).headers["content-security-policy"]
 
 

@@ -1,9 +1,10 @@
-"""What the requests that made a model and an endpoint configuration mean for hosting."""
+"""Specs for hosting, made of the requests that created models and endpoint configurations."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from polyhost.emulator.api.control_plane.operation import Members
 from polyhost.emulator.errors import ValidationException
 from polyhost.emulator.hosting.instance_types import DEFAULT_VOLUME_BYTES, TYPES
 from polyhost.emulator.hosting.interfaces import ContainerSpec, VariantSpec
@@ -13,11 +14,9 @@ _GB = 1024**3
 _STARTUP_TIMEOUT_S = 480.0  # SageMaker developer guide, "Custom Inference Code with Hosting Services"
 _DOWNLOAD_TIMEOUT_S = 3600.0
 
-Members = dict[str, Any]
-
 
 def container_spec(model: Members) -> ContainerSpec:
-    """Of a CreateModel request. Raises ValidationException for what the emulator cannot host."""
+    """Translate a CreateModel request. Raises ValidationException for anything that the emulator cannot host."""
     container = _container_of(model)
     multi_model = container.get("Mode") == "MultiModel"
     url = container.get("ModelDataUrl")
@@ -43,15 +42,18 @@ def _container_of(model: Members) -> Members:
         )
     container: Members = containers[0]
     if not container.get("Image"):
-        raise ValidationException("The container has no Image; the emulator does not have model packages.")
+        raise ValidationException("The container has no Image; the emulator does not support model packages.")
     for member in ("ModelDataSource", "AdditionalModelDataSources"):
         if container.get(member):
-            raise ValidationException(f"The emulator does not have {member}; use ModelDataUrl.")
+            raise ValidationException(f"The emulator does not support {member}; use ModelDataUrl.")
     return container
 
 
 def variant_spec(variant: Members, model: Members) -> VariantSpec:
-    """Of a variant in a CreateEndpointConfig request, and its model's CreateModel."""
+    """Translate a variant of a CreateEndpointConfig request, and the CreateModel request of its model.
+
+    Raises ValidationException for anything that the emulator cannot host.
+    """
     for needed in ("InstanceType", "InitialInstanceCount"):
         if variant.get(needed) is None:
             raise ValidationException(
@@ -77,21 +79,28 @@ def variant_spec(variant: Members, model: Members) -> VariantSpec:
     )
 
 
-def retained(specs: Sequence[VariantSpec], served: Sequence[VariantSpec], excluded: Sequence[str]) -> list[VariantSpec]:
-    """With the counts and weights that the variants of the same names have now (UpdateEndpoint)."""
-    before = {spec.name: spec for spec in served}
-    return [_retained(spec, before.get(spec.name, spec), excluded) for spec in specs]
+def retain_properties(
+    specs: Sequence[VariantSpec], served: Sequence[VariantSpec], excluded: Sequence[str]
+) -> list[VariantSpec]:
+    """Return `specs` with the counts and weights that the variants of the same names have now (UpdateEndpoint).
+
+    `excluded` names properties that keep the new value: DesiredInstanceCount, DesiredWeight.
+    """
+    current = {spec.name: spec for spec in served}
+    return [_retain_properties(spec, current.get(spec.name, spec), excluded) for spec in specs]
 
 
-def _retained(spec: VariantSpec, before: VariantSpec, excluded: Sequence[str]) -> VariantSpec:
-    count = spec.instance_count if "DesiredInstanceCount" in excluded else before.instance_count
-    weight = spec.weight if "DesiredWeight" in excluded else before.weight
+def _retain_properties(spec: VariantSpec, current: VariantSpec, excluded: Sequence[str]) -> VariantSpec:
+    count = spec.instance_count if "DesiredInstanceCount" in excluded else current.instance_count
+    weight = spec.weight if "DesiredWeight" in excluded else current.weight
     return replace(spec, instance_count=count, weight=weight)
 
 
 def to_json(spec: VariantSpec) -> Members:
+    """Return a spec as it is saved with its endpoint."""
     return asdict(replace(spec, container=replace(spec.container, environment=dict(spec.container.environment))))
 
 
 def from_json(saved: Mapping[str, Any]) -> VariantSpec:
+    """Return a saved spec. Raises KeyError or TypeError if members are missing or unknown."""
     return VariantSpec(**{**saved, "container": ContainerSpec(**saved["container"])})

@@ -1,0 +1,1 @@
+"""SageMaker's control plane: one module per resource, and a dispatcher of operations to them."""

@@ -1,0 +1,76 @@
+"""Endpoint configurations: CreateEndpointConfig, DescribeEndpointConfig, ListEndpointConfigs, DeleteEndpointConfig."""
+
+from collections.abc import Mapping
+
+from polyhost.emulator.api.control_plane.operation import Members, Operation, OperationRequest
+from polyhost.emulator.api.control_plane.pagination import list_page
+from polyhost.emulator.api.control_plane.store import ResourceKind, ResourceStore
+from polyhost.emulator.api.control_plane.variant_specs import variant_spec
+from polyhost.emulator.errors import ValidationException
+from polyhost.emulator.hosting.interfaces import VariantSpec
+
+_UNSUPPORTED = ("ShadowProductionVariants", "AsyncInferenceConfig", "ExplainerConfig")
+
+
+class EndpointConfigOperations:
+    """Operations on endpoint configurations, which are records only."""
+
+    def __init__(self, store: ResourceStore) -> None:
+        self._store = store
+        self.operations: Mapping[str, Operation] = {
+            "CreateEndpointConfig": self._create,
+            "DescribeEndpointConfig": self._describe,
+            "ListEndpointConfigs": self._list,
+            "DeleteEndpointConfig": self._delete,
+        }
+
+    async def _create(self, request: OperationRequest) -> Members:
+        region, members = request.region, request.members
+        for name in _UNSUPPORTED:
+            if members.get(name):
+                raise ValidationException(
+                    f"The emulator does not support {name}; leave it out of CreateEndpointConfig."
+                )
+        self._store.require_absent(region, ResourceKind.ENDPOINT_CONFIG, members["EndpointConfigName"])
+        variants = members["ProductionVariants"]
+        names = [variant["VariantName"] for variant in variants]
+        if len(set(names)) != len(names):
+            raise ValidationException(f"Variant names must be unique, but got {', '.join(names)}.")
+        for variant in variants:
+            _variant_spec(self._store, region, variant)  # raises if the emulator cannot host it
+        for variant in variants:
+            variant.setdefault("InitialVariantWeight", 1.0)
+        return {"EndpointConfigArn": self._store.create(region, ResourceKind.ENDPOINT_CONFIG, members).arn}
+
+    async def _describe(self, request: OperationRequest) -> Members:
+        name = request.members["EndpointConfigName"]
+        config = self._store.require(request.region, ResourceKind.ENDPOINT_CONFIG, name)
+        return config.request | {"EndpointConfigArn": config.arn, "CreationTime": config.created}
+
+    async def _list(self, request: OperationRequest) -> Members:
+        found, token = list_page(self._store.of_kind(ResourceKind.ENDPOINT_CONFIG, request.region), request.members)
+        configs = [
+            {"EndpointConfigName": item.name, "EndpointConfigArn": item.arn, "CreationTime": item.created}
+            for item in found
+        ]
+        return {"EndpointConfigs": configs, "NextToken": token}
+
+    async def _delete(self, request: OperationRequest) -> Members:
+        name = request.members["EndpointConfigName"]
+        self._store.remove(self._store.require(request.region, ResourceKind.ENDPOINT_CONFIG, name))
+        return {}
+
+
+def variant_specs(store: ResourceStore, region: str, config_name: str) -> list[VariantSpec]:
+    """Return the specs of a configuration's variants. Raises ValidationException if it or a model does not exist."""
+    config = store.require(region, ResourceKind.ENDPOINT_CONFIG, config_name)
+    return [_variant_spec(store, region, variant) for variant in config.request["ProductionVariants"]]
+
+
+def _variant_spec(store: ResourceStore, region: str, variant: Members) -> VariantSpec:
+    model_name = variant.get("ModelName")
+    if model_name is None:
+        raise ValidationException(
+            f"Variant {variant['VariantName']} has no ModelName; the emulator does not support inference components."
+        )
+    return variant_spec(variant, store.require(region, ResourceKind.MODEL, model_name).request)

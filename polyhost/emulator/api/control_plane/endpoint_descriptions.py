@@ -1,0 +1,66 @@
+"""Endpoints as DescribeEndpoint describes them."""
+
+from polyhost.emulator.api.control_plane.operation import Members
+from polyhost.emulator.api.control_plane.store import Resource
+from polyhost.emulator.hosting.endpoint import Endpoint, Variant
+from polyhost.emulator.hosting.interfaces import VariantSpec
+
+
+def describe(endpoint: Endpoint, resource: Resource) -> Members:
+    """Return the members of DescribeEndpoint's response; those without a value are None."""
+    return {
+        "EndpointName": endpoint.name,
+        "EndpointArn": endpoint.arn,
+        "EndpointConfigName": endpoint.config_name,
+        "EndpointStatus": endpoint.status,
+        "FailureReason": endpoint.failure_reason,
+        "CreationTime": resource.created,
+        "LastModifiedTime": resource.modified,
+        "ProductionVariants": _variants(endpoint) or None,
+        "PendingDeploymentSummary": _pending_deployment(endpoint),
+        "LastDeploymentConfig": resource.changes.get("DeploymentConfig"),
+    }
+
+
+def _variants(endpoint: Endpoint) -> list[Members]:
+    if endpoint.status == "Creating" and endpoint.deployment is not None:
+        return [_pending_variant(spec, endpoint.deployment.since) for spec in endpoint.deployment.specs]
+    return [_variant(variant) for variant in endpoint.variants]
+
+
+def _variant(variant: Variant) -> Members:
+    image, digest = variant.spec.container.image, variant.digest
+    resolved = f"{image.partition('@')[0]}@{digest}" if digest.startswith("sha256:") else image
+    return {
+        "VariantName": variant.name,
+        "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": resolved, "ResolutionTime": variant.started}],
+        "CurrentWeight": variant.weight,
+        "DesiredWeight": variant.desired_weight,
+        "CurrentInstanceCount": len(variant.fleet.instances),
+        "DesiredInstanceCount": variant.desired_count,
+    }
+
+
+def _pending_variant(spec: VariantSpec, since: float) -> Members:
+    return {
+        "VariantName": spec.name,
+        "CurrentWeight": 0.0,
+        "DesiredWeight": spec.weight,
+        "CurrentInstanceCount": 0,
+        "DesiredInstanceCount": spec.instance_count,
+        "VariantStatus": [{"Status": "Creating", "StartTime": since}],
+    }
+
+
+def _pending_deployment(endpoint: Endpoint) -> Members | None:
+    deployment = endpoint.deployment
+    if endpoint.status != "Updating" or deployment is None:
+        return None
+    variants = [
+        _pending_variant(spec, deployment.since) | {"InstanceType": spec.instance_type} for spec in deployment.specs
+    ]
+    return {
+        "EndpointConfigName": deployment.config_name,
+        "ProductionVariants": variants,
+        "StartTime": deployment.since,
+    }

@@ -1,0 +1,65 @@
+"""ModelError and its like, with the texts, statuses and limits of the service."""
+
+from polyhost.emulator.config import ACCOUNT
+from polyhost.emulator.errors import (
+    ArchiveError,
+    ContainerGone,
+    ContainerTimeout,
+    DownloadError,
+    HostingError,
+    LoadRefused,
+    ModelDataMissing,
+    ModelError,
+    ServiceUnavailable,
+    ValidationError,
+)
+from polyhost.emulator.hosting.endpoint import Endpoint
+from polyhost.emulator.hosting.interfaces import Answer
+
+_MAX_MESSAGE_CHARS = 2048  # botocore, Message: of a ModelError's Message and of its OriginalMessage
+
+
+def error_for_response(response: Answer, endpoint: Endpoint) -> ModelError:
+    """Return the error for a container's response whose status is not 2xx."""
+    return _model_error(endpoint, response.status, response.body.decode(errors="replace"))
+
+
+def error_for_failure(error: HostingError, endpoint: Endpoint) -> ModelError | ValidationError | ServiceUnavailable:
+    """Return the error for an invocation to which the model did not respond."""
+    if isinstance(error, ModelDataMissing):
+        return ValidationError(str(error))
+    if isinstance(error, ArchiveError):
+        return ValidationError(f"Failed to unpack the model data: {error}")
+    if isinstance(error, DownloadError):
+        return ServiceUnavailable(f"Failed to download model data: {error}")
+    if isinstance(error, LoadRefused):
+        return _model_error(endpoint, error.status, error.body.decode(errors="replace"))
+    if isinstance(error, ContainerTimeout):
+        text = (
+            "Your invocation timed out while waiting for a response from container primary. Review the latency metrics"
+            " for each container in Amazon CloudWatch, resolve the issue, and try again."
+        )
+    else:
+        assert isinstance(error, ContainerGone), error
+        text = (
+            f"Amazon SageMaker could not get a response from the {endpoint.name} endpoint. This can occur when CPU or"
+            f" memory utilization is high. ({error})"
+        )
+    return _model_error(endpoint, 0, text)
+
+
+def _model_error(endpoint: Endpoint, status: int, text: str) -> ModelError:
+    group = f"/aws/sagemaker/Endpoints/{endpoint.name}"
+    console = f"https://{endpoint.region}.console.aws.amazon.com/cloudwatch/home?region={endpoint.region}"
+    received = f"Received {'client' if 0 < status < 500 else 'server'} error ({status}) from primary"
+    more = f" See {console}#logEventViewer:group={group} in account {ACCOUNT} for more information."
+    message = f'{received} with message "{text}".{more}'
+    if len(message) > _MAX_MESSAGE_CHARS:
+        message = f"{received} and could not load the entire response body.{more}"
+    return ModelError(
+        message,
+        OriginalStatusCode=status,
+        OriginalMessage=text[:_MAX_MESSAGE_CHARS],
+        LogStreamArn=f"arn:aws:logs:{endpoint.region}:{ACCOUNT}:log-group:{group}",
+        ErrorCode="CLIENT_ERROR_FROM_MODEL" if 400 <= status < 500 else "INTERNAL_FAILURE_FROM_MODEL",
+    )

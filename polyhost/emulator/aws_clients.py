@@ -1,0 +1,26 @@
+"""boto3 clients of the emulator's own services, and of an S3 elsewhere."""
+
+from typing import Any
+
+
+def client(service: str, region: str, url: str) -> Any:
+    """Return a client of an emulated service, with dummy credentials.
+
+    It ignores HTTP_PROXY: a proxy does not reach this machine's loopback interface.
+    """
+    keys = {"aws_access_key_id": "polyhost", "aws_secret_access_key": "polyhost"}
+    return _client(service, region, url, proxies={}, **keys)
+
+
+def external_s3_client(region: str, url: str) -> Any:
+    """Return a client of another S3, with the credentials and the proxy that boto3 finds in the environment."""
+    return _client("s3", region, url, proxies=None)
+
+
+def _client(service: str, region: str, url: str, proxies: dict[str, str] | None, **keys: str) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    settings = Config(max_pool_connections=32, retries={"total_max_attempts": 3, "mode": "standard"}, proxies=proxies)
+    # A session per client: threads must not share the default one (boto3, "Sessions").
+    return boto3.Session().client(service, region_name=region, endpoint_url=url, config=settings, **keys)
