@@ -37,7 +37,7 @@ RUN cd /tmp/dependencies \
     && python3.11 -m venv /opt/venv \
     && python -c "import sys, tomllib; \
 project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-extras = [line for name in sys.argv[1:] for line in project['optional-dependencies'][name]]; \
+extras = [line for name in ['serve', *sys.argv[1:]] for line in project['optional-dependencies'][name]]; \
 print(*project['dependencies'], *extras, sep='\n')" $FRAMEWORKS >requirements.txt \
     && python -m pip install -c constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} pip -r requirements.txt \
     && find /opt/venv -type d -name tests -prune -exec rm -rf {} + \
@@ -54,7 +54,7 @@ print('imported', *[importlib.import_module(name).__name__ for name in names])" 
 
 FROM dependencies AS code
 
-COPY pyproject.toml README.md LICENSE /tmp/polyhost/
+COPY pyproject.toml README.md LICENSE NOTICE /tmp/polyhost/
 # polyhost/container and polyhost/handlers are links to the two folders beside it.
 COPY polyhost /tmp/polyhost/polyhost
 COPY container /tmp/polyhost/container
