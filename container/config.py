@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from polyhost.container.errors import ConfigError
+from polyhost.handlers import lookup
+from polyhost.handlers.errors import BadSettingError
+from polyhost.handlers.settings import Settings
 
-DEFAULT_HANDLER = "polyhost.handlers.service:handle"
-SHORT_HANDLER = "handlers.service:handle"  # the name that settings may have for it
-HANDLER_REGISTRY = "polyhost.handlers.registry"
 _MB = 1024 * 1024
 _MOST = 1_000_000  # of what is counted: calls
 
@@ -51,12 +51,16 @@ class Config:
         read = _Reader(environ)
         native = read("POLYHOST_FRONTEND", _one_of("mms", "native"), "mms") == "native"
         read("SAGEMAKER_STARTUP_TIMEOUT", _positive, None)  # the toolkit's own, which would end in a traceback
+        try:
+            Settings.from_environ(environ)  # the handlers', which every load would fail by
+        except BadSettingError as error:
+            raise ConfigError(str(error)) from None
         return cls(
             port=read("SAGEMAKER_BIND_TO_PORT", _any_port if native else _port, 8080),
             base_dir=read("SAGEMAKER_BASE_DIR", str, "/opt/ml"),
             # Presence of anything but "true" means single-model: the toolkit compares with "true" as well.
             multi_model=read("SAGEMAKER_MULTI_MODEL", str, "false") == "true",
-            handler=read("SAGEMAKER_HANDLER", _handler, DEFAULT_HANDLER),
+            handler=read("SAGEMAKER_HANDLER", lookup.canonical, lookup.SERVICE),
             workers=read("SAGEMAKER_MODEL_SERVER_WORKERS", _positive, None),
             response_timeout_s=read("SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS", _positive, 60),
             load_timeout_s=read("POLYHOST_LOAD_TIMEOUT_SECONDS", _positive, 300),
@@ -108,10 +112,6 @@ class _Reader:
             return convert(value)
         except ValueError as error:
             raise ConfigError(f"{name}={value!r}: {error}") from None
-
-
-def _handler(value: str) -> str:
-    return DEFAULT_HANDLER if value == SHORT_HANDLER else value
 
 
 def _positive(value: str) -> int:

@@ -24,12 +24,6 @@ class ConfigError(PolyhostError):
     """A setting that cannot be used; the message names it, its value and what it may be."""
 
 
-class HandlerNotFoundError(PolyhostError):
-    """The handler that the model asks for cannot be found or is not one."""
-
-    status = 400
-
-
 class BadAnswerError(PolyhostError):
     """A handler returned something that is no answer to what it was given."""
 

@@ -21,6 +21,7 @@ from polyhost.container.mms.launcher import FIFO, LAUNCHES
 from polyhost.container.system.event_loop import Loop
 from polyhost.container.system.line_reader import Lines
 from polyhost.container.system.procfs import children
+from polyhost.handlers import frameworks
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 # SageMaker waits for 30 s in all.
@@ -31,7 +32,6 @@ _RESTART_S, _RETRY_S = 0.2, 2.0
 _REAP_S = 1.0
 # The path of a socket has 107 bytes at most (unix(7)): PARENT/polyhost-XXXXXXXX/tmp/.mms.sock.PORT
 _LONGEST_RUN_DIR = 107 - len("/polyhost-XXXXXXXX/tmp/.mms.sock.65535")
-_DEFAULTS = {"OMP_NUM_THREADS": "1", "MXNET_USE_OPERATOR_TUNING": "0", "MXNET_ENGINE_TYPE": "NaiveEngine"}
 
 logger = logging.getLogger("polyhost")
 
@@ -65,6 +65,8 @@ class Supervisor:
             else:
                 self._start_fork_server()
                 self._start_mms()
+            for name, reason in frameworks.broken_plugins().items():
+                logger.error("the handler plugin %s is not used: %s", name, reason)
             return self._loop.run()
         finally:
             self._let_finish()
@@ -124,7 +126,7 @@ class Supervisor:
             # Its stdin ends when this process does, however that happens.
             self._fork_server = subprocess.Popen(
                 command,
-                env=self._environment(),
+                env=frameworks.environment() | self._environment(),
                 stdin=subprocess.PIPE,
                 pass_fds=[channel.fileno()] if channel else [],
             )
@@ -180,14 +182,9 @@ class Supervisor:
                 log.write_all(1, line.encode() + b"\n")
 
     def _environment(self) -> dict[str, str]:
-        """One thread a worker: the cores are shared by models, and a forked process must not inherit a pool of threads.
-
-        MMS's own worker sets the first two (mms/model_service_worker.py). MXNet's default engine would add threads to
-        hand work to; on the calling thread a SqueezeNet answers a sixth sooner.
-        """
         root = str(Path(__file__).parents[2])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        return {**_DEFAULTS, **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
     def _on_stop(self) -> None:
         logger.info("stopping")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polyhost.handlers import decoders, encoders, media_types
-from polyhost.handlers.errors import BadModelError, phase
+from polyhost.handlers.errors import BadModelError, BadSettingError, phase
 from polyhost.handlers.payload import Inputs, Rows
 from polyhost.handlers.settings import Settings
 
@@ -52,9 +52,9 @@ class Handler(ABC):
     def check_default_accept(self) -> None:
         """Whether the answer to a call without Accept is one of those that our encoders write."""
         if self.settings.default_accept not in media_types.ARRAYS:
-            raise BadModelError(
-                f"SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT is {self.settings.default_accept!r}; it must be one of "
-                f"{', '.join(media_types.ARRAYS)}, or what the output_fn of an inference.py writes."
+            raise BadSettingError(
+                f"SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT={self.settings.default_accept!r}: must be one of "
+                f"{', '.join(media_types.ARRAYS)}, or a type that the output_fn of an inference.py writes"
             )
 
     def adopt(self, model: Any, name: str, source: Source) -> None:

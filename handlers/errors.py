@@ -1,6 +1,7 @@
-"""What can go wrong in a handler. An error knows its HTTP status and its phase; its text is the answer."""
+"""What can go wrong in a handler. All derive from HandlerError, which has an HTTP status and a phase.
 
-from __future__ import annotations
+The class's name is the `type` of the error's JSON, and its text the `message`.
+"""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from typing import Any
 
 
 class HandlerError(Exception):
+    """The base of the errors below; `phase` is load, decode, predict or encode."""
+
     status = 500
     phase = "predict"
 
@@ -19,6 +22,18 @@ class BadModelError(HandlerError):
     phase = "load"
 
 
+class BadSettingError(BadModelError):
+    """A variable of the environment has a value that cannot be used."""
+
+
+class HandlerNotFoundError(BadModelError):
+    """The handler that the model or a setting names cannot be found, or is no handler."""
+
+
+class BadScriptError(BadModelError):
+    """The archive's own script cannot be used."""
+
+
 class BadBodyError(HandlerError):
     """The request's body cannot be read, or the model cannot take what it holds."""
 
@@ -27,36 +42,38 @@ class BadBodyError(HandlerError):
 
 
 class WrongShapeError(BadBodyError):
+    """The body holds an array of another shape than the model takes."""
+
     def __init__(self, expected: object, given: object) -> None:
-        super().__init__(f"Wrong shape: expected {expected}, given {given}.")
+        super().__init__(f"wrong shape: expected {expected}, given {given}")
 
 
 class UnsupportedMediaTypeError(HandlerError):
+    """There is no decoder for the request's Content-Type."""
+
     status = 415
     phase = "decode"
 
     def __init__(self, given: str, accepted: Iterable[str]) -> None:
-        super().__init__(f"Content-Type {given!r} is not supported; accepted: {', '.join(accepted)}.")
+        super().__init__(f"Content-Type {given!r} is not supported; accepted: {', '.join(accepted)}")
 
 
 class UnsuitableMediaTypeError(HandlerError):
-    """A type we can read, holding something this model has no use for, such as an image for two numbers."""
+    """The body can be decoded, but the model cannot take what it holds, such as an image for two numbers."""
 
     status = 415
     phase = "decode"
 
 
 class NotAcceptableError(HandlerError):
+    """The request's Accept header names no media type that the prediction can be written as."""
+
     status = 406
     phase = "encode"
 
 
-class BadScriptError(BadModelError):
-    """The archive's own script cannot be used."""
-
-
 class WrongLabelsError(HandlerError):
-    """The labels do not fit what the model answers."""
+    """The labels do not fit the model's output."""
 
 
 class WrongAnswerError(HandlerError):
@@ -67,7 +84,7 @@ class WrongAnswerError(HandlerError):
 
 @contextmanager
 def phase(name: str) -> Iterator[None]:
-    """Mark whatever is raised inside with the phase it was raised in."""
+    """Mark whatever is raised inside with the phase in which it was raised."""
     try:
         yield
     except Exception as error:
@@ -76,5 +93,6 @@ def phase(name: str) -> Iterator[None]:
 
 
 def mark(error: Any, name: str) -> None:
+    """Give the error this phase, unless it has one."""
     if not hasattr(error, "phase"):
         error.phase = name

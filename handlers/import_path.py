@@ -1,12 +1,10 @@
-"""Makes a model's own modules importable, in front of everything else."""
-
-from __future__ import annotations
+"""The module search path of a process that serves one model."""
 
 import sys
 from pathlib import Path
 
 
 def put_first(*folders: Path) -> None:
-    """The folders lead the search path, in this order."""
+    """Put the folders at the head of the search path, in this order: a model's own modules come before all others."""
     entries = list(dict.fromkeys(map(str, folders)))
     sys.path[:] = entries + [entry for entry in sys.path if entry not in entries]

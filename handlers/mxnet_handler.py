@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy
 
-from polyhost.handlers import labels, mxnet_params, registry, tensors
+from polyhost.handlers import labels, model_files, mxnet_params, tensors
 from polyhost.handlers import shapes_file as shapes
 from polyhost.handlers.base import Source
 from polyhost.handlers.batching import RowHandler
@@ -35,7 +35,7 @@ EPOCH = re.compile(r"-(\d{4,})\.params$")
 
 class MxnetHandler(RowHandler):
     def load(self, source: Source) -> None:
-        symbol = registry.the_one(source.directory, [f"*{SYMBOL}"])
+        symbol = model_files.only_match(source.directory, [f"*{SYMBOL}"])
         name = symbol.name.removesuffix(SYMBOL)
         inputs = shapes.read(_shapes_file(source.directory, name))
         self.model = Network(symbol, _newest_params(source.directory, name), inputs, _context(source.gpu_id))
@@ -173,9 +173,9 @@ def _read_params(path: Path) -> dict[str, Any]:
 
 def _newest_params(directory: Path, name: str) -> Path:
     """The parameters of the highest epoch."""
-    found = [path for path in registry.matching(directory, [f"{name}-*.params"]) if EPOCH.search(path.name)]
+    found = [path for path in model_files.matching(directory, [f"{name}-*.params"]) if EPOCH.search(path.name)]
     if not found:
-        listed = ", ".join(path.name for path in registry.visible(directory))
+        listed = model_files.listed(model_files.visible(directory))
         raise BadModelError(f"{name}{SYMBOL} needs its parameters in {name}-0000.params; found: {listed}.")
     return max(found, key=_epoch)
 

@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy
 
-from polyhost.handlers import decoders, encoders, images, media_types, registry
-from polyhost.handlers import import_path as model_code
+from polyhost.handlers import decoders, encoders, frameworks, images, import_path, lookup, media_types
 from polyhost.handlers.base import Answer, Handler, Request, Source, as_asked
 from polyhost.handlers.errors import BadModelError, BadScriptError, WrongAnswerError, phase
 from polyhost.handlers.media_types import CSV, JSON, MediaType
@@ -42,12 +41,12 @@ REPLACED_BY_TRANSFORM = ("input_fn", "predict_fn", "output_fn")
 
 class ScriptHandler(Handler):
     def load(self, source: Source) -> None:
-        path = registry.script_in(source.directory, source.settings)
-        assert path is not None, "the registry chooses this handler for a folder with a script"
+        path = lookup.script_in(source.directory, source.settings)
+        assert path is not None, "lookup chooses this handler for a folder with a script"
         self._script = path.name
         # Before the model's modules come first on the path: one of them may be named like ours.
         self._fallback = _fallback(path, source)
-        model_code.put_first(path.parent, source.directory)
+        import_path.put_first(path.parent, source.directory)
         self._functions = _functions(_imported(path), path)
         self._call_at_load("pre_model_fn", source)
         self.model = self._load_model(source)
@@ -80,7 +79,7 @@ class ScriptHandler(Handler):
         if "model_fn" in self._functions:
             return self._functions["model_fn"](str(source.directory), source.context)
         if self._fallback is None:
-            raise BadScriptError(f"{self._script} has no model_fn. {_why_no_default(source)}")
+            raise BadScriptError(f"{self._script} has no model_fn, and {_why_no_default(source)}")
         self._fallback.load(source)
         return self._fallback.model
 
@@ -136,11 +135,11 @@ def _fallback(path: Path, source: Source) -> Handler | None:
     defined = set(_defined(_parsed(path)))
     if "model_fn" in defined and defined.intersection(("predict_fn", "transform_fn")):
         return None
-    files = registry.frameworks_in(source.directory)
-    framework = files[0] if len(files) == 1 else registry.framework_by_imports(path)
+    files = lookup.frameworks_in(source.directory)
+    framework = files[0] if len(files) == 1 else lookup.framework_by_imports(path)
     if framework is None:
         return None
-    handler: Handler = registry.resolve(registry.HANDLERS[framework])(source.settings)
+    handler: Handler = frameworks.resolve(lookup.handler_class(framework))(source.settings)
     return handler
 
 
@@ -282,7 +281,7 @@ def _answer(returned: Any, accept: str, function: str) -> Answer:
 
 def _why_no_default(source: Source) -> str:
     try:
-        framework = registry.framework_by_files(source.directory, source.settings)
+        framework = lookup.framework_by_files(source.directory, source.settings)
     except BadModelError as error:
         return str(error)
-    return f"The archive's files are for {framework}, whose handler was not loaded."
+    return f"the handler of {framework}, which the archive's files are for, was not loaded"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from polyhost.handlers import registry
+from polyhost.handlers import frameworks, lookup
 from polyhost.handlers.base import Handler, Request, Source
 from polyhost.handlers.settings import Settings
 
@@ -37,8 +36,8 @@ class Service:
 
 def load(context: Any) -> Handler:
     source = _source(context)
-    name = registry.choose(source.directory, source.settings)
-    handler: Handler = registry.resolve(registry.HANDLERS[name])(source.settings)
+    name = lookup.choose(source.directory, source.settings)
+    handler: Handler = frameworks.resolve(lookup.handler_class(name))(source.settings)
     handler.load(source)
     handler.check_default_accept()
     for path in (source.directory / "requirements.txt", source.directory / "code" / "requirements.txt"):
@@ -53,7 +52,7 @@ def _source(context: Any) -> Source:
     return Source(
         directory=Path(properties["model_dir"]),
         gpu_id=_gpu(properties.get("gpu_id")),
-        settings=Settings.from_environ(os.environ),
+        settings=Settings.of_process(),
         context=context,
     )
 

@@ -1,35 +1,66 @@
-"""The only reader of the environment in this package."""
+"""The handlers' settings, and the only reader of the environment in this package."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Self
 
-from polyhost.handlers.errors import BadModelError
+from polyhost.handlers.errors import BadSettingError
 from polyhost.handlers.media_types import MediaType
 
 DEFAULT_PROGRAM = "inference.py"
 DEFAULT_ACCEPT = "application/json"
 
+_MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+")  # RFC 6838, section 4.2
+
 
 @dataclass(frozen=True)
 class Settings:
+    """Built once in a process and handed down.
+
+    `program` is the name of an archive's script, `default_accept` the media type of a response to a request without
+    an Accept header.
+    """
+
     program: str = DEFAULT_PROGRAM
     default_accept: str = DEFAULT_ACCEPT
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        """Raise BadSettingError, which names the variable, its value and what it may be."""
         return cls(
-            program=_program(environ.get("SAGEMAKER_PROGRAM") or DEFAULT_PROGRAM),
-            default_accept=MediaType.parse(environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT") or DEFAULT_ACCEPT).name,
+            program=_read(environ, "SAGEMAKER_PROGRAM", _program, DEFAULT_PROGRAM),
+            default_accept=_read(environ, "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", _media_type, DEFAULT_ACCEPT),
         )
+
+    @classmethod
+    def of_process(cls) -> Self:
+        """Read this process's environment. Raises BadSettingError."""
+        return cls.from_environ(os.environ)
+
+
+def _read(environ: Mapping[str, str], name: str, convert: Callable[[str], str], default: str) -> str:
+    """Convert one variable; an empty one counts as absent, as `docker run -e X=` leaves it."""
+    value = environ.get(name, "").strip()
+    if not value:
+        return default
+    try:
+        return convert(value)
+    except ValueError as error:
+        raise BadSettingError(f"{name}={value!r}: {error}") from None
 
 
 def _program(value: str) -> str:
     path = PurePosixPath(value)
     if path.suffix != ".py" or path.is_absolute() or ".." in path.parts:
-        raise BadModelError(
-            f"SAGEMAKER_PROGRAM is {value!r}; it must name a Python file of the archive, such as {DEFAULT_PROGRAM!r}."
-        )
+        raise ValueError(f"must name a Python file of the archive, such as {DEFAULT_PROGRAM}")
     return value
+
+
+def _media_type(value: str) -> str:
+    name = MediaType.parse(value).name
+    if not _MEDIA_TYPE.fullmatch(name):
+        raise ValueError(f"must be a media type, such as {DEFAULT_ACCEPT}")
+    return name

@@ -15,8 +15,7 @@ import pandas
 import sklearn
 from sklearn.exceptions import InconsistentVersionWarning
 
-from polyhost.handlers import images, registry
-from polyhost.handlers import import_path as model_code
+from polyhost.handlers import frameworks, images, import_path, model_files
 from polyhost.handlers.base import Request, Source
 from polyhost.handlers.batching import RowHandler
 from polyhost.handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError, WrongShapeError
@@ -32,9 +31,9 @@ OUTPUTS = ("predictions", "probabilities")
 
 class SklearnHandler(RowHandler):
     def load(self, source: Source) -> None:
-        path = registry.the_one(source.directory, registry.FILES["sklearn"])
+        path = model_files.only_match(source.directory, frameworks.named("sklearn").files)
         # A pickle may refer to modules of the archive's own.
-        model_code.put_first(source.directory / "code", source.directory)
+        import_path.put_first(source.directory / "code", source.directory)
         self.adopt(_unpickled(path), path.name, source)
 
     def adopt(self, model: Any, name: str, source: Source) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy
 import torch
 
-from polyhost.handlers import labels, registry, tensors
+from polyhost.handlers import frameworks, labels, model_files, tensors
 from polyhost.handlers import shapes_file as shapes
 from polyhost.handlers.base import Source
 from polyhost.handlers.batching import RowHandler
@@ -31,7 +31,7 @@ WRONG_COUNT = re.compile(r"forward\(\) (is missing|missing|expected at most|take
 
 class TorchHandler(RowHandler):
     def load(self, source: Source) -> None:
-        path = registry.the_one(source.directory, registry.FILES["torch"])
+        path = model_files.only_match(source.directory, frameworks.named("torch").files)
         self.adopt(_loader(path)(path, _device(source.gpu_id)), path.name, source)
 
     def adopt(self, model: Any, name: str, source: Source) -> None:
@@ -89,7 +89,7 @@ def _refusal(error: Exception, given: list[list[int]]) -> str | None:
 
 def _shapes(directory: Path) -> list[InputShape] | None:
     """The shapes of the model's inputs, where a file beside it tells them."""
-    found = registry.matching(directory, ["shapes.json", "*-shapes.json"])
+    found = model_files.matching(directory, ["shapes.json", "*-shapes.json"])
     if len(found) > 1:
         raise BadModelError(f"Two files tell the input's shape: {', '.join(path.name for path in found)}; keep one.")
     return shapes.read(found[0]) if found else None

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _DRIVER = Path("/dev/nvidiactl")
-GPU_FRAMEWORKS = frozenset({"mxnet", "torch"})
 
 logger = logging.getLogger("polyhost.memory")
 

@@ -6,7 +6,6 @@ each connection and shares a status page with each worker, and steps in when one
 
 import contextlib
 import ctypes
-import importlib
 import itertools
 import logging
 import os
@@ -24,14 +23,13 @@ from pathlib import Path
 from typing import Protocol
 
 from polyhost.cgroup import ControlGroup
-from polyhost.container.config import HANDLER_REGISTRY, Config
+from polyhost.container.config import Config
 from polyhost.container.control_protocol import ForkRequest, ModelRef
 from polyhost.container.errors import EXIT_MODEL_FAILED, INSUFFICIENT_STORAGE, Failure, WorkerDiedError
 from polyhost.container.forkserver.exit_status import explain_death
-from polyhost.container.forkserver.gpus import GPU_FRAMEWORKS, GpuGauge, choose
+from polyhost.container.forkserver.gpus import GpuGauge, choose
 from polyhost.container.forkserver.records import HostedModel, WorkerRecord
 from polyhost.container.forkserver.scaler import Load, Scaler
-from polyhost.container.forkserver.zygote import BARE
 from polyhost.container.forkserver.zygote_pool import Events, ZygotePool
 from polyhost.container.memory.admission import Admission, AdmissionControl
 from polyhost.container.memory.gauge import MemoryGauge
@@ -43,6 +41,9 @@ from polyhost.container.system.line_reader import Lines
 from polyhost.container.system.procfs import children, mark_of, with_descendants
 from polyhost.container.worker.process import EXIT_BACKOFF_OVER
 from polyhost.container.worker.status_page import StatusPage, WorkerState
+from polyhost.handlers import frameworks, lookup
+from polyhost.handlers.frameworks import BARE
+from polyhost.handlers.settings import Settings
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _ZYGOTES_WAIT_S, _ZYGOTES_POLL_S = 10.0, 0.05
@@ -110,7 +111,7 @@ class ForkServer:
         self._front: Front = (
             MmsFront(self, config.port, run_dir) if front_descriptor is None else NativeFront(self, front_descriptor)
         )
-        self._framework_of: Callable[[str, str | None], str | None]
+        self._handler_settings = Settings.of_process()
         self._pool: ZygotePool
 
     def run(self) -> int:
@@ -118,10 +119,10 @@ class ForkServer:
         self.loop.on_signals(
             {signal.SIGCHLD: self._on_children, signal.SIGTERM: lambda: self.loop.stop(0)}, ignored=(signal.SIGINT,)
         )
-        registry = importlib.import_module(HANDLER_REGISTRY)
-        self._framework_of = registry.framework_of
         events = Events(self._on_started, self._on_exit, self._on_fork_failed)
-        self._pool = ZygotePool(self.loop, self.config, registry.PRELOAD, self._run_dir, self._log_descriptor, events)
+        self._pool = ZygotePool(
+            self.loop, self.config, frameworks.zygote_steps(), self._run_dir, self._log_descriptor, events
+        )
         self._start_zygotes(time.monotonic() + _ZYGOTES_WAIT_S)
         self.loop.watch(self._hang_ups, self._on_hang_ups)
         self.loop.watch(sys.stdin, self._on_supervisor_end)
@@ -158,7 +159,7 @@ class ForkServer:
     # For the front end
 
     def framework_of(self, directory: str, handler: str) -> str:
-        return self._framework_of(directory, handler) or BARE
+        return lookup.framework_of(Path(directory), handler, self._handler_settings) or BARE
 
     def make_temp_dir(self, key: int) -> Path:
         folder = self._run_dir / "tmp" / f"model-{key}"
@@ -277,7 +278,7 @@ class ForkServer:
 
     def _place(self, model: HostedModel) -> int | None:
         """The GPU for a model's next worker; None where there is none, or the model cannot use it."""
-        gpus = self._gpus.read() if model.framework in GPU_FRAMEWORKS else []
+        gpus = self._gpus.read() if frameworks.named(model.framework).uses_gpu else []
         promised: Counter[int] = Counter()
         for worker in self._workers.values() if gpus else ():
             if worker.gpu_id is not None and worker.loading:

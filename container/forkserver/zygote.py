@@ -41,8 +41,6 @@ _SPARE_LATER_S = 1.0  # where there was no process or memory for it
 
 Replay = Callable[[], AbstractContextManager[Rehearsal]]
 
-BARE = "bare"  # no framework: for handlers that need none that we know
-
 logger = logging.getLogger("polyhost.zygote")
 
 

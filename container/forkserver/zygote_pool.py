@@ -11,8 +11,9 @@ from pathlib import Path
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import Exited, ForkFailed, ForkRequest, MessageError, Ready, Started
 from polyhost.container.errors import INSUFFICIENT_STORAGE
-from polyhost.container.forkserver.zygote import BARE, Zygote
+from polyhost.container.forkserver.zygote import Zygote
 from polyhost.container.system.event_loop import Loop
+from polyhost.handlers.frameworks import BARE
 
 _RESTART_S = 0.5
 _BAD_REQUEST = 400  # a name or a path that is too long

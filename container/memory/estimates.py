@@ -8,13 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-_MB = 1024 * 1024
-# What a model costs besides its files until it has been measured: its process, page tables, Java's threads.
-_BASE_BYTES = {"mxnet": 24 * _MB, "torch": 16 * _MB}
-_DEFAULT_BASE_BYTES = 12 * _MB
-# Bytes in memory per byte of the model's files: compressed pickles expand, and a loader holds file and model at once.
-_FACTORS = {"sklearn": 3.0}
-_DEFAULT_FACTOR = 2.0
+from polyhost.handlers import frameworks
+
 _MAX_ESTIMATES = 20_000
 _ENOUGH_COPIES = 8  # measured since the start
 
@@ -63,8 +58,8 @@ class Estimates:
         known = self._bytes.get(model.key)
         if known is not None:
             return known
-        base = _BASE_BYTES.get(model.framework, _DEFAULT_BASE_BYTES)
-        return base + int(model.size * _FACTORS.get(model.framework, _DEFAULT_FACTOR))
+        row = frameworks.named(model.framework)
+        return row.base_bytes + int(model.size * row.bytes_factor)
 
     def add(self, model: Fingerprint, measured: int) -> None:
         """Add a measurement in bytes; the largest one counts."""

@@ -3,16 +3,17 @@
 import errno
 import re
 from collections.abc import Callable
+from functools import cache
 
-# MXNet: "Failed to allocate CPU Memory", "Memory allocation failed". PyTorch: "can't allocate memory", "CUDA out of
-# memory", "not enough memory". CUDA's libraries: cudaErrorMemoryAllocation, CUBLAS_STATUS_ALLOC_FAILED and kin.
-# C++: std::bad_alloc. The system: the texts of ENOMEM and ENOSPC, because errors of other types quote them.
-_TEXTS = re.compile(
-    r"failed to allocate|can't allocate memory|cannot allocate memory|unable to allocate|out of memory"
-    r"|not enough memory|memory allocation|memoryallocation|memory exhausted|bad_alloc|_alloc_failed"
-    r"|no space left on device",
-    re.IGNORECASE,
-)
+from polyhost.handlers import frameworks
+
+# Any framework's, with CUDA ("CUDA out of memory", cudaErrorMemoryAllocation, CUBLAS_STATUS_ALLOC_FAILED and kin), C++
+# (std::bad_alloc), and the system: the texts of ENOMEM and ENOSPC, because errors of other types quote them. The rows
+# of polyhost.handlers.frameworks have more.
+_TEXTS = (
+    "cannot allocate memory", "unable to allocate", "out of memory", "memory allocation", "memoryallocation",
+    "memory exhausted", "bad_alloc", "_alloc_failed", "no space left on device",
+)  # fmt: skip
 _ERRNOS = frozenset({errno.ENOMEM, errno.ENOSPC})
 
 
@@ -27,10 +28,17 @@ def is_out_of_memory(error: BaseException) -> bool:
             return True
         if isinstance(seen, OSError) and seen.errno in _ERRNOS:
             return True
-        if isinstance(seen, RuntimeError | OSError) and _TEXTS.search(str(seen)):
+        if isinstance(seen, RuntimeError | OSError) and _texts().search(str(seen)):
             return True
         seen = seen.__cause__
     return False
+
+
+@cache
+def _texts() -> re.Pattern[str]:
+    rows = frameworks.registered().values()
+    texts = [*_TEXTS, *(text for row in rows for text in row.out_of_memory)]
+    return re.compile("|".join(map(re.escape, texts)), re.IGNORECASE)
 
 
 class OomKills:

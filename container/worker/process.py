@@ -10,7 +10,6 @@ import random
 import resource
 import select
 import socket
-import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterator
@@ -19,7 +18,7 @@ from pathlib import Path
 from polyhost.container import log
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import ForkDescriptors, ForkRequest
-from polyhost.container.errors import Failure, HandlerNotFoundError, LoadError, WorkerDiedError
+from polyhost.container.errors import Failure, LoadError, WorkerDiedError
 from polyhost.container.prefork import heap
 from polyhost.container.system.procfs import mark
 from polyhost.container.worker.model import Model, ModelSpec
@@ -36,6 +35,8 @@ from polyhost.container.worker.protocol import (
 )
 from polyhost.container.worker.status_page import StatusPage, WorkerState
 from polyhost.container.worker.types import Request, Response
+from polyhost.handlers import frameworks
+from polyhost.handlers.errors import HandlerNotFoundError
 
 EXIT_LOAD_FAILED = 70  # the failure stands in the status page
 EXIT_BACKOFF_OVER = 75  # a resting worker's time is over: fork one that loads the model
@@ -78,16 +79,9 @@ def _take_over(request: ForkRequest, native_output: int) -> None:
 
 
 def _reseed() -> None:
-    """Forks of one zygote would all draw the same random numbers.
-
-    By the generators themselves and with plain numbers: numpy.random.seed() writes to 70 pages, torch.seed() to 600.
-    """
+    """Forks of one zygote would all draw the same random numbers."""
     random.seed()
-    seed = int.from_bytes(os.urandom(4), "little")
-    if numpy_random := sys.modules.get("numpy.random"):
-        numpy_random.seed(seed)
-    if torch_random := sys.modules.get("torch.random"):
-        torch_random.default_generator.manual_seed(seed)
+    frameworks.reseed(int.from_bytes(os.urandom(4), "little"))
 
 
 class Worker:

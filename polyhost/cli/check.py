@@ -20,7 +20,7 @@ from polyhost.cli import request_body as payload
 from polyhost.cli.errors import CommandError
 from polyhost.cli.in_process import Answer, Loading
 
-CONTAINER_LOGGER = "polyhost.model"
+CONTAINER_LOGGER = "polyhost.container.worker.model"
 
 
 def check(

@@ -59,13 +59,14 @@ def load(folder: Path, name: str, handler: str | None) -> tuple[Any, Loading]:
 
 def _import_framework(folder: Path, handler: str | None) -> tuple[str | None, float]:
     """What the container has imported before it loads any model."""
-    from polyhost.handlers import registry
+    from polyhost.handlers import frameworks, lookup
+    from polyhost.handlers.settings import Settings
 
     start = time.perf_counter()
-    framework = registry.framework_of(str(folder), handler)
+    framework = lookup.framework_of(folder, handler, Settings.of_process())
     with contextlib.suppress(ImportError):  # a framework that is not installed is the load's news
-        for module in registry.PRELOAD.get(framework or "", ()):
-            importlib.import_module(module)
+        for step in frameworks.named(framework).steps if framework else ():
+            importlib.import_module(step.partition(":")[0])
     return framework, time.perf_counter() - start
 
 

@@ -89,7 +89,7 @@ def test_an_answer_that_is_no_text_is_described(tmp_path: Path) -> None:
 def test_a_request_that_the_model_refuses(archive: Path) -> None:
     result = check(archive, "--body", "-", body="[[1, 2, 3]]")
     assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr.startswith("polyhost: the model answers 400 in phase decode: Wrong shape")
+    assert result.stderr.startswith("polyhost: the model answers 400 in phase decode: wrong shape")
     assert result.stderr.count("\n") == 1
 
 
@@ -138,4 +138,4 @@ def test_an_archive_without_a_model(tmp_path: Path) -> None:
         pass
     result = check(tmp_path / "model.tar.gz")
     assert result.returncode == 1
-    assert "Nothing here can be served" in result.stderr
+    assert "nothing here can be served" in result.stderr

@@ -45,9 +45,9 @@ def test_json_for_scripts(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (["readme.txt"], "Nothing here can be served. Found at the archive's root: readme.txt"),
-        ([], "Found at the archive's root: nothing"),
-        (["a.joblib", "b.pt"], "Files of 2 frameworks fit (torch, sklearn)"),
+        (["readme.txt"], "nothing here can be served; found at the archive's root: readme.txt"),
+        ([], "found at the archive's root: nothing"),
+        (["a.joblib", "b.pt"], "files of 2 frameworks fit (torch, sklearn)"),
     ],
 )
 def test_a_folder_that_no_handler_can_serve_is_refused(tmp_path: Path, files: list[str], message: str) -> None:
@@ -76,7 +76,7 @@ def test_a_handler_named_in_the_manifest_is_the_one(folder: Path, tmp_path: Path
     assert "served by the service.py:handle handler" in pack(folder, "-o", tmp_path / "model.tar.gz").stdout
 
 
-@pytest.mark.parametrize("manifest", ["{", "{}", '{"model": {}}', '{"model": []}', "[]"])
+@pytest.mark.parametrize("manifest", ["{}", '{"model": {}}', '{"model": []}'])
 def test_a_manifest_that_names_no_handler_is_refused(folder: Path, tmp_path: Path, manifest: str) -> None:
     (folder / "MAR-INF").mkdir()
     (folder / "MAR-INF" / "MANIFEST.json").write_text(manifest)

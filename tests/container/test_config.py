@@ -5,8 +5,9 @@ import os
 
 import pytest
 
-from polyhost.container.config import DEFAULT_HANDLER, Config
+from polyhost.container.config import Config
 from polyhost.container.errors import ConfigError
+from polyhost.handlers import lookup
 
 MB = 1024 * 1024
 
@@ -14,7 +15,7 @@ MB = 1024 * 1024
 def test_an_empty_environment_gives_the_defaults() -> None:
     config = Config.from_environ({})
 
-    assert (config.port, config.base_dir, config.handler) == (8080, "/opt/ml", DEFAULT_HANDLER)
+    assert (config.port, config.base_dir, config.handler) == (8080, "/opt/ml", lookup.SERVICE)
     assert (config.max_payload_bytes, config.response_timeout_s, config.load_timeout_s) == (25 * MB, 60, 300)
     assert (config.log_json, config.log_level) == (True, logging.INFO)
     assert config.max_workers == len(os.sched_getaffinity(0))
@@ -56,6 +57,8 @@ def test_a_variable_sets_its_field(name: str, value: str, field: str, expected: 
         ("SAGEMAKER_CONTAINER_LOG_LEVEL", "loud", "INFO"),
         ("POLYHOST_LOG_FORMAT", "xml", "json, text"),
         ("POLYHOST_MAX_WORKERS", "none", "above 0"),
+        ("SAGEMAKER_PROGRAM", "/etc/serve.py", "a Python file of the archive"),
+        ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "json", "a media type"),
     ],
 )
 def test_a_wrong_value_is_told_with_name_value_and_remedy(name: str, value: str, remedy: str) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from polyhost.container.errors import BadAnswerError, Failure, HandlerNotFoundError, WorkerDiedError, status_of
+from polyhost.container.errors import BadAnswerError, Failure, WorkerDiedError, status_of
+from polyhost.handlers.errors import HandlerNotFoundError
 
 
 class Teapot(Exception):

@@ -207,7 +207,10 @@ def test_the_scripts_classes_can_be_unpickled(archive: Archive) -> None:
         ("def model_fn(model_dir)\n    pass\n", r"inference\.py, line 1: expected ':': 'def model_fn"),
         ("import no_such_thing\ndef model_fn(d): pass\n", "needs the module 'no_such_thing'"),
         ("VALUE = 1\n", "defines none of model_fn, input_fn, predict_fn, output_fn, transform_fn"),
-        ("def predict_fn(data, model): pass\n", r"has no model_fn\. Nothing here can be served\. Found.*inference\.py"),
+        (
+            "def predict_fn(data, model): pass\n",
+            r"no model_fn, and nothing here can be served; found.*inference\.py",
+        ),
         ("def model_fn(model_dir): pass\n", r"has no predict_fn, and the NoneType"),
         (
             "def model_fn(): pass\ndef predict_fn(d, m): pass\n",

@@ -33,9 +33,9 @@ def test_a_default_answer_that_nobody_writes_fails_the_load(
     moons_forest: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/html; charset=utf-8")
-    with pytest.raises(BadModelError, match=r"INVOCATIONS_ACCEPT is 'text/html'; it must be one of application/json, "):
+    with pytest.raises(BadModelError, match=r"INVOCATIONS_ACCEPT='text/html': must be one of application/json, "):
         Served(moons_forest)
-    with pytest.raises(BadModelError, match="INVOCATIONS_ACCEPT is 'text/html'"):
+    with pytest.raises(BadModelError, match="INVOCATIONS_ACCEPT='text/html'"):
         Served(archive(**{"inference.py": "def model_fn(model_dir):\n    return len\n"}))
 
 

@@ -1,8 +1,6 @@
-from __future__ import annotations
-
 import pytest
 
-from polyhost.handlers.errors import BadModelError
+from polyhost.handlers.errors import BadSettingError
 from polyhost.handlers.settings import Settings
 
 
@@ -30,5 +28,11 @@ def test_the_default_answer_by_any_of_its_names(value: str, name: str) -> None:
 
 @pytest.mark.parametrize("value", ["/etc/serve.py", "../serve.py", "serve", "code/../../serve.py"])
 def test_a_program_outside_the_archive(value: str) -> None:
-    with pytest.raises(BadModelError, match=f"SAGEMAKER_PROGRAM is {value!r}"):
+    with pytest.raises(BadSettingError, match=f"SAGEMAKER_PROGRAM={value!r}: must name a Python file"):
         Settings.from_environ({"SAGEMAKER_PROGRAM": value})
+
+
+@pytest.mark.parametrize("value", ["json", "text/", "text/csv, application/json"])
+def test_default_accept_that_is_no_media_type(value: str) -> None:
+    with pytest.raises(BadSettingError, match=f"SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT={value!r}: must be a media type"):
+        Settings.from_environ({"SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": value})

@@ -41,7 +41,7 @@ def test_several_rows(shape: tuple[int, ...]) -> None:
 def test_shapes_that_do_not_fit(shape: tuple[int, ...]) -> None:
     with pytest.raises(WrongShapeError) as raised:
         fill(Rows(numpy.ones(shape)), [IMAGE])
-    assert str(raised.value).endswith(f"expected [n, 1, 2, 3] or n rows of 6 values, given {list(shape)}.")
+    assert str(raised.value).endswith(f"expected [n, 1, 2, 3] or n rows of 6 values, given {list(shape)}")
 
 
 def test_inputs_by_name() -> None:

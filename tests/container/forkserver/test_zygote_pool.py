@@ -11,9 +11,9 @@ import pytest
 
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import ForkRequest, ModelRef
-from polyhost.container.forkserver.zygote import BARE
 from polyhost.container.forkserver.zygote_pool import Events, ZygotePool
 from polyhost.container.system.event_loop import Loop
+from polyhost.handlers.frameworks import BARE
 from tests.container.forking import descriptors_of, new_descriptors
 
 PRELOAD = {"json": ("json.tool",), "no_such_framework": ("no_such_framework.x",), BARE: ()}

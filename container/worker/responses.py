@@ -1,0 +1,96 @@
+"""From what a handler returns and sets to a response that both front ends can send.
+
+A status line or header that Java's HTTP library (Netty) rejects must not reach it: MMS would drop the worker's
+connection without a reason. It is checked here, where the error can name it.
+"""
+
+import http.client
+import json
+import re
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
+
+from polyhost.container.errors import BadAnswerError, ResponseTooLargeError
+
+_FRAMING = frozenset({"connection", "content-length", "transfer-encoding"})
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_HEADER_VALUE = re.compile(r"[^\0\v\f\r\n\ud800-\udfff]*")
+
+
+def reason_phrase(status: Any) -> str:
+    """Return the usual phrase; without one MMS would send a status line that ends after the number."""
+    return http.client.responses.get(status, "")
+
+
+def checked_status(status: Any, phrase: Any) -> tuple[int, str]:
+    """Return the status, 200 where there is none, and its phrase. Raises BadAnswerError."""
+    status = status or 200
+    phrase = str(phrase or reason_phrase(status))
+    if not (isinstance(status, int) and 200 <= status <= 599 and _HEADER_VALUE.fullmatch(phrase)):
+        raise BadAnswerError(f"handle() set the status {status!r} {phrase!r}; it must be a number from 200 to 599")
+    return status, phrase
+
+
+def checked_headers(headers: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the headers without those that the front end sets: a second framing would contradict its own.
+
+    Raises BadAnswerError.
+    """
+    texts = {name: str(value) for name, value in headers.items() if str(name).lower() not in _FRAMING}
+    for name, value in texts.items():
+        if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):
+            raise BadAnswerError(f"handle() set the header {name!r} to {value!r}, which HTTP cannot carry")
+    return texts
+
+
+def checked_items(returned: Any, count: int) -> list[Any]:
+    """Return what a handler returned as one item for each of `count` requests. Raises BadAnswerError."""
+    if isinstance(returned, Iterator) and count == 1:
+        return [returned]
+    if not isinstance(returned, list):
+        raise BadAnswerError(f"handle() returned {kind_of(returned)}; it must return a list, one item per request")
+    if len(returned) != count:
+        raise BadAnswerError(f"handle() returned {len(returned)} items for {count} requests")
+    return returned
+
+
+def check_size(size: int, limit: int | None) -> None:
+    """Raise ResponseTooLargeError above the limit, in bytes."""
+    if limit is not None and size > limit:
+        raise ResponseTooLargeError(
+            f"the response has {size} bytes, the limit is {limit}; raise SAGEMAKER_MAX_REQUEST_SIZE (MB, for requests"
+            " and responses)"
+        )
+
+
+def kind_of(value: Any) -> str:
+    return f"an object of type {type(value).__name__}"
+
+
+def encode(item: Any, headers: dict[str, str]) -> bytes:
+    """Return text and bytes as they are, and anything else as JSON, as MMS does."""
+    if isinstance(item, bytes | bytearray | memoryview):
+        return bytes(item)
+    if isinstance(item, str):
+        return item.encode()
+    body = json.dumps(item, indent=2).encode()
+    headers.setdefault("content-type", "application/json")
+    return body
+
+
+def encode_chunk(chunk: Any, headers: dict[str, str]) -> bytes:
+    """Return an object as a JSON line, so that a reader of the stream sees where one ends."""
+    if isinstance(chunk, bytes | bytearray | memoryview | str):
+        return encode(chunk, headers)
+    headers.setdefault("content-type", "application/jsonlines")
+    return json.dumps(chunk).encode() + b"\n"
+
+
+def encode_chunks(chunks: Iterator[Any], headers: dict[str, str]) -> Iterator[bytes]:
+    """Encode chunks as they are read; a generator is closed with this one."""
+    try:
+        for chunk in chunks:
+            yield encode_chunk(chunk, headers)
+    finally:
+        if isinstance(chunks, Generator):
+            chunks.close()

@@ -1,0 +1,212 @@
+"""Which handler serves a model. One set of rules for the worker, the fork server and `polyhost check`.
+
+The first that names a handler decides:
+
+1. the setting (`SAGEMAKER_HANDLER`, `--handler`), unless it names polyhost's own, `SERVICE`;
+2. the archive's `MAR-INF/MANIFEST.json`;
+3. polyhost's own. It takes the archive's script where there is one (`SCRIPT`), else the framework that its files fit.
+
+A handler is named by "module:function" or "file.py:function". A file is looked for at the archive's root, then under
+`code/`; a module there too, before the installed ones.
+
+Errors: a manifest is read into typed fields, as Multi Model Server does. One that is not JSON, or has another type
+where an object or a name is expected, raises HandlerNotFoundError (400): its author meant something by it that would
+not happen. One that names no handler is accepted, since it may hold other facts; not with `strict`, which is for the
+CLI, whose user can correct it. `framework_of`, which only chooses the zygote to fork, never raises: the load applies
+the same rules again, and fails with the reason.
+
+Standard library only: the fork server imports this.
+"""
+
+import ast
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from polyhost.handlers import frameworks, model_files
+from polyhost.handlers.errors import BadModelError, HandlerError, HandlerNotFoundError
+from polyhost.handlers.frameworks import SCRIPT
+from polyhost.handlers.settings import DEFAULT_PROGRAM, Settings
+
+SERVICE = "polyhost.handlers.service:handle"
+MANIFEST = Path("MAR-INF") / "MANIFEST.json"
+SCRIPT_HANDLER = "polyhost.handlers.script_handler:ScriptHandler"
+
+# Its name before there was a package, which settings and archives use, and what means the same.
+_SERVICE_NAMES = frozenset({"handlers.service:handle", "polyhost.handlers.service", SERVICE})
+_CODE = "code"
+
+Manifest = dict[str, Any]
+
+
+def canonical(handler: str) -> str:
+    """Return the handler's name, polyhost's own in its long form."""
+    return SERVICE if handler in _SERVICE_NAMES else handler
+
+
+def read_manifest(directory: Path) -> Manifest | None:
+    """Return the archive's manifest, None without one. Raises HandlerNotFoundError."""
+    path = directory / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        manifest = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise HandlerNotFoundError(f"{MANIFEST} is not JSON: {error}") from error
+    if not isinstance(manifest, dict):
+        raise HandlerNotFoundError(f"{MANIFEST} holds a {type(manifest).__name__}; it must hold an object")
+    return manifest
+
+
+def handler_name(manifest: Manifest | None, setting: str | None = None, *, strict: bool = False) -> str:
+    """Return the name of the handler to import. Raises HandlerNotFoundError."""
+    named = canonical(setting or SERVICE)
+    if named != SERVICE or manifest is None:
+        return named
+    return canonical(_named_in(manifest, strict) or SERVICE)
+
+
+def describe(directory: Path, setting: str | None, settings: Settings, *, strict: bool = False) -> str:
+    """Return who serves the folder: a handler's name, `SCRIPT`, or a framework's name. Raises HandlerError."""
+    named = handler_name(read_manifest(directory), setting, strict=strict)
+    return choose(directory, settings) if named == SERVICE else named
+
+
+def choose(directory: Path, settings: Settings) -> str:
+    """Return what of polyhost's own serves the folder: `SCRIPT`, or a framework's name. Raises BadModelError."""
+    if script_in(directory, settings) is not None:
+        return SCRIPT
+    return framework_by_files(directory, settings)
+
+
+def handler_class(name: str) -> str:
+    """Return "module:Class" for what `choose` has chosen."""
+    return SCRIPT_HANDLER if name == SCRIPT else frameworks.registered()[name].handler
+
+
+def framework_of(directory: Path, handler: str | None, settings: Settings) -> str | None:
+    """Return the framework whose zygote to fork for this folder, None for the one without a framework.
+
+    Raises nothing: whatever is wrong with the model is found again, and reported, by its load.
+    """
+    try:
+        named = handler_name(read_manifest(directory), handler)
+        source = script_in(directory, settings) if named == SERVICE else source_file(_module_of(named), directory)
+        files = frameworks_in(directory)
+        by_files = files[0] if len(files) == 1 else None
+        if source is None:
+            return by_files
+        return framework_by_imports(source) or by_files or _lightest_for(source)
+    # MemoryError: how Python 3.11's parser says that source is nested too deeply.
+    except (HandlerError, OSError, ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+
+
+def handler_file(module: str, directory: Path) -> Path | None:
+    """Return the Python file of the archive that a handler's "file.py" or "package.module" names, if it is one."""
+    candidates = [module] if module.endswith(".py") else [module.replace(".", "/") + ".py"]
+    if not module.endswith(".py") and "/" in module:
+        candidates = [module + ".py", module]
+    # An absolute name replaces the root.
+    paths = (root / candidate for candidate in candidates for root in module_roots(directory))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def source_file(module: str, directory: Path) -> Path | None:
+    """Return the source of a handler's module, in the archive or installed, as far as it is a file."""
+    if found := handler_file(module, directory):
+        return found
+    if module.endswith(".py") or "/" in module:
+        return None
+    relative = module.replace(".", "/")
+    roots = (*module_roots(directory), *map(Path, sys.path))
+    paths = (root / name for root in roots for name in (f"{relative}/__init__.py", f"{relative}.py"))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def module_roots(directory: Path) -> tuple[Path, Path]:
+    """Return the folders of the archive in which a handler is looked for, in order."""
+    return directory, directory / _CODE
+
+
+def script_in(directory: Path, settings: Settings) -> Path | None:
+    """Return the archive's script: one under code/ comes before one at the root."""
+    names = dict.fromkeys((settings.program, DEFAULT_PROGRAM))
+    candidates = (directory / folder / name for name in names for folder in (_CODE, ""))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def frameworks_in(directory: Path) -> list[str]:
+    """Return the names of the frameworks that files at the root fit."""
+    return [name for name, row in frameworks.registered().items() if model_files.matching(directory, row.files)]
+
+
+def framework_by_files(directory: Path, settings: Settings) -> str:
+    """Return the one framework that the files fit. Raises BadModelError."""
+    fitting = frameworks_in(directory)
+    if len(fitting) != 1:
+        raise BadModelError(_no_choice(directory, fitting, settings))
+    return fitting[0]
+
+
+def framework_by_imports(source: Path) -> str | None:
+    """Return the framework that a source file imports; the source is parsed, not executed."""
+    imported = _imports(source)
+    rows = frameworks.registered().values()
+    return next((row.name for row in rows if imported.intersection(row.imports)), None)
+
+
+def _module_of(handler: str) -> str:
+    return handler.partition(":")[0]
+
+
+def _named_in(manifest: Manifest, strict: bool) -> str | None:
+    model = manifest.get("model")
+    handler = model.get("handler") if isinstance(model, dict) else model
+    if handler is None or handler == "":
+        if strict:
+            raise HandlerNotFoundError(
+                f'{MANIFEST} names no handler; write {{"model": {{"handler": "FILE.py:handle"}}}}, or remove it'
+            )
+        return None
+    if not isinstance(model, dict) or not isinstance(handler, str):
+        raise HandlerNotFoundError(
+            f'{MANIFEST} names no handler: "model" is {json.dumps(model)[:100]}; write '
+            '{"model": {"handler": "FILE.py:handle"}}'
+        )
+    return handler
+
+
+def _lightest_for(source: Path) -> str | None:
+    return frameworks.LIGHTEST if _imports(source).intersection(frameworks.COMMON_IMPORTS) else None
+
+
+def _imports(source: Path) -> set[str]:
+    """Return the top-level packages that a source file imports, at its top level or inside functions."""
+    return set(_imported_names(ast.parse(source.read_bytes())))
+
+
+def _imported_names(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def _no_choice(directory: Path, fitting: Sequence[str], settings: Settings) -> str:
+    reason = (
+        f"files of {len(fitting)} frameworks fit ({', '.join(fitting)})" if fitting else "nothing here can be served"
+    )
+    accepted = "; ".join(
+        f"{name}: {', '.join(row.files)}" for name, row in frameworks.registered().items() if row.files
+    )
+    broken = "".join(
+        f"; the handler plugin {name} is not used: {why}" for name, why in frameworks.broken_plugins().items()
+    )
+    return (
+        f"{reason}; found at the archive's root: {model_files.listed(model_files.visible(directory))}; "
+        f"accepted: script: {settings.program} at the root or under {_CODE}/; {accepted}{broken}"
+    )

@@ -1,0 +1,225 @@
+"""The rows of the frameworks, those of other distributions, and what a zygote makes of them."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polyhost.handlers import frameworks
+from polyhost.handlers.frameworks import Framework
+
+
+def skip_unless_installed(framework: str) -> None:
+    if importlib.util.find_spec(framework) is None:
+        pytest.skip(f"{framework} is not installed")
+
+
+def test_standard_library_only() -> None:
+    code = "import sys, polyhost.handlers.lookup; print(*{name.partition('.')[0] for name in sys.modules})"
+    names = set(_python(code).split())
+    assert names - sys.stdlib_module_names - {"polyhost"} <= {"sitecustomize", "__main__", "_distutils_hack"} | _site()
+
+
+@pytest.mark.parametrize("row", frameworks.BUILT_IN, ids=lambda row: row.name)
+def test_every_row_names_a_handler(row: Framework) -> None:
+    skip_unless_installed(row.name)
+    from polyhost.handlers.base import Handler
+
+    assert issubclass(frameworks.resolve(row.handler), Handler)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"name": "two words"}, "name='two words': must be the name of a package"),
+        ({"name": "script"}, "name='script': must be the name of a package"),
+        ({"handler": "xgboost_handler"}, "'xgboost_handler' must be written as 'module:attribute'"),
+        ({"warm_up": "xgboost_handler:"}, "'xgboost_handler:' must be written as 'module:attribute'"),
+        ({"files": "*.ubj"}, "files='*.ubj': must be a tuple of strings"),
+    ],
+)
+def test_wrong_field_is_named(fields: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match="must be") as raised:
+        Framework(**{"name": "xgboost", "handler": "m:C", **fields})
+    assert text in str(raised.value)
+
+
+def test_environment_has_no_threads() -> None:
+    assert frameworks.environment().items() >= ONE_THREAD.items()
+
+
+def test_unknown_framework_has_default_values() -> None:
+    row = frameworks.named(frameworks.BARE)
+    assert (row.base_bytes, row.bytes_factor, row.uses_gpu) == (12 << 20, 2.0, False)
+
+
+def test_random_generators_are_reseeded() -> None:
+    import numpy
+
+    frameworks.reseed(7)
+    first = numpy.random.random(3).tolist()
+    frameworks.reseed(7)
+    assert numpy.random.random(3).tolist() == first
+
+
+# Plugins: a real distribution in a folder of its own on the search path.
+
+PLUGIN = """
+from polyhost.handlers.frameworks import Framework
+ROW = Framework(name="linear", handler="linear_handler:LinearHandler", files=("*.linear",), imports=("linear",),
+                environment={"LINEAR_THREADS": "1"}, out_of_memory=("No More Lines",))
+NO_ROW = "linear_handler:LinearHandler"
+SECOND = Framework(name="linear", handler="m:C")
+BUILT_IN = Framework(name="torch", handler="m:C")
+"""
+HANDLER = """
+from polyhost.handlers.base import Handler
+class LinearHandler(Handler):
+    def load(self, source):
+        self.factor = float(next(source.directory.glob("*.linear")).read_text())
+    def predict(self, inputs, request):
+        return [[self.factor * value for value in row] for row in inputs.values]
+"""
+
+Install = Callable[..., Path]
+
+
+@pytest.fixture
+def install(tmp_path: Path) -> Install:
+    """Make a folder with a distribution of these entry points: `install(linear="linear_plugin:ROW")`."""
+
+    def install(**entry_points: str) -> Path:
+        folder = tmp_path / "site"
+        metadata = folder / "polyhost_linear-1.0.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: polyhost-linear\nVersion: 1.0\n")
+        lines = (f"{name} = {value}\n" for name, value in entry_points.items())
+        (metadata / "entry_points.txt").write_text("[polyhost.handlers]\n" + "".join(lines))
+        (folder / "linear_plugin.py").write_text(PLUGIN)
+        (folder / "linear_handler.py").write_text(HANDLER)
+        return folder
+
+    return install
+
+
+def test_plugin_serves_its_models(install: Install, tmp_path: Path) -> None:
+    site, model = install(linear="linear_plugin:ROW"), tmp_path / "model"
+    model.mkdir()
+    (model / "double.linear").write_text("2")
+    code = f"""
+from pathlib import Path
+from polyhost.container.memory.oom import is_out_of_memory
+from polyhost.handlers import frameworks, lookup
+from polyhost.handlers.settings import Settings
+from tests.handlers.served import Served
+model = Path({str(model)!r})
+assert lookup.choose(model, Settings()) == lookup.framework_of(model, None, Settings()) == "linear"
+assert Served(model).ask("[[1, 2]]").json == [[2, 4]]
+assert frameworks.environment()["LINEAR_THREADS"] == "1"
+assert frameworks.zygote_steps()["linear"][-1] == "linear_handler"
+assert is_out_of_memory(RuntimeError("no more lines"))
+(model / "inference.py").write_text("import linear, sklearn")
+assert lookup.framework_of(model, None, Settings()) == "linear"
+print(dict(frameworks.broken_plugins()))
+"""
+    assert _python(code, PYTHONPATH=str(site)) == "{}"
+
+
+@pytest.mark.parametrize(
+    ("entry_points", "name", "reason"),
+    [
+        ({"a": "no_such_module:ROW"}, "a", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ({"a": "linear_plugin:MISSING"}, "a", "AttributeError: module 'linear_plugin' has no attribute 'MISSING'"),
+        ({"a": "linear_plugin:NO_ROW"}, "a", "TypeError: linear_plugin:NO_ROW is an object of type str; it must be a"),
+        ({"b": "linear_plugin:SECOND", "a": "linear_plugin:ROW"}, "b", "there is a framework 'linear' already"),
+        ({"a": "linear_plugin:BUILT_IN"}, "a", "there is a framework 'torch' already"),
+    ],
+)
+def test_broken_plugin_is_skipped(install: Install, entry_points: dict[str, str], name: str, reason: str) -> None:
+    code = f"""
+from polyhost.handlers import frameworks
+assert list(frameworks.registered())[-3:] == ["mxnet", "torch", "sklearn"]
+print(frameworks.broken_plugins()[{name!r}])
+"""
+    assert reason in _python(code, PYTHONPATH=str(install(**entry_points)))
+
+
+def test_models_of_a_broken_plugin_fail_with_its_reason(install: Install, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "double.linear").touch()
+    code = f"""
+from tests.handlers.served import Served
+try:
+    Served({str(model)!r})
+except Exception as error:
+    print(error)
+"""
+    message = _python(code, PYTHONPATH=str(install(linear="linear_plugin:MISSING")))
+    assert "nothing here can be served; found at the archive's root: double.linear" in message
+    assert "; the handler plugin linear is not used: AttributeError: module 'linear_plugin' has no" in message
+
+
+# Zygotes
+
+# Without these numpy's OpenBLAS, OpenMP and MXNet's engine each start threads; the container sets them for its zygotes.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MXNET_ENGINE_TYPE": "NaiveEngine", "MXNET_USE_OPERATOR_TUNING": "0"}
+
+FIRST_CALLS = {"sklearn": "digits_forest", "torch": "torch_program", "mxnet": "mxnet_net"}
+
+
+@pytest.mark.parametrize("framework", FIRST_CALLS)
+def test_zygote_has_one_thread_and_its_models_import_nothing(framework: str, request: pytest.FixtureRequest) -> None:
+    """A fork keeps the calling thread only; and what one model had to import, every model would."""
+    skip_unless_installed(framework)
+    folder = request.getfixturevalue(FIRST_CALLS[framework])
+    code = f"""
+import os, sys
+print(len(os.listdir("/proc/self/task")))
+from tests.handlers.served import Served, picture, npy
+import numpy
+image = picture(numpy.zeros((8, 8)))
+jpeg = picture(numpy.zeros((8, 8)), "JPEG")
+before = set(sys.modules)
+served = Served({str(folder)!r})
+served.ask(image, "image/png"), served.ask(jpeg, "image/jpeg")
+served.ask("[[1, 2]]"), served.ask("1,2", "text/csv")
+served.ask(npy(numpy.zeros((1, 1, 4, 4), "float32")), "application/x-npy")
+print(sorted(set(sys.modules) - before))
+"""
+    assert _python(_preloading(frameworks.zygote_steps()[framework]) + code) == "1\n[]"
+
+
+@pytest.mark.parametrize("zygote", frameworks.zygote_steps().keys() - FIRST_CALLS.keys())
+def test_bare_zygote_has_one_thread(zygote: str) -> None:
+    code = "import os; print(len(os.listdir('/proc/self/task')))"
+    assert _python(_preloading(frameworks.zygote_steps()[zygote]) + code) == "1"
+
+
+def _preloading(steps: tuple[str, ...]) -> str:
+    """Source that does what a zygote does with its steps."""
+    return f"""
+import importlib, warnings
+warnings.simplefilter("ignore")
+for module, _, function in (step.partition(":") for step in {steps!r}):
+    module = importlib.import_module(module)
+    if function:
+        getattr(module, function)()
+"""
+
+
+def _python(code: str, **environ: str) -> str:
+    path = os.pathsep.join([environ.pop("PYTHONPATH", ""), str(Path(__file__).parents[2])])
+    environ = {**os.environ, **ONE_THREAD, **environ, "PYTHONPATH": path.strip(os.pathsep)}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _site() -> set[str]:
+    """What an interpreter of this environment imports at its start, by .pth files."""
+    return set(_python("import sys; print(*{name.partition('.')[0] for name in sys.modules})").split())

@@ -1,0 +1,158 @@
+"""The rules by which a handler is found, and what becomes of a model for which there is none."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polyhost.handlers import lookup
+from polyhost.handlers.errors import BadModelError, HandlerNotFoundError
+from polyhost.handlers.settings import Settings
+from tests.handlers.conftest import Archive
+
+
+def manifest(handler: Any) -> str:
+    return json.dumps({"model": {"modelName": "m", "handler": handler}})
+
+
+M = "MAR-INF/MANIFEST.json"
+
+# The manifest's text, the handler that the container takes, and what `strict` rejects it with.
+MANIFESTS = [
+    (None, lookup.SERVICE, None),
+    (manifest("own.py:handle"), "own.py:handle", None),
+    (manifest("handlers.service:handle"), lookup.SERVICE, None),
+    (manifest("polyhost.handlers.service"), lookup.SERVICE, None),
+    ("{}", lookup.SERVICE, "names no handler; write"),
+    ('{"model": null}', lookup.SERVICE, "names no handler; write"),
+    ('{"model": {"modelName": "m"}}', lookup.SERVICE, "names no handler; write"),
+    (manifest(None), lookup.SERVICE, "names no handler; write"),
+    (manifest(""), lookup.SERVICE, "names no handler; write"),
+    (manifest(5), HandlerNotFoundError, 'names no handler: "model" is {"modelName": "m", "handler": 5}'),
+    ('{"model": []}', HandlerNotFoundError, 'names no handler: "model" is []'),
+    ('{"model": "own.py"}', HandlerNotFoundError, 'names no handler: "model" is "own.py"'),
+    ("[]", HandlerNotFoundError, "holds a list; it must hold an object"),
+    ("{", HandlerNotFoundError, "is not JSON"),
+    (b"caf\xe9", HandlerNotFoundError, "is not JSON"),
+    ("[" * 100_000, HandlerNotFoundError, "is not JSON"),
+]
+
+
+@pytest.mark.parametrize(("text", "named", "rejection"), MANIFESTS, ids=lambda value: repr(value)[:40])
+@pytest.mark.parametrize("strict", [False, True])
+def test_handler_by_manifest(
+    archive: Archive, text: str | bytes | None, named: str | type[Exception], rejection: str | None, strict: bool
+) -> None:
+    folder = archive(**({} if text is None else {M: text}))
+    if isinstance(named, str) and not (strict and rejection):
+        assert lookup.handler_name(lookup.read_manifest(folder), strict=strict) == named
+        return
+    with pytest.raises(HandlerNotFoundError) as raised:
+        lookup.handler_name(lookup.read_manifest(folder), strict=strict)
+    assert rejection is not None and f"{M} {rejection}" in str(raised.value)
+    assert (raised.value.status, raised.value.phase) == (400, "load")
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        (None, "own.py:handle"),
+        ("", "own.py:handle"),
+        ("handlers.service:handle", "own.py:handle"),
+        (lookup.SERVICE, "own.py:handle"),
+        ("other:handle", "other:handle"),
+    ],
+)
+def test_setting_comes_before_manifest_unless_it_is_the_default(setting: str | None, named: str) -> None:
+    assert lookup.handler_name(json.loads(manifest("own.py:handle")), setting) == named
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        (["net-symbol.json", "net-0000.params", "net-shapes.json", "synset.txt"], "mxnet"),
+        (["model.pt", "labels.txt"], "torch"),
+        (["model.pt2"], "torch"),
+        (["model.pth"], "torch"),
+        (["model.joblib"], "sklearn"),
+        (["pickled_rf_model.p", ".DS_Store", "._model.pt"], "sklearn"),
+        (["model.joblib", "inference.py"], "script"),
+        (["model.joblib", "model.pt", "code/inference.py"], "script"),
+    ],
+)
+def test_handler_by_files(archive: Archive, files: list[str], name: str) -> None:
+    assert lookup.describe(archive(**dict.fromkeys(files, "")), None, Settings(), strict=True) == name
+
+
+def test_description_of_own_handler(archive: Archive) -> None:
+    folder = archive(**{"model.pt": "", M: manifest("own.py:handle")})
+    assert lookup.describe(folder, None, Settings()) == "own.py:handle"
+    assert lookup.describe(folder, "mine:handle", Settings()) == "mine:handle"
+
+
+@pytest.mark.parametrize(
+    ("files", "text"),
+    [
+        ([], "nothing here can be served; found at the archive's root: nothing; accepted: script: inference.py"),
+        (["model/net.pt", "notes.txt"], "found at the archive's root: model/, notes.txt"),
+        (["._model.pt", ".hidden.pkl", "__MACOSX/model.pt"], "root: nothing"),
+        (["model.pt", "scaler.pkl"], "files of 2 frameworks fit (torch, sklearn)"),
+    ],
+)
+def test_no_choice_says_what_is_there_and_what_is_accepted(archive: Archive, files: list[str], text: str) -> None:
+    with pytest.raises(BadModelError) as raised:
+        lookup.choose(archive(**dict.fromkeys(files, "")), Settings())
+    assert text in str(raised.value)
+    assert "mxnet: *-symbol.json" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "handler", "framework"),
+    [
+        ({"model.pt": ""}, None, "torch"),
+        ({"model.pt": ""}, lookup.SERVICE, "torch"),
+        ({"a.txt": ""}, None, None),
+        ({"model.pt": "", "model.pkl": ""}, None, None),
+        ({"inference.py": "import json"}, None, None),
+        ({"inference.py": "import numpy"}, None, "sklearn"),
+        ({"inference.py": "import numpy", "model.pt": ""}, None, "torch"),
+        ({"inference.py": "def f():\n    from mxnet import nd", "model.pkl": ""}, None, "mxnet"),
+        ({"code/inference.py": "import sklearn.svm, torch"}, None, "torch"),
+        ({"inference.py": "from . import torch"}, None, None),
+        ({"inference.py": "this is not Python"}, None, None),
+        ({"inference.py": "x = " + "(" * 1000}, None, None),
+        ({"inference.py": b"\0"}, None, None),
+        ({"own.py": "import mxnet as mx"}, "own.py:handle", "mxnet"),
+        ({"own.py": "import mxnet as mx"}, "own:handle", "mxnet"),
+        ({"code/deep/own.py": "import torch"}, "deep.own:handle", "torch"),
+        ({"own/__init__.py": "import joblib"}, "own", "sklearn"),
+        ({"own.py": "import torch", "inference.py": "import mxnet"}, "own:handle", "torch"),
+        ({"a.txt": ""}, "no_such_module:handle", None),
+        ({"own.py": "import torch", M: manifest("own:h")}, None, "torch"),
+        ({"own.py": "import torch", "model.pkl": "", M: manifest("own:h")}, lookup.SERVICE, "torch"),
+        ({"model.pt": "", M: "[]"}, None, None),
+    ],
+)
+def test_zygote_of_a_model(archive: Archive, files: dict[str, str], handler: str | None, framework: str | None) -> None:
+    assert lookup.framework_of(archive(**files), handler, Settings()) == framework
+
+
+def test_zygote_by_the_script_that_the_settings_name(archive: Archive) -> None:
+    folder = archive(**{"serve.py": "import torch", "inference.py": "import mxnet"})
+    assert lookup.framework_of(folder, None, Settings(program="serve.py")) == "torch"
+
+
+def test_zygote_of_an_own_handler_by_its_absolute_path(archive: Archive, tmp_path: Path) -> None:
+    (tmp_path / "model_handler.py").write_text("import mxnet")
+    assert lookup.framework_of(archive(), f"{tmp_path / 'model_handler.py'}:handle", Settings()) == "mxnet"
+
+
+def test_zygote_of_an_installed_handler(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "installed_handler.py").write_text("import sklearn")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert lookup.framework_of(archive(), "installed_handler:handle", Settings()) == "sklearn"
+
+
+def test_missing_folder_has_no_framework() -> None:
+    assert lookup.framework_of(Path("/no/such/folder"), None, Settings()) is None
