@@ -19,7 +19,7 @@ class WorkerResponse:
     headers: list[tuple[bytes, bytes]]
     body: bytes
     more: bool = False
-    in_place: bool = False  # the fork server's, for a worker that died
+    substitute: bool = False  # sent by the fork server on behalf of a worker that died
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The models of this container by name: loads and unloads of one name one after the other, of others side by side."""
+"""The models of a container by name: loads and unloads of one name run one after another, of others side by side."""
 
 import asyncio
 import itertools
@@ -10,91 +10,102 @@ from http import HTTPStatus
 from pathlib import Path
 
 from polyhost.container.config import Config
-from polyhost.container.control_protocol import WorkerLost
+from polyhost.container.control_protocol import ModelRef
+from polyhost.container.errors import Failure
 from polyhost.container.native import errors
-from polyhost.container.native.errors import Refusal
+from polyhost.container.native.errors import Rejection
 from polyhost.container.native.fork_server_client import ForkServerClient
-from polyhost.container.native.served_model import ModelSpec, ModelState, PendingBytes, ServedModel, WorkerConnections
+from polyhost.container.native.queue import PendingBytes
+from polyhost.container.native.served_model import ModelState, ModelTimeouts, ServedModel, ServingContext, ServingSpec
 from polyhost.container.native.serving_options import ServingSettings
 from polyhost.container.native.stats import ModelStats, Sample
+from polyhost.container.native.worker_connection import WorkerConnections
+from polyhost.container.worker.model_directory import is_within
 
-SINGLE = "model"  # the name of a single-model container's only one
+SINGLE = "model"  # the name of the only model of a single-model container
 _SWEEP_S = 0.25
-_KEPT_STATS = 5_000
+_MAX_STATS = 5_000
 
-logger = logging.getLogger("polyhost.native")
+logger = logging.getLogger(__name__)
 
 
 class Models:
-    """Hears of the fork server, for all models."""
+    """The front end's models; receives the fork server's messages for all of them (ForkServerListener).
 
-    def __init__(self, config: Config, forks: ForkServerClient) -> None:
+    A model is found by its name from its load until its name is free, and by its key until nothing is left of it; see
+    ModelState for the difference.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        fork_server: ForkServerClient,
+        pending: PendingBytes | None = None,
+        timeouts: ModelTimeouts | None = None,
+    ) -> None:
         self._config = config
-        self._forks = forks
         self._settings = ServingSettings.of(config)
+        self._connections = WorkerConnections()
+        self._context = ServingContext(
+            config, fork_server, self._connections, pending or PendingBytes(), timeouts or ModelTimeouts()
+        )
+        self._keys = itertools.count(1)
         self._by_name: dict[str, ServedModel] = {}
         self._by_key: dict[int, ServedModel] = {}
-        self._keys = itertools.count(1)
-        self._book = WorkerConnections()
-        self._waiting = PendingBytes()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.stats: dict[str, ModelStats] = {}
+        self._stats: dict[str, ModelStats] = {}  # by name, of unloaded models as well
 
     def start(self) -> None:
+        """Begin to enforce deadlines."""
         self._sweep()
 
+    def close(self) -> None:
+        """Close all connections to workers, and by that end the workers."""
+        self._connections.close()
+
     def get(self, name: str) -> ServedModel:
-        """Raises Refusal (404). One that is still loading counts: its calls wait."""
+        """Return the model, which may still be loading: invocations wait then. Raises Rejection (404)."""
         try:
             return self._by_name[name]
         except KeyError:
             raise errors.not_loaded(name) from None
 
-    def described(self, name: str) -> ServedModel:
-        """Raises Refusal (404), also for one that is not loaded yet."""
+    def get_loaded(self, name: str) -> ServedModel:
+        """Return the model. Raises Rejection (404), also while it is still loading."""
         model = self.get(name)
         if model.state is ModelState.LOADING:
             raise errors.not_loaded(name)
         return model
 
-    def page(self, after: str, limit: int) -> tuple[list[ServedModel], bool]:
-        """So many loaded models behind that name, and whether there are more."""
+    def list_page(self, after: str, limit: int) -> tuple[list[ServedModel], bool]:
+        """Return up to `limit` loaded models with names after `after`, and whether there are more."""
         names = sorted(name for name, model in self._by_name.items() if model.state is not ModelState.LOADING)
         start = bisect_right(names, after)
         chosen = names[start : start + limit]
         return [self._by_name[name] for name in chosen], start + limit < len(names)
 
-    @property
-    def running(self) -> int:
-        return sum(model.running + len(model.queue) for model in self._by_name.values())
+    def open_keys(self) -> list[int]:
+        """Return the keys of all models of which something is left."""
+        return list(self._by_key)
 
     def snapshot(self) -> list[Sample]:
-        """What there is to tell about each name, loaded or not."""
-        return [Sample(name, stats, *self._now(name)) for name, stats in self.stats.items()]
+        """Return the metrics of each name, loaded or not."""
+        return [self._sample(name, stats) for name, stats in self._stats.items()]
 
-    def _now(self, name: str) -> tuple[bool, int, int]:
+    def _sample(self, name: str, stats: ModelStats) -> Sample:
         model = self._by_name.get(name)
-        return (False, 0, 0) if model is None else (model.state is ModelState.READY, len(model.links), len(model.queue))
+        if model is None:
+            return Sample(name, stats, False, 0, 0)
+        return Sample(name, stats, model.loaded, model.workers, model.waiting)
 
-    # Loads and unloads
+    # Load and unload
 
     async def load(self, name: str, url: str) -> None:
-        """Raises Refusal; then nothing is left of it."""
+        """Load a model. Raises Rejection; nothing is left of the model then, or what is left is in the log."""
         await self._wait_for_unload(name)
         if name in self._by_name:
-            state = self._by_name[name].state.value
-            raise Refusal(
-                HTTPStatus.CONFLICT, "ModelLoadedError", f"the model {name!r} is {state} already", name, "load"
-            )
-        try:
-            directory = self._checked(url, name)
-            settings = self._settings.of_archive(directory, name)
-        except Refusal as refusal:
-            logger.warning("%s", refusal, extra={"model": name, "phase": "load"})
-            raise
-        spec = ModelSpec(name, url, directory, self._config.handler, settings)
-        key, stats = next(self._keys), self._stats_of(name)
-        model = ServedModel(key, spec, self._config, self._forks, stats, self._book, self._waiting)
+            message = f"model {name!r} is {self._by_name[name].state.value} already"
+            raise Rejection(HTTPStatus.CONFLICT, "ModelLoadedError", message, name, "load")
+        model = self._new_model(name, url)
         self._by_name[name] = self._by_key[model.key] = model
         try:
             await model.load()
@@ -102,92 +113,98 @@ class Models:
             await self._close(model)
             raise
 
-    async def unload(self, name: str) -> None:
-        """Raises Refusal."""
-        await self._wait_for_unload(name)
-        model = self.get(name)
-        loading = model.state is ModelState.LOADING
+    def _new_model(self, name: str, url: str) -> ServedModel:
         try:
-            await model.unload()
-        finally:
-            if not loading:  # its load takes it out of the list
-                self._forget(model)
+            directory = self._checked_directory(url, name)
+            settings = self._settings.of_archive(directory, name)
+        except Rejection as rejection:
+            logger.warning("%s", rejection, extra={"model": name, "phase": "load"})
+            raise
+        spec = ServingSpec(ModelRef(name, str(directory), self._config.handler), url, settings)
+        return ServedModel(next(self._keys), spec, self._context, self._stats_of(name), self._on_name_free)
+
+    def _checked_directory(self, url: str, name: str) -> Path:
+        """Return the model's directory. Raises Rejection if `url` is not a directory below BASE/models.
+
+        The worker checks it again (worker/process.py): behind MMS it is the only one that does.
+        """
+        models_dir = self._config.models_dir
+        directory = Path(os.path.normpath(url))
+        is_top = directory.resolve() == models_dir.resolve()
+        if not directory.is_absolute() or not is_within(directory, models_dir) or (is_top and self._config.multi_model):
+            message = f"url is {url!r}; it must lie below {models_dir} (SAGEMAKER_BASE_DIR)"
+            raise errors.bad_request(message, name, "load")
+        if not directory.is_dir():
+            raise errors.bad_request(f"url is {url!r}; there is no such directory", name, "load")
+        return directory
+
+    async def unload(self, name: str) -> None:
+        """Unload a model. Raises Rejection if it is not loaded, or if its processes do not end in time."""
+        await self._wait_for_unload(name)
+        await self.get(name).unload()
 
     async def _wait_for_unload(self, name: str) -> None:
-        while (model := self._by_name.get(name)) and model.state is ModelState.UNLOADING:
-            await model.gone.wait()
+        while (model := self._by_name.get(name)) and model.state in (ModelState.DRAINING, ModelState.UNLOADING):
+            await model.wait_until_name_is_free()
 
     async def _close(self, model: ServedModel) -> None:
         try:
             await asyncio.shield(model.close())
-        except Refusal as refusal:
-            logger.error("%s", refusal, extra={"model": model.name})
-        finally:
-            self._forget(model)
+        except Rejection as rejection:
+            logger.error("%s", rejection, extra={"model": model.name})
 
-    def _forget(self, model: ServedModel) -> None:
-        if self._by_name.get(model.name) is model:
+    def _on_name_free(self, model: ServedModel) -> None:
+        if self._by_name.get(model.name) is model:  # another one may have the name by now
             del self._by_name[model.name]
-        model.gone.set()
-        if model.closed.is_set():
-            self._by_key.pop(model.key, None)
-
-    def _checked(self, url: str, name: str) -> Path:
-        """Raises Refusal where it is no folder below BASE/models."""
-        folder = self._config.models_dir
-        directory = Path(os.path.normpath(url))
-        resolved, top = directory.resolve(), folder.resolve()
-        below = resolved.is_relative_to(top) and not (self._config.multi_model and resolved == top)
-        if not directory.is_absolute() or not below:
-            raise errors.bad_request(f"url is {url!r}; it must lie below {folder} (SAGEMAKER_BASE_DIR)", name, "load")
-        if not directory.is_dir():
-            raise errors.bad_request(f"url is {url!r}; there is no such folder", name, "load")
-        return directory
+        if model.state is ModelState.CLOSED:
+            del self._by_key[model.key]
 
     def _stats_of(self, name: str) -> ModelStats:
-        while len(self.stats) >= _KEPT_STATS:
-            unloaded = next((known for known in self.stats if known not in self._by_name), None)
+        """Return the metrics of a name, new ones where needed; those of the longest unloaded names are removed."""
+        while len(self._stats) >= _MAX_STATS:
+            unloaded = next((known for known in self._stats if known not in self._by_name), None)
             if unloaded is None:
                 break
-            del self.stats[unloaded]
-        return self.stats.setdefault(name, ModelStats())
+            del self._stats[unloaded]
+        return self._stats.setdefault(name, ModelStats())
+
+    # Deadlines and the container's end
 
     def _sweep(self) -> None:
         asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
         now = time.monotonic()
         for model in list(self._by_name.values()):
-            if model.queue or model.running:
-                model.end_what_is_late(now)
+            if model.waiting or model.running:
+                model.expire_overdue(now)
 
-    def refuse_calls(self) -> None:
-        """All that wait for an answer: the container ends."""
+    def reject_all(self) -> None:
+        """Reject every invocation that has no response yet: the container stops."""
         for model in self._by_key.values():
-            model.refuse_calls()
+            model.reject_all()
 
-    # What the fork server says: forks.Listener
+    # From the fork server: ForkServerListener
 
-    def on_worker_started(self, link: int, pid: int, page: int) -> None:
-        if served := self._book.get(link):
-            served.follow(pid, page)
+    def on_worker_started(self, connection: int, pid: int, status_page: int) -> None:
+        if worker := self._connections.get(connection):
+            worker.on_worker_started(pid, status_page)
         else:
-            os.close(page)
+            os.close(status_page)
 
-    def on_link_lost(self, message: WorkerLost) -> None:
-        if link := self._book.get(message.connection):
-            link.lose(message.failure)
+    def on_worker_lost(self, connection: int, failure: Failure) -> None:
+        if worker := self._connections.get(connection):
+            worker.on_worker_lost(failure)
 
     def on_resize(self, key: int, workers: int) -> None:
         if model := self._by_key.get(key):
-            model.resize(workers)
+            model.on_resize(workers)
 
-    def on_took(self, key: int, size: int) -> None:
+    def on_memory_measured(self, key: int, size: int) -> None:
         if model := self._by_key.get(key):
             model.stats.memory_bytes = size
 
     def on_model_closed(self, key: int) -> None:
         if model := self._by_key.get(key):
-            model.closed.set()
-            self._forget(model)
+            model.on_closed()
 
     def on_fork_server_lost(self) -> None:
         for model in self._by_key.values():
@@ -195,6 +212,4 @@ class Models:
 
     def on_new_fork_server(self) -> None:
         for model in list(self._by_key.values()):
-            task = asyncio.get_running_loop().create_task(model.introduce())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            model.on_new_fork_server()

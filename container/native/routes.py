@@ -20,7 +20,7 @@ from polyhost.container.native.errors import Refusal, bad_request, internal_erro
 from polyhost.container.native.fork_server_client import ForkServerClient
 from polyhost.container.native.invocation import Invocation
 from polyhost.container.native.models import SINGLE, Models
-from polyhost.container.native.served_model import ModelState, ServedModel
+from polyhost.container.native.served_model import ServedModel
 
 _JSON = (b"content-type", b"application/json")
 _PAGE = 100
@@ -91,10 +91,10 @@ class Routes:
 
     def _ping(self, reply: ClientConnection) -> None:
         """Live, not ready: one bad model must not take the instance out of service."""
-        if not self._forks.well:
+        if not self._forks.healthy:
             message = "the fork server does not answer: no model can be loaded"
             raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "UnhealthyError", message)
-        if not self._config.multi_model and self._models.get(SINGLE).state is not ModelState.READY:
+        if not self._config.multi_model and not self._models.get(SINGLE).loaded:
             raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "NotReadyError", "the model is still loading")
         reply.respond(200, [_JSON], b'{"status": "Healthy"}')
 
@@ -121,14 +121,16 @@ class Routes:
 
     def _list(self, request: Request, reply: ClientConnection) -> None:
         asked = dict(request.parameters())
-        models, more = self._models.page(_position(asked.get("next_page_token", "")), _limit(asked.get("limit", "")))
+        models, more = self._models.list_page(
+            _position(asked.get("next_page_token", "")), _limit(asked.get("limit", ""))
+        )
         page: dict[str, Any] = {"models": [_described(model) for model in models]}
         if more:
             page["nextPageToken"] = base64.urlsafe_b64encode(models[-1].name.encode()).decode()
         reply.respond(200, [_JSON], json.dumps(page).encode())
 
     def _describe(self, name: str, reply: ClientConnection) -> None:
-        reply.respond(200, [_JSON], json.dumps(_described(self._models.described(name))).encode())
+        reply.respond(200, [_JSON], json.dumps(_described(self._models.get_loaded(name))).encode())
 
     def _load(self, request: Request, reply: ClientConnection) -> None:
         name, url = _load_request(request.body)

@@ -1,505 +1,340 @@
-"""One model as the front end serves it: its workers' connections, and the calls that wait for them."""
+"""One load of one model in the native front end: its lifecycle, from the load request until nothing is left of it."""
 
 import asyncio
-import contextlib
-import itertools
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 
 from polyhost.container.config import Config
-from polyhost.container.control_protocol import AddSurvivor, AddWorker, CloseModel, ModelRef, OpenModel
+from polyhost.container.control_protocol import CloseModel, ModelRef, OpenModel
 from polyhost.container.errors import INSUFFICIENT_STORAGE, Failure
 from polyhost.container.native import errors
-from polyhost.container.native.decoder import Chunk, WorkerResponse
-from polyhost.container.native.errors import Refusal
+from polyhost.container.native.dispatcher import Dispatcher
+from polyhost.container.native.errors import Rejection
 from polyhost.container.native.fork_server_client import ForkServerClient
 from polyhost.container.native.invocation import Invocation
+from polyhost.container.native.queue import PendingBytes
 from polyhost.container.native.serving_options import ServingSettings
 from polyhost.container.native.stats import ModelStats
-from polyhost.container.native.worker_connection import ConnectionOwner, WorkerConnection
+from polyhost.container.native.worker_connection import WorkerConnection, WorkerConnections
+from polyhost.container.native.worker_pool import WorkerPool
 from polyhost.container.worker.protocol import LoadCommand
 
-_DRAIN_S = 330.0  # SageMaker waits 360 s for an unload (Triton's SageMaker server keeps to 350)
-_CLOSE_S = 20.0
-_LOAD_GRACE_S = 10.0
-_GRACE_S = 2.0  # for the fork server to answer first, which knows why
-_MAX_REST_S = 60.0
-MAX_WAITING_BYTES = 1 << 30
-_BURST_S, _LONGEST_BURST = 0.002, 16
-_MEMORY = 0.9  # how much of the usual time an answer is made of those before it
+_MAX_BACKOFF_S = 60.0
 
-logger = logging.getLogger("polyhost.native")
+logger = logging.getLogger(__name__)
 
 
 class ModelState(Enum):
-    LOADING = "loading"
+    """Where a model is in its life. Its value is what a client reads.
+
+    Two ends differ. "Its name is free" (OVERDUE, CLOSED): the model may be loaded anew under that name. "Nothing is
+    left" (CLOSED): the fork server has reported that all of its processes and files are gone. Mostly both come at once;
+    but where processes do not end in time, the name must not be lost for ever.
+    """
+
+    LOADING = "loading"  # no worker has loaded it yet; invocations wait
     READY = "ready"
-    UNLOADING = "unloading"
+    BACKING_OFF = "backing off"  # every worker is lost and none could be had; invocations are rejected with the reason
+    DRAINING = "unloading"  # workers finish what they have; everything else is rejected
+    UNLOADING = "being unloaded"  # connections are closed; the fork server was told, and ends what is left
+    OVERDUE = "overdue"  # its processes have not ended in time
+    CLOSED = "closed"
+
+
+_TRANSITIONS: dict[ModelState, frozenset[ModelState]] = {
+    # A load that fails goes to UNLOADING, one that is interrupted by an unload to DRAINING.
+    ModelState.LOADING: frozenset({ModelState.READY, ModelState.DRAINING, ModelState.UNLOADING}),
+    # To UNLOADING, here and from BACKING_OFF, where the load's deadline passes at the moment of its success.
+    ModelState.READY: frozenset({ModelState.BACKING_OFF, ModelState.DRAINING, ModelState.UNLOADING}),
+    # To itself where the next attempt fails.
+    ModelState.BACKING_OFF: frozenset(
+        {ModelState.READY, ModelState.BACKING_OFF, ModelState.DRAINING, ModelState.UNLOADING}
+    ),
+    ModelState.DRAINING: frozenset({ModelState.UNLOADING}),
+    ModelState.UNLOADING: frozenset({ModelState.OVERDUE, ModelState.CLOSED}),
+    ModelState.OVERDUE: frozenset({ModelState.CLOSED}),
+    ModelState.CLOSED: frozenset(),
+}
+_LOADED = frozenset({ModelState.READY, ModelState.BACKING_OFF})
+_NAME_FREE = frozenset({ModelState.OVERDUE, ModelState.CLOSED})
+_CLOSE_SENT = frozenset({ModelState.UNLOADING, ModelState.OVERDUE, ModelState.CLOSED})
 
 
 @dataclass(frozen=True)
-class ModelSpec:
-    """What the platform asks for. `name` is an opaque key; the archive is unpacked in `directory`."""
+class ServingSpec:
+    """What to serve. The archive is unpacked in the model's directory; `url` names it as the platform did."""
 
-    name: str
+    model: ModelRef
     url: str
-    directory: Path
-    handler: str
     settings: ServingSettings
 
 
-class PendingBytes:
-    """The bytes of all calls that wait, of whichever model."""
+@dataclass(frozen=True)
+class ModelTimeouts:
+    """In seconds. `load_grace`: the fork server's own limit comes this much before ours, because it knows more."""
 
-    def __init__(self) -> None:
-        self.held = 0
-
-
-class InvocationQueue:
-    """The calls of one model that wait, in their order."""
-
-    def __init__(self, waiting: PendingBytes) -> None:
-        self._calls: deque[Invocation] = deque()
-        self._waiting = waiting
-
-    def __len__(self) -> int:
-        return len(self._calls)
-
-    @property
-    def first(self) -> Invocation:
-        return self._calls[0]
-
-    @property
-    def full(self) -> bool:
-        """Of all models together; one call is always let in, however large."""
-        return self._waiting.held >= MAX_WAITING_BYTES
-
-    def put(self, call: Invocation) -> None:
-        self._waiting.held += len(call.command)
-        self._calls.append(call)
-
-    def put_back(self, call: Invocation) -> None:
-        self._waiting.held += len(call.command)
-        self._calls.appendleft(call)
-
-    def take(self) -> Invocation:
-        call = self._calls.popleft()
-        self._waiting.held -= len(call.command)
-        return call
-
-    def remove(self, call: Invocation) -> None:
-        """Nothing happens where it does not wait."""
-        with contextlib.suppress(ValueError):
-            self._calls.remove(call)
-            self._waiting.held -= len(call.command)
+    drain: float = 330.0  # SageMaker waits 360 s for an unload (Triton's SageMaker server keeps to 350)
+    close: float = 20.0
+    load_grace: float = 10.0
 
 
-class WorkerConnections:
-    """All connections by number, as the fork server calls them."""
+@dataclass(frozen=True)
+class ServingContext:
+    """What all models share."""
 
-    def __init__(self) -> None:
-        self._numbers = itertools.count(1)
-        self._links: dict[int, WorkerConnection] = {}
-
-    def new(self, owner: ConnectionOwner) -> WorkerConnection:
-        link = WorkerConnection(next(self._numbers), owner)
-        self._links[link.number] = link
-        return link
-
-    def get(self, number: int) -> WorkerConnection | None:
-        return self._links.get(number)
-
-    def forget(self, link: WorkerConnection) -> None:
-        self._links.pop(link.number, None)
+    config: Config
+    fork_server: ForkServerClient
+    connections: WorkerConnections
+    pending: PendingBytes
+    timeouts: ModelTimeouts
 
 
 class ServedModel:
-    """One load of one model. `links` counts connections; each has one worker at a time."""
+    """One load of one model. The Dispatcher serves its invocations, the WorkerPool has its connections.
+
+    `state` moves along _TRANSITIONS only. `on_name_free` is called once each for OVERDUE and CLOSED.
+    """
 
     def __init__(
         self,
         key: int,
-        spec: ModelSpec,
-        config: Config,
-        forks: ForkServerClient,
+        spec: ServingSpec,
+        context: ServingContext,
         stats: ModelStats,
-        book: WorkerConnections,
-        waiting: PendingBytes,
+        on_name_free: Callable[["ServedModel"], None],
     ) -> None:
+        config, model, settings = context.config, spec.model, spec.settings
         self.key = key
         self.spec = spec
-        self.state = ModelState.LOADING
         self.stats = stats
-        self.links: dict[int, WorkerConnection] = {}
-        self.queue = InvocationQueue(waiting)
-        self.closed = asyncio.Event()  # nothing is left of it
-        self.gone = asyncio.Event()  # its name is free
-        self._config = config
-        self._forks = forks
-        self._book = book
-        self._idle: list[WorkerConnection] = []
-        self._wanted = config.workers or (1 if config.multi_model else config.max_workers)
-        self._loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._drained = asyncio.Event()
-        self._close_sent = False
-        self._batch_timer: asyncio.TimerHandle | None = None
-        self._usual_s = _BURST_S  # what an answer takes a worker
-        self._streams = False  # whether it has answered in pieces
-        self._failed_links = 0  # in a row, of a model that was loaded
-        self._rests_because: Failure | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.state = ModelState.LOADING
+        self._context = context
+        self._fork_server = context.fork_server
+        self._on_name_free = on_name_free
+        self._pool = WorkerPool(
+            key,
+            LoadCommand(model.name, model.directory, settings.batch_size, model.handler, None, ""),
+            config.workers or (1 if config.multi_model else config.max_workers),
+            context.fork_server,
+            connect=lambda: context.connections.new(self._dispatcher, self),
+            disconnect=context.connections.remove,
+            on_open_failed=self._on_open_failed,
+        )
+        self._dispatcher = Dispatcher(model.name, settings, config.load_timeout_s, stats, context.pending, self._pool)
+        # The load's outcome; done from the moment at which the state is no longer LOADING, at the latest.
+        self._load_outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._name_free = asyncio.Event()
+        self._closed = asyncio.Event()
+        self._failed_attempts = 0  # in a row, since a worker last loaded the model
+        self._backoff_reason: Failure | None = None  # why the last of them failed; read while BACKING_OFF
 
     @property
     def name(self) -> str:
-        return self.spec.name
+        return self.spec.model.name
 
     @property
     def url(self) -> str:
-        """As it was asked for."""
         return self.spec.url
 
     @property
+    def loaded(self) -> bool:
+        """Whether it is loaded as its platform sees it: a model that backs off still is."""
+        return self.state in _LOADED
+
+    @property
+    def waiting(self) -> int:
+        """Return how many invocations wait for a worker."""
+        return self._dispatcher.waiting
+
+    @property
     def running(self) -> int:
-        return sum(len(link.calls) for link in self.links.values())
+        """Return how many invocations workers have."""
+        return self._pool.running
 
     @property
-    def _load_limit_s(self) -> float:
-        """The fork server's own limit comes before it, and knows more."""
-        return self._config.load_timeout_s + _LOAD_GRACE_S
+    def workers(self) -> int:
+        return len(self._pool)
 
-    @property
-    def _awaited(self) -> bool:
-        """Whether a worker has a call that somebody waits for."""
-        return any(not call.cancelled for link in self.links.values() for call in link.calls)
+    def _enter(self, state: ModelState) -> None:
+        assert state in _TRANSITIONS[self.state], f"model {self.name!r}: {self.state} -> {state}"
+        self.state = state
+        if state in _NAME_FREE:
+            self._on_name_free(self)
+            self._name_free.set()
+        if state is ModelState.CLOSED:
+            self._closed.set()
 
-    # Its life
+    # Load and unload
 
     async def load(self) -> None:
-        """Raises Refusal. While no fork server is there, the load waits for the next one."""
+        """Have the model loaded by its first worker. Raises Rejection; the caller must `close` it then.
+
+        While there is no fork server, the load waits for the next one.
+        """
         start = time.monotonic()
+        limit_s = self._context.config.load_timeout_s + self._context.timeouts.load_grace
         self._announce()
-        await self._add_link()
+        await self._pool.add()
         try:
-            await asyncio.wait_for(self._loaded, self._load_limit_s)
+            await asyncio.wait_for(self._load_outcome, limit_s)
         except TimeoutError:
             self.stats.load_failures += 1
-            raise errors.load_too_late(self.name, self._load_limit_s) from None
+            raise errors.load_deadline_exceeded(self.name, limit_s) from None
         except BaseException:
             self.stats.load_failures += 1
             raise
-        if self.state is ModelState.LOADING:  # an unload may have come in between
-            self.state = ModelState.READY
         self.stats.loads += 1
         self.stats.add_load_seconds("total", time.monotonic() - start)
-        self._grow()
-        self._serve_queue()
+        self._pool.grow()
+        self._dispatcher.serve_queue()
 
     async def unload(self) -> None:
-        """Returns when no process is left of it. Running calls are answered first; those that wait are refused."""
-        if self.state is ModelState.LOADING and not self._loaded.done():
-            message = f"the model {self.name!r} was unloaded while it was loading"
-            self._loaded.set_exception(Refusal(500, "ModelUnloadedError", message, self.name, "load"))
-        self.state = ModelState.UNLOADING
-        self._refuse_queue(lambda: errors.unloading(self.name))
-        if self._awaited:
-            try:
-                await asyncio.wait_for(self._drained.wait(), _DRAIN_S)
-            except TimeoutError:
-                logger.warning("calls still run after %g s; they are cut off", _DRAIN_S, extra={"model": self.name})
+        """End it when running invocations are answered; those that wait are rejected. Raises Rejection like `close`."""
+        if not self._load_outcome.done():
+            message = f"model {self.name!r} was unloaded while it was loading"
+            self._load_outcome.set_exception(Rejection(500, "ModelUnloadedError", message, self.name, "load"))
+        self._enter(ModelState.DRAINING)
+        self._pool.wanted = 0
+        limit_s = self._context.timeouts.drain
+        try:
+            await self._dispatcher.drain(limit_s)
+        except TimeoutError:
+            message = "invocations still run after %g s; aborting them"
+            logger.warning(message, limit_s, extra={"model": self.name})
         self.stats.unloads += 1
         await self.close()
 
     async def close(self) -> None:
-        """Raises Refusal where its processes do not end."""
-        self.state = ModelState.UNLOADING
-        for link in list(self.links.values()):
-            cut_off, link.calls = link.calls, []
-            self._drop(link)
-            for call in cut_off:
-                self._refuse(call, errors.unloading(self.name))
-        self._refuse_queue(lambda: errors.not_loaded(self.name))
-        self._close_sent = True
-        self._forks.send(CloseModel(self.key))
-        try:
-            await asyncio.wait_for(self.closed.wait(), _CLOSE_S)
-        except TimeoutError:
-            message = f"the processes of {self.name!r} have not ended within {_CLOSE_S:g} s"
-            raise Refusal(500, "UnloadError", message, self.name, "unload") from None
+        """End it at once, and return when nothing is left of it. Raises Rejection if that takes too long.
 
-    # Calls
-
-    def submit(self, call: Invocation) -> None:
-        """Raises Refusal."""
-        if self.state is ModelState.UNLOADING:
-            raise errors.not_loaded(self.name)
-        if self._rests_because is not None:
-            raise self._counted(Refusal.of(self._rests_because))
-        if self._idle and not self.queue and self.spec.settings.batch_size == 1:
-            self.stats.batch_sizes.add(1)
-            self._idle.pop().send([call])
-            return
-        if len(self.queue) >= self.spec.settings.queue_size:
-            raise self._counted(errors.queue_full(self.name, len(self.queue)))
-        if self.queue.full:
-            raise self._counted(errors.too_much_waits(self.name, MAX_WAITING_BYTES))
-        self.queue.put(call)
-        self._serve_queue()
-
-    def on_cancelled(self, call: Invocation) -> None:
-        if not call.sent:
-            self.queue.remove(call)
-        self._check_drained()
-
-    def _check_drained(self) -> None:
-        if self.state is ModelState.UNLOADING and not self._awaited:
-            self._drained.set()
-
-    def end_what_is_late(self, now: float) -> None:
-        limit_s = self.spec.settings.response_timeout_s
-        while self.queue and now - self.queue.first.arrived > limit_s:
-            call = self.queue.take()
-            self._refuse(call, errors.too_late(self.name, limit_s, "queue"))
-        for link in list(self.links.values()):
-            for call in link.calls:
-                if not call.streaming and now - call.arrived > limit_s + _GRACE_S and not call.cancelled:
-                    self._refuse(call, errors.too_late(self.name, limit_s, "predict"))
-                    call.cancelled = True
-                    self._check_drained()
-            if link.calls and now - link.turn > self._patience_s(link.calls[0]):
-                link.give_up(errors.too_late(self.name, limit_s, "predict").failure)
-
-    def _patience_s(self, call: Invocation) -> float:
-        """A worker that took a dead one's place loads the model before it answers."""
-        limit_s = self.spec.settings.response_timeout_s + self._config.load_timeout_s + 4 * _GRACE_S
-        return 600.0 if call.streaming else limit_s
-
-    def _serve_queue(self) -> None:
-        settings = self.spec.settings
-        while self.queue and self._idle and self.state is not ModelState.UNLOADING:
-            if len(self.queue) < settings.batch_size and settings.batch_delay_ms:
-                due = self.queue.first.arrived + settings.batch_delay_ms / 1000
-                if due > (now := time.monotonic()):
-                    self._serve_queue_after(due - now)
-                    return
-            each = settings.batch_size == 1
-            count = min(self._burst() if each else settings.batch_size, len(self.queue))
-            calls = [self.queue.take() for _ in range(count)]
-            self.stats.batch_sizes.add(1 if each else count)
-            self._idle.pop().send(calls, each and count > 1)
-
-    def _burst(self) -> int:
-        """How many calls go to a worker at once, to be answered one by one: so many as it has done in a moment.
-
-        Each hand-over costs both sides a system call and often a change of process, more than a small model's answer.
+        May be called again, and while it runs: an unload can come while a failed load is being cleared away.
         """
-        if self._streams:  # who reads one slowly would hold up the others
-            return 1
-        share = -(-len(self.queue) // max(1, len(self._idle)))
-        return max(1, min(share, int(_BURST_S / max(self._usual_s, 1e-6)), _LONGEST_BURST))
+        if self.state not in _CLOSE_SENT:
+            self._enter(ModelState.UNLOADING)
+            self._pool.wanted = 0
+            self._dispatcher.close()
+            self._fork_server.send(CloseModel(self.key))
+        limit_s = self._context.timeouts.close
+        try:
+            await asyncio.wait_for(self._closed.wait(), limit_s)
+        except TimeoutError:
+            if self.state is ModelState.UNLOADING:
+                self._enter(ModelState.OVERDUE)
+            message = f"the processes of model {self.name!r} did not end within {limit_s:g} s"
+            raise Rejection(500, "UnloadError", message, self.name, "unload") from None
 
-    def _serve_queue_after(self, seconds: float) -> None:
-        def serve() -> None:
-            self._batch_timer = None
-            self._serve_queue()
+    async def wait_until_name_is_free(self) -> None:
+        await self._name_free.wait()
 
-        if self._batch_timer is None:
-            self._batch_timer = asyncio.get_running_loop().call_later(seconds, serve)
+    # Invocations
 
-    def _refuse_queue(self, refusal: Callable[[], Refusal]) -> None:
-        while self.queue:
-            self._refuse(self.queue.take(), refusal())
+    def submit(self, invocation: Invocation) -> None:
+        """Have an invocation answered. Raises Rejection if it cannot be taken in."""
+        if self.state is not ModelState.READY:
+            self._check_accepting()
+        self._dispatcher.submit(invocation)
 
-    def refuse_calls(self) -> None:
-        self._refuse_queue(lambda: errors.stopping(self.name))
-        for link in self.links.values():
-            for call in link.calls:
-                self._refuse(call, errors.stopping(self.name))
-                call.cancelled = True
+    def _check_accepting(self) -> None:
+        if self.state is ModelState.BACKING_OFF:
+            assert self._backoff_reason is not None
+            raise self._dispatcher.count(Rejection.of(self._backoff_reason))
+        if self.state is not ModelState.LOADING:
+            raise errors.not_loaded(self.name)
 
-    def _refuse(self, call: Invocation, refusal: Refusal) -> None:
-        self._counted(refusal)
-        if not call.cancelled:
-            call.caller.on_rejected(call, refusal)
+    def on_cancelled(self, invocation: Invocation) -> None:
+        self._dispatcher.on_cancelled(invocation)
 
-    def _counted(self, refusal: Refusal) -> Refusal:
-        self.stats.errors[refusal.failure.type] += 1
-        self.stats.answers[refusal.failure.code] += 1
-        return refusal
+    def expire_overdue(self, now: float) -> None:
+        self._dispatcher.expire_overdue(now)
 
-    # Links: ConnectionOwner
+    def reject_all(self) -> None:
+        self._dispatcher.reject_all()
 
-    def on_loaded(self, link: WorkerConnection, times: dict[str, float]) -> None:
-        self._failed_links = 0
-        self._rests_because = None
+    # From the workers: ConnectionListener
+
+    def on_loaded(self, connection: WorkerConnection, times: dict[str, float]) -> None:
         for phase, milliseconds in times.items():
             self.stats.add_load_seconds(phase, milliseconds / 1000)
-        if not self._loaded.done():
-            self._loaded.set_result(None)
-        self.on_idle(link)
+        self._failed_attempts = 0
+        if self.state in (ModelState.LOADING, ModelState.BACKING_OFF):
+            self._enter(ModelState.READY)
+        if not self._load_outcome.done():
+            self._load_outcome.set_result(None)
+        self._dispatcher.on_idle(connection)
 
-    def on_load_failed(self, link: WorkerConnection, failure: Failure) -> None:
-        self._drop(link)
-        self._could_not_load(failure)
+    def on_load_failed(self, connection: WorkerConnection, failure: Failure) -> None:
+        self._pool.close(connection)
+        self._on_no_worker(failure)
 
-    def on_response(self, link: WorkerConnection, call: Invocation, answer: WorkerResponse) -> None:
-        now = time.monotonic()
-        begun, link.turn = link.turn, now
-        if answer.more:
-            call.streaming = self._streams = True
-        else:
-            self._usual_s = _MEMORY * self._usual_s + (1 - _MEMORY) * (now - begun)
-        self.stats.answers[answer.status] += 1
-        self.stats.queue_seconds.add(begun - call.arrived)
-        self.stats.predict_seconds.add(now - begun)
-        if not call.cancelled:
-            call.caller.on_response(call, answer)
-
-    def on_chunk(self, link: WorkerConnection, call: Invocation, piece: Chunk) -> None:
-        if piece.data is None:
-            link.turn = time.monotonic()  # the next one's
-        if not call.cancelled:
-            call.caller.on_chunk(call, piece)
-
-    def on_unbegun(self, calls: Sequence[Invocation]) -> None:
-        for call in reversed(calls):
-            call.sent, call.connection = 0.0, None
-            if not call.cancelled:
-                self.queue.put_back(call)
-        if self.state is ModelState.UNLOADING:
-            self._refuse_queue(lambda: errors.unloading(self.name))
-
-    def on_idle(self, link: WorkerConnection) -> None:
-        if self.state is ModelState.UNLOADING:
-            self._check_drained()
-        elif len(self.links) > self._wanted and link.loaded:
-            self._drop(link)
-        else:
-            self._idle.append(link)
-            if self.queue:
-                self._serve_queue()
-
-    def on_lost(self, link: WorkerConnection) -> None:
-        self._forks.drain()
-        failure = link.lost_because or Failure(
-            500, "WorkerDiedError", "the worker's connection ended", self.name, "predict" if link.loaded else "load"
-        )
-        self._remove(link)
-        for call in link.calls[: self.spec.settings.batch_size]:
-            self._refuse(call, Refusal.of(failure))
-        self.on_unbegun(link.calls[self.spec.settings.batch_size :])
-        link.calls = []
-        if self.state is ModelState.UNLOADING:
-            self.on_idle(link)
-        elif not link.loaded:
-            self._could_not_load(failure)
-        else:
-            self._grow()
-
-    def on_replaced(self, link: WorkerConnection) -> None:
+    def on_worker_replaced(self) -> None:
         self.stats.worker_restarts += 1
 
-    def _could_not_load(self, failure: Failure) -> None:
-        if not self._loaded.done():
-            self._loaded.set_exception(Refusal.of(failure))
-        elif self.links:
-            self._wanted = len(self.links)
-        elif self.state is ModelState.READY:
-            self._rest(failure)
-
-    def _rest(self, failure: Failure) -> None:
-        """No worker can be had now: whoever calls is told why, until the next try."""
-        rest_s = min(_MAX_REST_S, 2.0**self._failed_links)
-        self._failed_links += 1
-        message = f"the model has no worker, and is tried again within {rest_s:g} s; at last: {failure.message}"
-        self._rests_because = Failure(503, failure.type, message, self.name, "load")
-        self._refuse_queue(lambda: Refusal.of(failure))
-        self._wanted = 1
-        asyncio.get_running_loop().call_later(rest_s, self._grow)
-
-    # How many
-
-    def resize(self, workers: int) -> None:
-        if self.state is not ModelState.READY or self._config.workers:
-            return
-        self._wanted = workers
-        while len(self.links) > workers and self._idle:
-            self._drop(self._idle.pop(0))
-        self._grow()
-
-    def _grow(self) -> None:
-        if self.state is ModelState.READY:
-            for _ in range(self._wanted - len(self.links)):
-                task = asyncio.get_running_loop().create_task(self._add_link())
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-
-    async def _add_link(self) -> None:
-        if self.state is ModelState.UNLOADING:
-            return
-        link = self._book.new(self)
-        self.links[link.number] = link
-        try:
-            await link.open()
-            if link.closing:  # meanwhile
-                return
-            self._forks.send(AddWorker(self.key, link.number), link.workers_end.fileno())
-        except OSError as error:  # no descriptor is left
-            self._drop(link)
-            message = f"no connection to a worker can be made: {error}"
-            logger.warning("%s", message, extra={"model": self.name, "phase": "load"})
-            self._could_not_load(Failure(INSUFFICIENT_STORAGE, "OSError", message, self.name, "load"))
-            return
-        link.load(
-            LoadCommand(self.name, str(self.spec.directory), self.spec.settings.batch_size, self.spec.handler, None, "")
+    def on_connection_lost(self, connection: WorkerConnection) -> None:
+        self._fork_server.receive_pending()  # the reason was sent before the connection ended, and may not be read yet
+        loaded = connection.loaded
+        failure = connection.failure or Failure(
+            500, "WorkerDiedError", "the worker's connection ended", self.name, "predict" if loaded else "load"
         )
+        self._pool.remove(connection)
+        self._dispatcher.on_connection_lost(connection, failure)
+        if not loaded:
+            self._on_no_worker(failure)
+        elif self.loaded:
+            self._pool.grow()
 
-    def _drop(self, link: WorkerConnection) -> None:
-        self._remove(link)
-        link.close()
+    def _on_open_failed(self, error: OSError) -> None:
+        message = f"cannot open a connection for a worker: {error}"
+        logger.warning("%s", message, extra={"model": self.name, "phase": "load"})
+        self._on_no_worker(Failure(INSUFFICIENT_STORAGE, "OSError", message, self.name, "load"))
 
-    def _remove(self, link: WorkerConnection) -> None:
-        self.links.pop(link.number, None)
-        self._book.forget(link)
-        if link in self._idle:
-            self._idle.remove(link)
+    def _on_no_worker(self, failure: Failure) -> None:
+        """Fail the load; or serve on with fewer workers; or, without any, back off."""
+        if not self._load_outcome.done():
+            self._load_outcome.set_exception(Rejection.of(failure))
+        elif not self.loaded:
+            return
+        elif len(self._pool):
+            self._pool.wanted = len(self._pool)
+        else:
+            self._back_off(failure)
 
-    # The fork server
+    def _back_off(self, failure: Failure) -> None:
+        """Reject invocations with the reason until the next attempt to get a worker succeeds."""
+        pause_s = min(_MAX_BACKOFF_S, 2.0**self._failed_attempts)
+        self._failed_attempts += 1
+        message = f"the model has no worker; next attempt within {pause_s:g} s; last error: {failure.message}"
+        self._backoff_reason = Failure(503, failure.type, message, self.name, "load")
+        self._enter(ModelState.BACKING_OFF)
+        self._dispatcher.reject_waiting(Rejection.of(failure))
+        self._pool.wanted = 1
+        asyncio.get_running_loop().call_later(pause_s, self._pool.grow)
+
+    # From the fork server
+
+    def on_resize(self, workers: int) -> None:
+        if self.loaded and not self._context.config.workers:
+            self._pool.resize(workers)
+
+    def on_closed(self) -> None:
+        self._enter(ModelState.CLOSED)
 
     def on_fork_server_lost(self) -> None:
-        """Workers that have loaded serve on. Of the others nobody knows what becomes."""
-        for link in [link for link in self.links.values() if not link.loaded]:
-            self._drop(link)
+        """Serve on with the workers that have loaded the model; what becomes of the others is unknown."""
+        self._pool.close_unloaded()
 
-    async def introduce(self) -> None:
-        """Tells a fork server that knows nothing yet."""
+    def on_new_fork_server(self) -> None:
+        """Tell a fork server that knows nothing yet all that its predecessor knew."""
         self._announce()
-        for link in list(self.links.values()):
-            if not link.loaded:  # begun while there was no fork server
-                self._drop(link)
-            elif link.pid is not None and link.page is not None:
-                message = AddSurvivor(self.key, link.number, link.pid)
-                try:
-                    self._forks.send(message, link.workers_end.fileno(), link.page)
-                except OSError as error:  # no descriptor is left
-                    link.give_up(Failure(503, "OSError", f"nobody watches the worker: {error}", self.name, "predict"))
-            else:
-                link.give_up(Failure(503, "WorkerDiedError", "the fork server ended", self.name, "predict"))
-        if self._close_sent:
-            self._forks.send(CloseModel(self.key))
+        self._pool.hand_over()
+        if self.state in _CLOSE_SENT:
+            self._fork_server.send(CloseModel(self.key))
         elif self.state is ModelState.LOADING:
-            await self._add_link()
+            self._pool.add_soon()
         else:
-            self._grow()
+            self._pool.grow()
 
     def _announce(self) -> None:
-        spec = self.spec
-        self._forks.send(
-            OpenModel(
-                self.key, ModelRef(self.name, str(spec.directory), spec.handler), spec.settings.response_timeout_s
-            )
-        )
+        self._fork_server.send(OpenModel(self.key, self.spec.model, self.spec.settings.response_timeout_s))

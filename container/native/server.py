@@ -52,7 +52,7 @@ class Server:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
-        ends = [loop.create_task(event.wait()) for event in (self._stop, self._forks.supervisor_gone)]
+        ends = [loop.create_task(event.wait()) for event in (self._stop, self._forks.supervisor_ended)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         server.close()
         await self._finish()
@@ -82,9 +82,9 @@ class Server:
         for connection in list(self._connections):
             connection.close_when_idle()
         deadline = time.monotonic() + self._config.finish_s
-        while self._connections and time.monotonic() < deadline and not self._forks.supervisor_gone.is_set():
+        while self._connections and time.monotonic() < deadline and not self._forks.supervisor_ended.is_set():
             await asyncio.sleep(0.02)
-        self._models.refuse_calls()
+        self._models.reject_all()
         deadline = time.monotonic() + _REFUSE_S
         while self._connections and time.monotonic() < deadline:
             await asyncio.sleep(0.02)

@@ -1,6 +1,7 @@
-"""The front end's side of one connection to a worker; worker after worker may serve it."""
+"""The front end's end of a connection to a worker."""
 
 import asyncio
+import itertools
 import json
 import os
 import socket
@@ -23,191 +24,261 @@ from polyhost.container.native.invocation import Invocation
 from polyhost.container.worker.protocol import LoadCommand, encode_cancel, encode_load
 
 
-class ConnectionOwner(Protocol):
-    def on_loaded(self, link: "WorkerConnection", times: dict[str, float]) -> None: ...
+class ResponseListener(Protocol):
+    """Receives what workers reply to invocations (Dispatcher)."""
 
-    def on_load_failed(self, link: "WorkerConnection", failure: Failure) -> None: ...
+    def on_response(self, invocation: Invocation, response: WorkerResponse, started: float, now: float) -> None:
+        """Pass a response on. `started`: when the worker could begin with the invocation."""
 
-    def on_response(self, link: "WorkerConnection", call: Invocation, answer: WorkerResponse) -> None: ...
+    def on_chunk(self, invocation: Invocation, chunk: Chunk) -> None: ...
 
-    def on_chunk(self, link: "WorkerConnection", call: Invocation, piece: Chunk) -> None: ...
+    def on_not_started(self, invocations: Sequence[Invocation]) -> None:
+        """Queue invocations again: their worker died before it began with them."""
 
-    def on_unbegun(self, calls: Sequence[Invocation]) -> None:
-        """A worker has died before it came to these."""
+    def on_idle(self, connection: "WorkerConnection") -> None:
+        """Send the next invocations: every one that the worker had is answered."""
 
-    def on_idle(self, link: "WorkerConnection") -> None:
-        """It has answered all that it was sent."""
 
-    def on_replaced(self, link: "WorkerConnection") -> None:
-        """Another worker serves it now."""
+class ConnectionListener(Protocol):
+    """Receives what happens to the connection itself (ServedModel)."""
 
-    def on_lost(self, link: "WorkerConnection") -> None:
-        """It has ended unasked; its `calls` have no answer, or not the end of one."""
+    def on_loaded(self, connection: "WorkerConnection", times: dict[str, float]) -> None:
+        """Use the connection. `times`: milliseconds per phase of the load."""
+
+    def on_load_failed(self, connection: "WorkerConnection", failure: Failure) -> None: ...
+
+    def on_worker_replaced(self) -> None: ...
+
+    def on_connection_lost(self, connection: "WorkerConnection") -> None:
+        """Answer its `invocations`, of which there is no response or only the beginning of one."""
 
 
 class WorkerConnection(asyncio.Protocol):
-    def __init__(self, number: int, owner: ConnectionOwner) -> None:
+    """A connection on which workers serve one model, one at a time.
+
+    Where a worker dies, the fork server may fork another one on the same connection: it keeps a duplicate of the
+    worker's end. It then replies on behalf of the dead worker to the invocations that died with it (WorkerReplaced).
+
+    `invocations` are those that were sent and not answered in full, in the order in which the worker takes them.
+    Invariants: they change hands here and in `send` only, a worker replies to them in that order (the protocol has no
+    other), and on_idle is called each time the last one is answered.
+
+    Ways to end: `close` ends the connection and its worker without a call to the listeners; `abort` ends it for a
+    reason, as its breaking does: on_connection_lost follows, and `failure` has the reason.
+    """
+
+    def __init__(self, number: int, responses: ResponseListener, listener: ConnectionListener) -> None:
+        """Raise OSError if no descriptor is left."""
         self.number = number
+        # The worker's end stays open: the next fork server gets it when it takes the worker over.
+        self._front_end, self.workers_end = socket.socketpair()
         self.pid: int | None = None
-        self.page: int | None = None  # the descriptor of the worker's status page
+        self.status_page: int | None = None  # descriptor
         self.loaded = False
         self.closing = False
-        self.calls: list[Invocation] = []  # not answered yet, in the order in which the worker takes them
-        self.turn = 0.0  # when the worker could begin with the first of them
-        self.lost_because: Failure | None = None
-        self._owner = owner
-        self._replies = ReplyDecoder()
-        self._opened = False
-        self._transport: asyncio.Transport
-        # The worker's end, kept for a fork server that has to take the worker over from one that died.
-        self.workers_end: socket.socket
-        self._cancelled = b""  # the id of the last call that was
+        self.failure: Failure | None = None  # why it ended, where somebody has said so
+        self.invocations: list[Invocation] = []
+        self.turn_started = 0.0  # when the worker could begin with the first of them
+        self._responses = responses
+        self._listener = listener
+        self._decoder = ReplyDecoder()
+        self._transport: asyncio.Transport | None = None  # None until connection_made
+        self._cancelled_id = b""
 
     async def open(self) -> None:
-        """Raises OSError where no descriptor is left."""
-        ours, self.workers_end = socket.socketpair()
-        ours.setblocking(False)
+        """Give the front end's end to the event loop; raises OSError if that fails."""
+        self._front_end.setblocking(False)
         try:
-            await asyncio.get_running_loop().create_connection(lambda: self, sock=ours)
+            await asyncio.get_running_loop().create_connection(lambda: self, sock=self._front_end)
         except BaseException:
-            ours.close()
+            self._front_end.close()
             self.workers_end.close()
             raise
 
     def load(self, command: LoadCommand) -> None:
+        assert self._transport is not None
         self._transport.write(encode_load(command))
 
-    def send(self, calls: list[Invocation], burst: bool = False) -> None:
-        """`burst`: the handler gets them one by one, and each is answered when it is done."""
-        self.calls = calls
-        self.turn = now = time.monotonic()
-        for call in calls:
-            call.sent = now
-            call.connection = self
-        self._transport.write(encode_command([call.command for call in calls], burst))
+    def send(self, invocations: list[Invocation], burst: bool = False) -> None:
+        """Send invocations to an idle worker: as one batch for the handler, or as a burst, one by one."""
+        assert self._transport is not None
+        assert not self.invocations, "what an idle worker has would be lost"
+        self.invocations = invocations
+        self.turn_started = now = time.monotonic()
+        for invocation in invocations:
+            invocation.sent = now
+            invocation.connection = self
+        self._transport.write(encode_command([invocation.command for invocation in invocations], burst))
 
-    def cancel(self, call: Invocation) -> None:
-        """Ends an answer that comes in pieces, of which nobody wants more."""
-        if self._cancelled != call.id:
-            self._cancelled = call.id
-            self._transport.write(encode_cancel(call.id))
+    def cancel(self, invocation: Invocation) -> None:
+        """Ask the worker to end a streamed response early; idempotent."""
+        assert self._transport is not None
+        if self._cancelled_id != invocation.id:
+            self._cancelled_id = invocation.id
+            self._transport.write(encode_cancel(invocation.id))
 
     def pause(self) -> None:
-        """Takes no further pieces until `resume`: the client is slower than the worker."""
+        """Read no further chunks until `resume`: the worker's `send` blocks once the socket is full (backpressure)."""
+        assert self._transport is not None
         self._transport.pause_reading()
 
     def resume(self) -> None:
+        assert self._transport is not None
         self._transport.resume_reading()
 
     def close(self) -> None:
-        """The worker ends by it."""
+        """End the connection, and by that its worker, without calling the listeners; idempotent."""
         self.closing = True
-        if self._opened:
+        if self._transport is not None:
             self._transport.abort()
 
-    def follow(self, pid: int, page: int) -> None:
-        """This worker serves the connection now."""
-        if self.pid is not None:
-            self._owner.on_replaced(self)
-        self._forget_page()
-        self.pid, self.page = pid, page
-
-    def lose(self, reason: Failure) -> None:
-        """The fork server has let it go. What its worker had answered before is read still."""
-        self.lost_because = reason
-        if self.loaded:
-            self.resume()
-        else:
-            self.give_up(reason)
-
-    def give_up(self, reason: Failure) -> None:
-        self.lost_because = self.lost_because or reason
+    def abort(self, failure: Failure) -> None:
+        """End the connection for this reason, or for one that is known already."""
+        self.failure = self.failure or failure
+        assert self._transport is not None
         self._transport.abort()
 
-    def _forget_page(self) -> None:
-        if self.page is not None:
-            os.close(self.page)
-            self.page = None
+    # From the fork server
 
-    # asyncio's half
+    def on_worker_started(self, pid: int, status_page: int) -> None:
+        """Take note of the process that serves the connection from now on, and own the descriptor of its page."""
+        if self.pid is not None:
+            self._listener.on_worker_replaced()
+        self._close_status_page()
+        self.pid, self.status_page = pid, status_page
+
+    def on_worker_lost(self, failure: Failure) -> None:
+        """Expect the connection's end: its worker died and gets no replacement.
+
+        What the worker replied before it died is read still: the kernel keeps it, and the end comes after it. Before
+        the load's reply there is nothing to read, and the end may not come by itself: a fork server that lacked a
+        descriptor never received the worker's end.
+        """
+        self.failure = failure
+        if self.loaded:
+            self.resume()  # it may have been paused for a slow client, and a paused transport does not see the end
+        else:
+            self.abort(failure)
+
+    # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not one by inheritance
-        self._opened = True
-        if self.closing:  # it was closed before it was open
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from asyncio's
+        if self.closing:  # `close` was called before there was a transport
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         try:
-            for found in self._replies.feed(data):
-                self._on_reply(found)
+            for reply in self._decoder.feed(data):
+                self._on_reply(reply)
         except GarbledReplyError as error:
             # A model's code has written to a descriptor that is not its own.
-            self.give_up(Failure(500, "GarbledAnswerError", f"the worker's answer is garbled: {error}", "", "predict"))
+            message = f"malformed reply from the worker: {error}"
+            self.abort(Failure(500, "GarbledAnswerError", message, "", "predict"))
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._forget_page()
+        self._close_status_page()
         self.workers_end.close()
         if not self.closing:
             self.closing = True
-            self._owner.on_lost(self)
+            self._listener.on_connection_lost(self)
+
+    # Replies
 
     def _on_reply(self, reply: Reply) -> None:
         match reply:
             case WorkerResponse():
-                self._on_answer(reply)
+                self._on_response(reply)
             case Chunk():
-                self._on_piece(reply)
+                self._on_chunk(reply)
             case WorkerReplaced():
-                self._begin_again()
+                self._on_worker_replaced()
             case LoadReply():
                 self._on_load_reply(reply)
 
-    def _on_answer(self, answer: WorkerResponse) -> None:
-        call = self._call_of(answer.id)
-        self._owner.on_response(self, call, answer)
-        if answer.in_place:
-            self.calls.remove(call)
-        elif not answer.more:
-            self._done(call)
-        elif call.cancelled:
-            self.cancel(call)
+    def _on_response(self, response: WorkerResponse) -> None:
+        invocation = self._find(response.id)
+        now = time.monotonic()
+        started, self.turn_started = self.turn_started, now
+        self._responses.on_response(invocation, response, started, now)
+        if response.substitute:
+            self.invocations.remove(invocation)  # not idle before WorkerReplaced
+        elif not response.more:
+            self._finish(invocation)
+        elif invocation.cancelled:
+            self.cancel(invocation)
 
-    def _on_piece(self, piece: Chunk) -> None:
-        if not self.calls:
-            raise GarbledReplyError("a piece of no answer")
-        call = self.calls[0]
-        self._owner.on_chunk(self, call, piece)
-        if piece.data is None:
-            self._done(call)
-        elif call.cancelled:
-            self.cancel(call)
+    def _on_chunk(self, chunk: Chunk) -> None:
+        if not self.invocations:
+            raise GarbledReplyError("a chunk without a response")
+        invocation = self.invocations[0]
+        if chunk.data is None:
+            self.turn_started = time.monotonic()
+        self._responses.on_chunk(invocation, chunk)
+        if chunk.data is None:
+            self._finish(invocation)
+        elif invocation.cancelled:
+            self.cancel(invocation)
 
-    def _call_of(self, request_id: bytes) -> Invocation:
-        for call in self.calls:
-            if call.id == request_id:
-                return call
-        raise GarbledReplyError(f"no call has the id {request_id!r}")
+    def _find(self, request_id: bytes) -> Invocation:
+        for invocation in self.invocations:
+            if invocation.id == request_id:
+                return invocation
+        raise GarbledReplyError(f"no invocation has the id {request_id!r}")
 
-    def _begin_again(self) -> None:
-        """The worker died with those that were answered in its place; what it had not begun goes to its successor."""
-        lost, self.calls = self.calls, []
-        self._owner.on_unbegun(lost)
-        self._owner.on_idle(self)
+    def _finish(self, invocation: Invocation) -> None:
+        self.invocations.remove(invocation)
+        if not self.invocations:
+            self._responses.on_idle(self)
 
-    def _done(self, call: Invocation) -> None:
-        self.calls.remove(call)
-        if not self.calls:
-            self._owner.on_idle(self)
+    def _on_worker_replaced(self) -> None:
+        """Start anew with the dead worker's successor; what the dead one had not begun is queued again.
+
+        Those that died with it have been answered by the fork server, each with a `substitute` response.
+        """
+        not_started, self.invocations = self.invocations, []
+        self._responses.on_not_started(not_started)
+        self._responses.on_idle(self)
 
     def _on_load_reply(self, reply: LoadReply) -> None:
+        """Tell the listener. A failure is the fork server's reply; a worker whose load failed has ended."""
         try:
-            told = json.loads(reply.text)
-            failure = None if reply.code == 200 else Failure(**told)
+            content = json.loads(reply.text)
+            failure = None if reply.code == 200 else Failure(**content)
         except (ValueError, TypeError) as error:
             raise GarbledReplyError(f"the reply to a load: {error}") from None
         if failure is not None:
-            self._owner.on_load_failed(self, failure)
+            self._listener.on_load_failed(self, failure)
             return
         self.loaded = True
-        self._owner.on_loaded(self, told)
+        self._listener.on_loaded(self, content)
+
+    def _close_status_page(self) -> None:
+        if self.status_page is not None:
+            os.close(self.status_page)
+            self.status_page = None
+
+
+class WorkerConnections:
+    """The open connections of all models by the numbers that the control protocol gives them."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._by_number: dict[int, WorkerConnection] = {}
+
+    def new(self, responses: ResponseListener, listener: ConnectionListener) -> WorkerConnection:
+        """Return a new connection, to be opened; raises OSError if no descriptor is left."""
+        connection = WorkerConnection(next(self._numbers), responses, listener)
+        self._by_number[connection.number] = connection
+        return connection
+
+    def get(self, number: int) -> WorkerConnection | None:
+        return self._by_number.get(number)
+
+    def remove(self, connection: WorkerConnection) -> None:
+        self._by_number.pop(connection.number, None)
+
+    def close(self) -> None:
+        """Close all of them."""
+        for connection in self._by_number.values():
+            connection.close()

@@ -22,6 +22,7 @@ from polyhost.container.errors import Failure, LoadError, WorkerDiedError
 from polyhost.container.prefork import heap
 from polyhost.container.system.procfs import mark
 from polyhost.container.worker.model import Model, ModelSpec
+from polyhost.container.worker.model_directory import is_within
 from polyhost.container.worker.protocol import (
     FrontEndConnection,
     LoadCommand,
@@ -164,7 +165,7 @@ class Worker:
     def _enter_folder(self, spec: ModelSpec) -> None:
         """Multi-model archives lie below BASE/models; what lies elsewhere is not SageMaker's to ask for."""
         models_dir = self._config.models_dir
-        if not spec.directory.resolve().is_relative_to(models_dir.resolve()):
+        if not is_within(spec.directory, models_dir):
             refusal = HandlerNotFoundError(f"{spec.directory} is not below {models_dir} (SAGEMAKER_BASE_DIR)")
             logger.error("%s", refusal, extra={"phase": "load"})
             raise LoadError(Failure.of(refusal, spec.name, "load"))

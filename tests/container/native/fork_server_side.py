@@ -16,6 +16,8 @@ from polyhost.container.native.errors import Refusal
 from polyhost.container.native.fork_server_client import ForkServerClient
 from polyhost.container.native.invocation import Invocation
 from polyhost.container.native.models import Models
+from polyhost.container.native.queue import PendingBytes
+from polyhost.container.native.served_model import ModelTimeouts
 from polyhost.container.worker.protocol import FrontEndConnection, LoadCommand, PredictCommand, encode_load_reply
 
 T = TypeVar("T", bound=Message)
@@ -39,13 +41,19 @@ class Caller:
 
 
 class Side:
-    def __init__(self, base_dir: Path, **environ: str) -> None:
+    def __init__(
+        self,
+        base_dir: Path,
+        pending: PendingBytes | None = None,
+        timeouts: ModelTimeouts | None = None,
+        **environ: str,
+    ) -> None:
         settings = {"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_BASE_DIR": str(base_dir), **environ}
         self.config = Config.from_environ({"POLYHOST_FRONTEND": "native", **settings})
         self._supervisor, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.forks = ForkServerClient(theirs.detach())
-        self.models = Models(self.config, self.forks)
-        self.forks.start(self.models)
+        self.fork_server = ForkServerClient(theirs.detach())
+        self.models = Models(self.config, self.fork_server, pending, timeouts)
+        self.fork_server.start(self.models)
         self.channel: Channel
         self._numbers = 0
         self._workers: list[Worker] = []
@@ -63,11 +71,9 @@ class Side:
         self.channel.close()
         for worker in self._workers:
             worker.socket.close()
-        await self.forks.supervisor_gone.wait()
-        self.forks._supervisor.close()
-        for model in self.models._by_key.values():
-            for link in list(model.links.values()):
-                model._drop(link)
+        await self.fork_server.supervisor_ended.wait()
+        self.fork_server.close()
+        self.models.close()
         await asyncio.sleep(0.01)
 
     def folder(self, name: str) -> str:
@@ -142,9 +148,15 @@ class Worker:
         return await asyncio.to_thread(self.socket.recv, 1) == b""
 
 
-def play(story: Callable[[Side], Coroutine[Any, Any, None]], base_dir: Path, **environ: str) -> None:
+def play(
+    story: Callable[[Side], Coroutine[Any, Any, None]],
+    base_dir: Path,
+    pending: PendingBytes | None = None,
+    timeouts: ModelTimeouts | None = None,
+    **environ: str,
+) -> None:
     async def run() -> None:
-        side = Side(base_dir, **environ)
+        side = Side(base_dir, pending, timeouts, **environ)
         await side.start()
         try:
             await asyncio.wait_for(story(side), 6 * PATIENCE_S)

@@ -10,9 +10,10 @@ import pytest
 
 from polyhost.container.control_protocol import CloseModel, ModelClosed, OpenModel, WorkerLost
 from polyhost.container.errors import Failure
-from polyhost.container.native import served_model as model
 from polyhost.container.native.decoder import Chunk, WorkerResponse
 from polyhost.container.native.errors import Refusal
+from polyhost.container.native.queue import PendingBytes
+from polyhost.container.native.served_model import ModelTimeouts
 from polyhost.container.worker.protocol import (
     SUBSTITUTE_CODE,
     encode_chunk,
@@ -73,30 +74,26 @@ def test_answers_in_pieces_are_not_asked_for_together(tmp_path: Path) -> None:
     play(story, tmp_path)
 
 
-def test_an_unload_that_takes_too_long_leaves_the_name_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "_CLOSE_S", 0.1)
-
+def test_an_unload_that_takes_too_long_leaves_the_name_free(tmp_path: Path) -> None:
     async def story(side: Side) -> None:
         await side.loaded("m")
-        first = next(iter(side.models._by_key))
+        (key,) = side.models.open_keys()
         unload = asyncio.create_task(side.models.unload("m"))
         await asyncio.sleep(0)
         waiting = asyncio.create_task(side.models.unload("m"))
-        with pytest.raises(Refusal, match="have not ended"):
+        with pytest.raises(Refusal, match="did not end within"):
             await unload
         with pytest.raises(Refusal, match="not loaded"):
             await waiting
-        assert first in side.models._by_key
+        assert side.models.open_keys() == [key]
 
-        side.channel.send(ModelClosed(first))
-        await until(lambda: first not in side.models._by_key)
+        side.channel.send(ModelClosed(key))
+        await until(lambda: not side.models.open_keys())
 
-    play(story, tmp_path)
+    play(story, tmp_path, timeouts=ModelTimeouts(close=0.1))
 
 
-def test_a_load_that_is_never_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "_LOAD_GRACE_S", 0.1)
-
+def test_a_load_that_is_never_answered(tmp_path: Path) -> None:
     async def story(side: Side) -> None:
         load = asyncio.create_task(side.models.load("m", side.folder("m")))
         await side.next_worker()
@@ -107,7 +104,7 @@ def test_a_load_that_is_never_answered(tmp_path: Path, monkeypatch: pytest.Monke
         with pytest.raises(Refusal, match="not loaded"):
             side.models.get("m")
 
-    play(story, tmp_path, POLYHOST_LOAD_TIMEOUT_SECONDS="1")
+    play(story, tmp_path, timeouts=ModelTimeouts(load_grace=0.1), POLYHOST_LOAD_TIMEOUT_SECONDS="1")
 
 
 def test_a_load_that_the_fork_server_cannot_do(tmp_path: Path) -> None:
@@ -141,7 +138,7 @@ def test_a_load_and_an_unload_at_once(tmp_path: Path) -> None:
         with pytest.raises(Refusal, match="unloaded while it was loading"):
             await load
         assert [type(message) for message in asked] == [OpenModel, CloseModel]
-        assert not side.models._by_key
+        assert not side.models.open_keys()
 
     play(story, tmp_path)
 
@@ -195,15 +192,15 @@ def test_an_answer_whose_worker_died_ends_at_once(tmp_path: Path, slow: bool) ->
     play(story, tmp_path)
 
 
-def test_calls_that_wait_have_a_limit_over_all_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "MAX_WAITING_BYTES", 100)
+def test_calls_that_wait_have_a_limit_over_all_models(tmp_path: Path) -> None:
+    pending = PendingBytes(limit=100)
 
     async def story(side: Side) -> None:
         workers = [await side.loaded(name) for name in ("a", "b")]
         side.call("a")
         (request_id,) = await workers[0].next()
         waiting = side.call("a")
-        while side.models._waiting.held < 100:
+        while pending.total < 100:
             side.call("a")
         side.call("b")  # one that does not wait
         with pytest.raises(Refusal, match="of all models"):
@@ -214,7 +211,7 @@ def test_calls_that_wait_have_a_limit_over_all_models(tmp_path: Path, monkeypatc
         workers[0].send(encode_predict_reply([response(request_id)]))
         await workers[0].next()
         for name in ("a", "b"):
-            side.models.get(name).refuse_calls()
-        assert side.models._waiting.held == 0
+            side.models.get(name).reject_all()
+        assert pending.total == 0
 
-    play(story, tmp_path)
+    play(story, tmp_path, pending)
