@@ -110,7 +110,7 @@ def test_a_model_that_cannot_be_loaded_says_why_and_can_be_mended(local: Local, 
         (b"no archive", "not a complete gzip-compressed tar"),
         (archive("a")[:-20], "not a complete gzip-compressed tar"),
         (packed({"x": bytes(range(256)) * 4096})[:2000] + b"\xff" * 2000, "not a complete gzip-compressed tar"),
-        (packed({"a": b"", "a/b": b"x"}), "its members do not fit together"),
+        (packed({"a": b"", "a/b": b"x"}), "its members contradict each other"),
         (packed({"../escape": b"x"}), "'../escape' would be written outside"),
     ],
 )

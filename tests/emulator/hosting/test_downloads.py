@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import NoCredentialsError
 
-from polyhost.emulator import aws
+from polyhost.emulator import aws_clients
 from polyhost.emulator.errors import ArchiveError, DownloadError, ModelDataMissing
 from polyhost.emulator.hosting.downloads import Fetched, ModelSource
 from polyhost.emulator.hosting.model_url import ModelData
@@ -38,7 +38,7 @@ def test_an_archive_larger_than_the_volume_is_not_even_fetched(tmp_path: Path, l
     local.upload("larger", "a")
 
     async def from_s3() -> None:
-        source = ModelSource(partial(aws.client, "s3", own_url=local.emulator.url))
+        source = ModelSource(partial(aws_clients.client, "s3", url=local.emulator.url))
         await _fetch(source, ModelData("models", "larger/a.tar.gz"), tmp_path, len(content) - 1)
 
     with pytest.raises(ArchiveError, match=f"the archive has {len(content)} bytes, more than"):
@@ -61,10 +61,10 @@ def test_another_s3_gets_the_users_own_credentials(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(NoCredentialsError):
-        aws.foreign_s3(REGION, "http://127.0.0.1:9").list_buckets()
+        aws_clients.external_s3_client(REGION, "http://127.0.0.1:9").list_buckets()
     (tmp_path / "mine").write_text("[default]\naws_access_key_id = MINE\naws_secret_access_key = s\n")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "mine"))
-    assert "MINE" in aws.foreign_s3(REGION, "http://127.0.0.1:9").generate_presigned_url("list_buckets")
+    assert "MINE" in aws_clients.external_s3_client(REGION, "http://127.0.0.1:9").generate_presigned_url("list_buckets")
 
 
 def test_no_proxy_stands_before_the_emulators_own_services(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ def test_no_proxy_stands_before_the_emulators_own_services(local: Local, monkeyp
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    assert aws.client("s3", REGION, local.emulator.url).list_buckets()["Buckets"]
+    assert aws_clients.client("s3", REGION, local.emulator.url).list_buckets()["Buckets"]
 
 
 def test_a_download_that_waits_its_turn_does_not_bring_its_folder_back(
@@ -84,7 +84,7 @@ def test_a_download_that_waits_its_turn_does_not_bring_its_folder_back(
     async def scenario() -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-            source = ModelSource(partial(aws.client, "s3", own_url=url))
+            source = ModelSource(partial(aws_clients.client, "s3", url=url))
             (tmp_path / "gone").mkdir()
             hangs = asyncio.create_task(_fetch(source, ModelData("models", "a"), tmp_path))
             await until(lambda: source._turns.locked())

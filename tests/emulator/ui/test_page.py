@@ -73,7 +73,7 @@ def test_a_browser_comes_to_the_page_and_sees_calls_as_they_come(page: Page, loc
     row = endpoint.locator("tbody tr", has_text="b.tar.gz")
     expect(row.locator("td").nth(3)).to_have_text("3")
     expect(row.locator("td").nth(4)).to_have_text("1")
-    assert "last 3 calls" in (row.locator("svg").get_attribute("aria-label") or "")
+    assert "last 3 requests" in (row.locator("svg").get_attribute("aria-label") or "")
     memory = endpoint.get_by_role("meter", name="Memory of").first
     assert "of 16 GiB" in (memory.get_attribute("aria-valuetext") or "")
     event = page.locator("#events li", has_text=name).filter(has_text="b.tar.gz").filter(has_text="loaded in")

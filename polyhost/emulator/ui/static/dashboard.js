@@ -1,33 +1,34 @@
-// What the emulator does, as it does it. Names of models are anybody's, so text is only ever set as text.
+// The dashboard: endpoints, instances, models and events, live. Clients choose the names of models, so text is only ever
+// set as text, never as markup.
 
-const MOST_EVENTS = 300;
-const KINDS = { loaded: "good", refused: "warn", failed: "bad", restarted: "bad", overwritten: "warn", fault: "warn" };
-const STATUSES = { InService: "good", Failed: "bad", Restarting: "bad", Stopped: "bad", OutOfService: "bad" };
+const MAX_EVENTS = 300;
+const EVENT_CLASSES = { loaded: "good", refused: "warn", failed: "bad", restarted: "bad", overwritten: "warn", fault: "warn" };
+const STATUS_CLASSES = { InService: "good", Failed: "bad", Restarting: "bad", Stopped: "bad", OutOfService: "bad" };
 const SVG = "http://www.w3.org/2000/svg";
 
 const byId = (id) => document.getElementById(id);
 const filter = byId("filter");
 const feed = byId("events");
 let paused = false;
-let last = { endpoints: [] };
-let backlog = [];
+let state = { endpoints: [] }; // the latest, shown or not
+let backlog = []; // events that came while paused
 
 // Elements
 
-function make(tag, className = "", ...children) {
+function createElement(tag, className = "", ...children) {
   const element = document.createElement(tag);
   if (className) element.className = className;
   element.append(...children);
   return element;
 }
 
-function put(element, text) {
+function setText(element, text) {
   const content = String(text);
   if (element.textContent !== content) element.textContent = content;
 }
 
-/** Children of `parent`, one for each item, in the items' order; an element stays that of its key. */
-function each(parent, items, keyOf, create, update) {
+/** Makes the children of `parent` one per item, in the items' order. The element of a key is kept as long as the key. */
+function reconcile(parent, items, keyOf, create, update) {
   const known = (parent.known ??= new Map());
   const keys = new Set();
   let before = parent.firstElementChild;
@@ -50,7 +51,7 @@ function each(parent, items, keyOf, create, update) {
   }
 }
 
-/** An element with `parts`, elements that are filled later. */
+/** Returns the element with `parts`: elements inside it that updates fill. */
 function withParts(element, parts) {
   element.parts = parts;
   return element;
@@ -81,7 +82,7 @@ function ago(at) {
 }
 
 function bar(label) {
-  const element = make("span", "bar", make("i"));
+  const element = createElement("span", "bar", createElement("i"));
   element.setAttribute("role", "meter");
   element.setAttribute("aria-label", label);
   element.setAttribute("aria-valuemin", "0");
@@ -98,8 +99,8 @@ function fill(element, share, text, warns = false) {
 }
 
 function pill(element, status) {
-  put(element, status);
-  element.className = `pill ${STATUSES[status] ?? "warn"}`;
+  setText(element, status);
+  element.className = `pill ${STATUS_CLASSES[status] ?? "warn"}`;
 }
 
 function sparkline() {
@@ -116,37 +117,37 @@ function draw(svg, values) {
   const step = values.length > 1 ? 62 / (values.length - 1) : 62;
   const heights = values.length === 1 ? [values[0], values[0]] : values;
   const points = heights.map((value, i) => `${(1 + i * step).toFixed(1)},${(15 - (13 * value) / top).toFixed(1)}`).join(" ");
-  const told = values.length
-    ? `last ${values.length} calls: ${ms(Math.min(...values))} to ${ms(Math.max(...values))}`
-    : "no calls yet";
+  const label = values.length
+    ? `last ${values.length} requests: ${ms(Math.min(...values))} to ${ms(Math.max(...values))}`
+    : "no requests yet";
   svg.firstChild.setAttribute("points", points);
-  svg.setAttribute("aria-label", told);
+  svg.setAttribute("aria-label", label);
 }
 
 // Models
 
-const COLUMNS = ["Model", "Used", "Memory", "Calls", "Cold", "Errors", "Load", "p50", "Latency"];
+const COLUMNS = ["Model", "Used", "Memory", "Requests", "Cold", "Errors", "Load", "p50", "Latency"];
 
 function newRow(model) {
-  const cells = COLUMNS.map(() => make("td"));
+  const cells = COLUMNS.map(() => createElement("td"));
   cells[0].title = model.name;
   const chart = sparkline();
   cells.at(-1).append(chart);
-  return withParts(make("tr", "", ...cells), { cells, chart, drawn: "" });
+  return withParts(createElement("tr", "", ...cells), { cells, chart, drawn: "" });
 }
 
 function updateRow(row, model) {
   const { cells, chart } = row.parts;
   const loaded = model.state === "loaded";
-  put(cells[0], loaded ? model.name : `${model.name} · ${model.state}`);
-  put(cells[1], ago(model.last_used));
-  put(cells[2], model.memory ? bytes(model.memory) : "–");
-  put(cells[3], count(model.calls));
-  put(cells[4], count(model.cold));
-  put(cells[5], count(model.errors));
+  setText(cells[0], loaded ? model.name : `${model.name} · ${model.state}`);
+  setText(cells[1], ago(model.last_used));
+  setText(cells[2], model.memory ? bytes(model.memory) : "–");
+  setText(cells[3], count(model.calls));
+  setText(cells[4], count(model.cold));
+  setText(cells[5], count(model.errors));
   cells[5].className = model.errors ? "bad" : "soft";
-  put(cells[6], loaded ? ms(model.load_ms) : "–");
-  put(cells[7], ms(model.p50_ms));
+  setText(cells[6], loaded ? ms(model.load_ms) : "–");
+  setText(cells[7], ms(model.p50_ms));
   row.className = loaded ? "" : "cold";
   const values = model.latencies_ms ?? [];
   const drawn = values.join();
@@ -156,33 +157,33 @@ function updateRow(row, model) {
   }
 }
 
-const wanted = (text) => text.toLowerCase().includes(filter.value.trim().toLowerCase());
+const matchesFilter = (text) => text.toLowerCase().includes(filter.value.trim().toLowerCase());
 
 // Instances, variants, endpoints
 
 function newInstance(instance) {
-  const id = make("strong", "mono", instance.id);
-  const status = make("span", "pill");
-  const facts = make("span", "soft");
+  const id = createElement("strong", "mono", instance.id);
+  const status = createElement("span", "pill");
+  const facts = createElement("span", "soft");
   const memory = bar(`Memory of ${instance.id}`);
-  const memoryText = make("span", "number");
+  const memoryText = createElement("span", "number");
   const disk = bar(`Disk of ${instance.id}`);
-  const diskText = make("span", "number");
-  const gauges = make("div", "gauges", make("span", "soft", "memory"), memory, memoryText, make("span", "soft", "disk"), disk, diskText);
+  const diskText = createElement("span", "number");
+  const gauges = createElement("div", "gauges", createElement("span", "soft", "memory"), memory, memoryText, createElement("span", "soft", "disk"), disk, diskText);
   const head = COLUMNS.map((name) => {
-    const cell = make("th", "", name);
+    const cell = createElement("th", "", name);
     cell.scope = "col";
     return cell;
   });
-  const body = make("tbody");
-  const table = make("table", "", make("caption", "hidden", `Models on ${instance.id}, last used first`));
-  table.append(make("thead", "", make("tr", "", ...head)), body);
-  const scroll = make("div", "scroll", table);
+  const body = createElement("tbody");
+  const table = createElement("table", "", createElement("caption", "hidden", `Models on ${instance.id}, most recently used first`));
+  table.append(createElement("thead", "", createElement("tr", "", ...head)), body);
+  const scroll = createElement("div", "scroll", table);
   scroll.tabIndex = 0;
   scroll.setAttribute("role", "region");
   scroll.setAttribute("aria-label", `Models on ${instance.id}`);
-  const none = make("p", "none");
-  const element = make("section", "instance", make("div", "head", id, status, facts), gauges, scroll, none);
+  const none = createElement("p", "none");
+  const element = createElement("section", "instance", createElement("div", "head", id, status, facts), gauges, scroll, none);
   element.setAttribute("aria-label", `Instance ${instance.id}`);
   return withParts(element, { status, facts, memory, memoryText, disk, diskText, body, scroll, none });
 }
@@ -196,51 +197,51 @@ function updateInstance(element, instance, multiModel) {
   if (instance.cpu_percent !== null) facts.push(`${Math.round(instance.cpu_percent)} % of a core`);
   if (instance.pid) facts.push(`pid ${instance.pid}`);
   if (instance.restarts) facts.push(`${instance.restarts} ${instance.restarts === 1 ? "restart" : "restarts"}`);
-  put(parts.facts, facts.join(" · "));
+  setText(parts.facts, facts.join(" · "));
   for (const [meter, text, used, limit] of [
     [parts.memory, parts.memoryText, instance.memory_used, instance.memory_limit],
     [parts.disk, parts.diskText, instance.disk_used, instance.disk_limit],
   ]) {
-    const told = used === null ? `not known, of ${bytes(limit)}` : `${bytes(used)} of ${bytes(limit)}`;
-    fill(meter, limit ? (used ?? 0) / limit : 0, told, true);
-    put(text, told);
+    const usage = used === null ? `unknown, of ${bytes(limit)}` : `${bytes(used)} of ${bytes(limit)}`;
+    fill(meter, limit ? (used ?? 0) / limit : 0, usage, true);
+    setText(text, usage);
   }
-  const shown = instance.models.filter((model) => wanted(model.name));
-  each(parts.body, shown, (model) => model.name, newRow, updateRow);
+  const shown = instance.models.filter((model) => matchesFilter(model.name));
+  reconcile(parts.body, shown, (model) => model.name, newRow, updateRow);
   parts.scroll.hidden = !shown.length;
   parts.none.hidden = shown.length > 0 || !multiModel;
-  put(parts.none, instance.models.length ? "No model here has the filter's words in its name." : "No models yet: they load when they are called.");
+  setText(parts.none, instance.models.length ? "No model matches the filter." : "No models yet: a model loads on its first request.");
 }
 
 function newVariant(variant) {
   const share = bar(`Traffic of ${variant.name}`);
   share.classList.add("share");
-  const shareText = make("span", "soft");
-  const type = make("span", "soft");
-  const instances = make("div", "instances");
-  return withParts(make("div", "variant", make("h4", "", make("span", "", variant.name), share, shareText, type), instances), {
+  const shareText = createElement("span", "soft");
+  const type = createElement("span", "soft");
+  const instances = createElement("div", "instances");
+  return withParts(createElement("div", "variant", createElement("h4", "", createElement("span", "", variant.name), share, shareText, type), instances), {
     share, shareText, type, instances,
   });
 }
 
 function updateVariant(element, variant) {
   const { share, shareText, type, instances } = element.parts;
-  const told = `${percent(variant.share, 1)} of the traffic`;
-  fill(share, variant.share, told);
+  const traffic = `${percent(variant.share, 1)} of the traffic`;
+  fill(share, variant.share, traffic);
   share.classList.add("share");
-  put(shareText, told);
+  setText(shareText, traffic);
   const kind = variant.multi_model ? "multi-model" : "single model";
-  put(type, `${variant.instances.length} × ${variant.instance_type}, ${kind}`);
-  each(instances, variant.instances, (instance) => instance.id, newInstance, (part, instance) =>
+  setText(type, `${variant.instances.length} × ${variant.instance_type}, ${kind}`);
+  reconcile(instances, variant.instances, (instance) => instance.id, newInstance, (part, instance) =>
     updateInstance(part, instance, variant.multi_model));
 }
 
 function newEndpoint(endpoint) {
-  const status = make("span", "pill");
-  const reason = make("p", "reason");
-  const variants = make("div");
-  const title = make("h3", "", make("span", "name", endpoint.name), status, make("span", "soft", endpoint.region));
-  const element = make("section", "endpoint", title, reason, variants);
+  const status = createElement("span", "pill");
+  const reason = createElement("p", "reason");
+  const variants = createElement("div");
+  const title = createElement("h3", "", createElement("span", "name", endpoint.name), status, createElement("span", "soft", endpoint.region));
+  const element = createElement("section", "endpoint", title, reason, variants);
   element.setAttribute("aria-label", `Endpoint ${endpoint.name}`);
   return withParts(element, { status, reason, variants });
 }
@@ -248,103 +249,103 @@ function newEndpoint(endpoint) {
 function updateEndpoint(element, endpoint) {
   const { status, reason, variants } = element.parts;
   pill(status, endpoint.status);
-  put(reason, endpoint.failure_reason ?? "");
+  setText(reason, endpoint.failure_reason ?? "");
   reason.hidden = !endpoint.failure_reason;
-  each(variants, endpoint.variants, (variant) => variant.name, newVariant, updateVariant);
+  reconcile(variants, endpoint.variants, (variant) => variant.name, newVariant, updateVariant);
 }
 
 function totals(endpoints) {
   const instances = endpoints.flatMap((endpoint) => endpoint.variants.flatMap((variant) => variant.instances));
   const models = instances.flatMap((instance) => instance.models);
   const sum = (items, name) => items.reduce((total, item) => total + item[name], 0);
-  const calls = sum(models, "calls");
+  const requests = sum(models, "calls");
   return [
     ["endpoints", count(endpoints.length)],
     ["instances", count(instances.length)],
     ["models loaded", count(models.filter((model) => model.state === "loaded").length)],
-    ["calls of these", count(calls)],
-    ["of them cold", percent(sum(models, "cold"), calls)],
+    ["requests", count(requests)],
+    ["cold", percent(sum(models, "cold"), requests)],
     ["errors", count(sum(models, "errors"))],
     ["memory in use", bytes(sum(instances, "memory_used"))],
   ];
 }
 
-function show() {
-  const { endpoints } = last;
+function render() {
+  const { endpoints } = state;
   byId("empty").hidden = endpoints.length > 0;
-  each(byId("endpoints"), endpoints, (endpoint) => `${endpoint.region}/${endpoint.name}`, newEndpoint, updateEndpoint);
-  each(byId("totals"), totals(endpoints), ([name]) => name, ([name]) => make("div", "", make("dt", "", name), make("dd")), (part, [, value]) =>
-    put(part.lastChild, value));
+  reconcile(byId("endpoints"), endpoints, (endpoint) => `${endpoint.region}/${endpoint.name}`, newEndpoint, updateEndpoint);
+  reconcile(byId("totals"), totals(endpoints), ([name]) => name, ([name]) => createElement("div", "", createElement("dt", "", name), createElement("dd")), (part, [, value]) =>
+    setText(part.lastChild, value));
 }
 
 // Events
 
 function newEvent(event) {
   const at = new Date(event.at * 1000);
-  const time = make("time", "", at.toLocaleTimeString("en-GB"));
+  const time = createElement("time", "", at.toLocaleTimeString("en-GB"));
   time.dateTime = at.toISOString();
-  const top = make("div", "top", time, make("span", `kind ${KINDS[event.kind] ?? ""}`, event.kind));
+  const top = createElement("div", "top", time, createElement("span", `kind ${EVENT_CLASSES[event.kind] ?? ""}`, event.kind));
   if (event.model) {
-    const model = make("span", "model", event.model);
+    const model = createElement("span", "model", event.model);
     model.title = event.model;
     top.append(model);
   }
-  if (event.ms !== null && event.ms !== undefined) top.append(make("span", "ms", ms(event.ms)));
+  if (event.ms !== null && event.ms !== undefined) top.append(createElement("span", "ms", ms(event.ms)));
   const { endpoint, instance } = event.place;
   const where = instance ? `${endpoint} ${instance.slice(0, 7)}` : endpoint;
-  const item = make("li", "", top, make("div", "what", `${where}: ${event.message}`));
+  const item = createElement("li", "", top, createElement("div", "what", `${where}: ${event.message}`));
   item.title = event.message;
-  item.hidden = !wanted(item.textContent);
+  item.hidden = !matchesFilter(item.textContent);
   return item;
 }
 
-function add(event) {
+function addEvent(event) {
   feed.prepend(newEvent(event));
-  if (feed.children.length > MOST_EVENTS) feed.lastElementChild.remove();
+  if (feed.children.length > MAX_EVENTS) feed.lastElementChild.remove();
 }
 
-// Live
+// Connection
 
-function link(text, className) {
-  put(byId("link"), text);
+function setLink(text, className) {
+  setText(byId("link"), text);
   byId("link").className = `pill ${className}`;
 }
 
-function listen() {
+function connect() {
   const source = new EventSource("events");
   source.onopen = () => {
-    // The last events come again with each connection.
+    // The server sends the latest events again on each connection.
     feed.replaceChildren();
     backlog = [];
-    link("live", "good");
+    setLink("live", "good");
   };
   source.onerror = () => {
-    link("not connected, trying again", "bad");
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
+    setLink("disconnected, reconnecting", "bad");
+    if (source.readyState === EventSource.CLOSED) setTimeout(connect, 2000);
   };
   source.addEventListener("event", ({ data }) => {
     const event = JSON.parse(data);
-    if (!paused) add(event);
-    else backlog = [...backlog.slice(1 - MOST_EVENTS), event];
+    if (!paused) addEvent(event);
+    else backlog = [...backlog.slice(1 - MAX_EVENTS), event];
   });
   source.addEventListener("state", ({ data }) => {
-    last = JSON.parse(data);
-    if (!paused) show();
+    state = JSON.parse(data);
+    if (!paused) render();
   });
 }
 
 byId("pause").addEventListener("click", ({ currentTarget }) => {
   paused = !paused;
   currentTarget.setAttribute("aria-pressed", String(paused));
-  put(currentTarget, paused ? "Paused" : "Pause");
+  setText(currentTarget, paused ? "Paused" : "Pause");
   if (paused) return;
-  backlog.forEach(add);
+  backlog.forEach(addEvent);
   backlog = [];
-  show();
+  render();
 });
 filter.addEventListener("input", () => {
-  show();
-  for (const item of feed.children) item.hidden = !wanted(item.textContent);
+  render();
+  for (const item of feed.children) item.hidden = !matchesFilter(item.textContent);
 });
-put(byId("address"), `export AWS_ENDPOINT_URL=${location.origin}\nexport AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_DEFAULT_REGION=us-east-1`);
-listen();
+setText(byId("address"), `export AWS_ENDPOINT_URL=${location.origin}\nexport AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_DEFAULT_REGION=us-east-1`);
+connect();
