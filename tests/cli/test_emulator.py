@@ -24,9 +24,10 @@ POLYHOST = Path(sys.executable).with_name("polyhost")
 
 
 @contextmanager
-def started(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    command = [POLYHOST, "emulator", "--port", "0", "--command", " ".join(COMMAND), *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def started(*options: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run an emulator with small containers; yield its process and URL."""
+    command = [str(POLYHOST), "emulator", "--port", "0", "--command", " ".join(COMMAND), *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | environment)
     assert process.stdout is not None
     try:
         yield process, process.stdout.readline().split(" at ")[1].split(" ")[0]
@@ -37,7 +38,7 @@ def started(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def _environ(url: str) -> dict[str, str]:
-    """What `polyhost emulator env` prints, read by a shell."""
+    """Return the variables that `polyhost emulator env` sets in a shell."""
     script = f'eval "$({POLYHOST} emulator env --url {url} --region eu-west-1)" && env'
     output = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
     return dict(line.split("=", 1) for line in output.splitlines() if line.startswith("AWS_"))
@@ -47,17 +48,25 @@ def _client(service: str, url: str) -> Any:
     return boto3.client(service, "us-east-1", endpoint_url=url, aws_access_key_id="test", aws_secret_access_key="test")
 
 
+def _create_endpoint(sagemaker: Any, container: dict[str, Any], count: int = 1) -> None:
+    """Create endpoint `e` of this container."""
+    sagemaker.create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer={"Image": "i"} | container)
+    variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": count}
+    sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
+    sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
+
+
+def _wait_until_in_service(sagemaker: Any) -> None:
+    sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="e", WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_and_every_container(tmp_path: Path, number: signal.Signals) -> None:
+def test_signal_stops_the_emulator_and_every_container(tmp_path: Path, number: signal.Signals) -> None:
     (tmp_path / "m.tar.gz").write_bytes(archive("m"))
     with started() as (process, url):
         sagemaker = _client("sagemaker", url)
-        container = {"Image": "i", "Mode": "MultiModel", "ModelDataUrl": f"file://{tmp_path}/"}
-        sagemaker.create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
-        variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 2}
-        sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
-        sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
-        sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="e", WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+        _create_endpoint(sagemaker, {"Mode": "MultiModel", "ModelDataUrl": f"file://{tmp_path}/"}, count=2)
+        _wait_until_in_service(sagemaker)
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) >= 2
         process.send_signal(number)
@@ -66,7 +75,7 @@ def test_a_signal_ends_it_and_every_container(tmp_path: Path, number: signal.Sig
         assert not alive
 
 
-def test_env_is_for_awss_clients() -> None:
+def test_env_prints_the_variables_of_aws_clients() -> None:
     environ = _environ("http://127.0.0.1:4567")
     assert {name: environ[name] for name in environ if name != "AWS_CA_BUNDLE"} == {
         "AWS_ENDPOINT_URL": "http://127.0.0.1:4567",
@@ -76,15 +85,26 @@ def test_env_is_for_awss_clients() -> None:
     }
 
 
-def test_a_fault_is_added() -> None:
+def test_fault_is_added() -> None:
     with started() as (_, url):
-        command = [POLYHOST, "emulator", "fault", "slow-load", "--seconds", "2", "--model", "a.tar.gz", "--url", url]
+        command = [
+            str(POLYHOST),
+            "emulator",
+            "fault",
+            "slow-load",
+            "--seconds",
+            "2",
+            "--model",
+            "a.tar.gz",
+            "--url",
+            url,
+        ]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["model"] == "a.tar.gz"
 
 
-def test_a_fault_goes_where_host_and_port_say() -> None:
+def test_fault_goes_to_the_emulator_at_host_and_port() -> None:
     with started() as (_, url):
         port = url.rpartition(":")[2]
         for options in (
@@ -106,13 +126,13 @@ def test_a_fault_goes_where_host_and_port_say() -> None:
         (["--port", "0", "--s3-endpoint", "http://a:b"], "invalid S3 endpoint 'http://a:b'"),
     ],
 )
-def test_a_bad_address_is_one_sentence(options: list[str], words: str) -> None:
+def test_bad_url_is_a_one_line_error(options: list[str], words: str) -> None:
     done = subprocess.run([POLYHOST, "emulator", *options], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert words in done.stderr and "Traceback" not in done.stderr
 
 
-def test_what_it_cannot_do_is_one_sentence(tmp_path: Path) -> None:
+def test_start_failures_are_one_line_errors(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -144,51 +164,36 @@ def test_state_survives_a_restart(tmp_path: Path) -> None:
         with started("--state", str(tmp_path / "state")) as (_, url):
             sagemaker, runtime = _client("sagemaker", url), _client("sagemaker-runtime", url)
             if first:
-                container = {"Image": "i", "Mode": "MultiModel", "ModelDataUrl": f"file://{tmp_path}/"}
-                sagemaker.create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
-                variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large"}
-                sagemaker.create_endpoint_config(
-                    EndpointConfigName="c", ProductionVariants=[variant | {"InitialInstanceCount": 1}]
-                )
-                sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
-            waiter = sagemaker.get_waiter("endpoint_in_service")
-            waiter.wait(EndpointName="e", WaiterConfig={"Delay": 1, "MaxAttempts": 30})
-            answer = runtime.invoke_endpoint(EndpointName="e", TargetModel="m.tar.gz", Body=b"?")
-            assert json.loads(answer["Body"].read())["name"] == "m"
+                _create_endpoint(sagemaker, {"Mode": "MultiModel", "ModelDataUrl": f"file://{tmp_path}/"})
+            _wait_until_in_service(sagemaker)
+            response = runtime.invoke_endpoint(EndpointName="e", TargetModel="m.tar.gz", Body=b"?")
+            assert json.loads(response["Body"].read())["name"] == "m"
 
 
-def test_what_a_killed_one_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+def test_next_emulator_cleans_up_after_a_killed_one(tmp_path: Path) -> None:
     (tmp_path / "m.tar.gz").write_bytes(archive("m"))
-    with started() as (process, url):
+    # Emulators of other tests must not clean up first.
+    with started(TMPDIR=str(tmp_path)) as (process, url):
         sagemaker = _client("sagemaker", url)
-        container = {"Image": "i", "Mode": "MultiModel", "ModelDataUrl": f"file://{tmp_path}/"}
-        sagemaker.create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
-        variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
-        sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
-        sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
-        sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="e", WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+        _create_endpoint(sagemaker, {"Mode": "MultiModel", "ModelDataUrl": f"file://{tmp_path}/"})
+        _wait_until_in_service(sagemaker)
         (child,) = psutil.Process(process.pid).children()
         (work,) = {Path(file.path).parent for file in psutil.Process(process.pid).open_files() if "lock" in file.path}
-        with started() as (_, other):
-            assert work.exists(), "the second took the first for dead"
+        with started(TMPDIR=str(tmp_path)) as (_, other):
+            assert work.exists(), "the second emulator removed the folder of a running one"
             assert _client("sagemaker", other).list_endpoints()["Endpoints"] == []
         process.kill()
         _, alive = psutil.wait_procs([child], timeout=5)
         assert not alive
         assert work.exists()
-        with started():
+        with started(TMPDIR=str(tmp_path)):
             assert not work.exists()
 
 
-def test_it_stops_while_a_container_starts(tmp_path: Path) -> None:
-    """An image that never answers /ping must not hold it up."""
+def test_stops_while_a_container_starts(tmp_path: Path) -> None:
     with started() as (process, url):
         sagemaker = _client("sagemaker", url)
-        container = {"Image": "i", "Environment": {"SMALL_PING": "503"}}
-        sagemaker.create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
-        variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
-        sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
-        sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
+        _create_endpoint(sagemaker, {"Environment": {"SMALL_PING": "503"}})
         (child,) = wait_for(lambda: psutil.Process(process.pid).children(), "the container's process")
         process.send_signal(signal.SIGTERM)
         assert process.wait(15) == 0
@@ -196,19 +201,14 @@ def test_it_stops_while_a_container_starts(tmp_path: Path) -> None:
         assert not alive
 
 
-def test_it_stops_while_s3_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A download that hangs must not hold it up."""
+def test_stops_while_s3_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with started("--s3-endpoint", endpoint) as (process, url):
             sagemaker = _client("sagemaker", url)
-            container = {"Image": "i", "ModelDataUrl": "s3://bucket/model.tar.gz"}
-            sagemaker.create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
-            variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
-            sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
-            sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
+            _create_endpoint(sagemaker, {"ModelDataUrl": "s3://bucket/model.tar.gz"})
             silent.settimeout(30)
             connection, _ = silent.accept()
             with connection:

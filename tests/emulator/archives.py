@@ -1,4 +1,4 @@
-"""Archives of models for the small container."""
+"""Model archives for the small container."""
 
 import io
 import json
@@ -7,12 +7,19 @@ from typing import Any
 
 
 def archive(name: str, **settings: Any) -> bytes:
-    """`settings`: load_seconds, load_status, unload_status, megabytes, invoke_seconds, status, exit, pieces,
-    piece_seconds."""
+    """Return an archive whose model behaves as the settings in `model.json` say.
+
+    load_seconds, load_status, unload_status: how long a load takes, and responses to loads and unloads.
+    megabytes: memory that the loaded model holds.
+    invoke_seconds, status: how long an invocation takes, and the response's status.
+    exit: status with which an invocation ends the container.
+    chunks, chunk_seconds: chunks of a streamed response, and the pause after each; null breaks the connection.
+    """
     return packed({"model.json": json.dumps({"name": name, **settings}).encode()})
 
 
 def packed(files: dict[str, bytes]) -> bytes:
+    """Return an archive with these files."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz") as tar:
         for path, data in files.items():

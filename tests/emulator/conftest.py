@@ -1,4 +1,4 @@
-"""One emulator, hosting small containers, for the tests that can share it; each takes names of its own."""
+"""An emulator that hosts small containers, shared by all tests; each test uses names of its own."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ ROLE = "arn:aws:iam::123456789012:role/test"
 
 @dataclass
 class Local:
-    """The emulator, with clients and what most tests do with them."""
+    """An emulator, clients of it, and what most tests do with them."""
 
     emulator: Emulator
     s3: Any = field(init=False)
@@ -31,10 +31,11 @@ class Local:
         self.s3, self.sagemaker, self.runtime = (
             self.emulator.client(service, REGION) for service in ("s3", "sagemaker", "sagemaker-runtime")
         )
-        with suppress(self.s3.exceptions.BucketAlreadyOwnedByYou):  # moto's S3 is one for the whole process
+        with suppress(self.s3.exceptions.BucketAlreadyOwnedByYou):  # emulators in one process share moto's S3
             self.s3.create_bucket(Bucket="models", CreateBucketConfiguration={"LocationConstraint": REGION})
 
     def upload(self, prefix: str, *names: str, **settings: Any) -> None:
+        """Upload archives of models with these settings."""
         for name in names:
             self.s3.put_object(Bucket="models", Key=f"{prefix}/{name}.tar.gz", Body=archive(name, **settings))
 
@@ -50,7 +51,7 @@ class Local:
         )
 
     def host(self, name: str, count: int = 1, multi_model: bool = True, **container: Any) -> None:
-        """An endpoint in service, with a model and a configuration of the same name."""
+        """Create an endpoint, with a model and a configuration of the same name, and wait until it is in service."""
         self.model(name, multi_model, **container)
         self.config(name, count)
         self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
@@ -59,10 +60,10 @@ class Local:
     def wait(self, name: str, waiter: str = "endpoint_in_service") -> None:
         self.sagemaker.get_waiter(waiter).wait(EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
 
-    def ask(self, endpoint: str, model: str | None, **members: Any) -> dict[str, Any]:
+    def invoke(self, endpoint: str, model: str | None, **members: Any) -> dict[str, Any]:
         target = {} if model is None else {"TargetModel": f"{model}.tar.gz"}
-        answer: dict[str, Any] = self.runtime.invoke_endpoint(EndpointName=endpoint, Body=b"?", **target, **members)
-        return answer
+        response: dict[str, Any] = self.runtime.invoke_endpoint(EndpointName=endpoint, Body=b"?", **target, **members)
+        return response
 
 
 @pytest.fixture(scope="session")
@@ -73,14 +74,14 @@ def local() -> Iterator[Local]:
 
 @pytest.fixture(scope="session")
 def hasty() -> Iterator[Local]:
-    """Its invocations time out after a second and not after a minute."""
+    """Run an emulator whose invocations time out after a second instead of a minute."""
     with Emulator(EmulatorConfig(port=0, command=COMMAND, timeout_s=1.0)) as emulator:
         yield Local(emulator)
 
 
 @pytest.fixture
 def hosted(local: Local, request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
-    """Hosts an endpoint under a name of the test's own, and deletes it afterwards."""
+    """Host endpoints under names of the test's own, and delete them afterwards."""
     made: list[str] = []
 
     def host(
@@ -90,7 +91,7 @@ def hosted(local: Local, request: pytest.FixtureRequest) -> Iterator[Callable[..
         environment: dict[str, str] | None = None,
         settings: dict[str, Any] | None = None,
     ) -> str:
-        """`settings`: those of the one model where there is one."""
+        """Return the endpoint's name. `settings` are those of the model of a single-model endpoint."""
         name = f"t-{abs(hash(request.node.nodeid)):x}-{len(made)}"[:60]
         if multi_model:
             local.upload(name, *models)

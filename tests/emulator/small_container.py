@@ -1,6 +1,7 @@
-"""A small container of another make: it keeps the contract and nothing else, and starts at once.
+"""A small container that is not polyhost: it has the HTTP API that SageMaker needs, and starts at once.
 
-A model is a folder with `model.json`; see `archives.py` for what may stand in it. SMALL_CAPACITY: how many fit.
+A model is a folder with `model.json`; `archives.py` lists its settings. Environment: SMALL_CAPACITY is how many models
+fit, SMALL_PING the status of /ping, SMALL_EXIT the status with which the container exits at its start.
 """
 
 import json
@@ -21,23 +22,23 @@ lock = Lock()
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # headers and body are written apart
+    disable_nagle_algorithm = True  # headers and body are written separately
 
     def do_GET(self) -> None:
         if self.path == "/ping":
-            self._answer(int(os.environ.get("SMALL_PING", "200")))
+            self._respond(int(os.environ.get("SMALL_PING", "200")))
         elif self.path == "/models":
-            self._answer(200, {"models": [{"modelName": key, "modelUrl": "?"} for key in loaded]})
+            self._respond(200, {"models": [{"modelName": key, "modelUrl": "?"} for key in loaded]})
         else:
-            self._answer(200 if self.path.removeprefix("/models/") in loaded else 404)
+            self._respond(200 if self.path.removeprefix("/models/") in loaded else 404)
 
     def do_DELETE(self) -> None:
         key = self.path.removeprefix("/models/")
         with lock:
             if (status := loaded.get(key, {}).get("unload_status", 200)) != 200:
-                self._answer(status, {"message": "it stays"})
+                self._respond(status, {"message": "it stays loaded"})
             else:
-                self._answer(200 if loaded.pop(key, None) else 404)
+                self._respond(200 if loaded.pop(key, None) else 404)
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -48,22 +49,22 @@ class Handler(BaseHTTPRequestHandler):
         elif (model := loaded.get(self.path.split("/")[2])) is not None:
             self._invoke(model, body)
         else:
-            self._answer(404)
+            self._respond(404)
 
     def _load(self, wanted: dict[str, str]) -> None:
         model = read(Path(wanted["url"]))
         time.sleep(model.get("load_seconds", 0))
         with lock:
             if wanted["model_name"] in loaded:
-                self._answer(409)
+                self._respond(409)
             elif model.get("load_status", 200) != 200:
-                self._answer(model["load_status"], {"message": "as the model wanted"})
+                self._respond(model["load_status"], {"message": "as model.json says"})
             elif len(loaded) >= CAPACITY:
-                self._answer(507, {"message": "full"})
+                self._respond(507, {"message": "full"})
             else:
                 model["held"] = b"x" * (model.get("megabytes", 0) << 20)
                 loaded[wanted["model_name"]] = model
-                self._answer(200)
+                self._respond(200)
 
     def _invoke(self, model: dict[str, Any], body: bytes) -> None:
         time.sleep(model.get("invoke_seconds", 0))
@@ -73,11 +74,11 @@ class Handler(BaseHTTPRequestHandler):
         seen = {name.lower(): value for name, value in self.headers.items()}
         content = {"name": model["name"], "pid": os.getpid(), "headers": seen, "length": len(body)}
         print(f"invoked {model['name']}", flush=True)
-        if "pieces" in model and model.get("status", 200) == 200:
+        if "chunks" in model and model.get("status", 200) == 200:
             self._stream(model, attributes)
             return
         headers = {"X-Amzn-SageMaker-Custom-Attributes": attributes} | self._session()
-        self._answer(model.get("status", 200), content, headers)
+        self._respond(model.get("status", 200), content, headers)
 
     def _session(self) -> dict[str, str]:
         wanted = self.headers.get("X-Amzn-SageMaker-Session-Id")
@@ -87,27 +88,27 @@ class Handler(BaseHTTPRequestHandler):
         return {"X-Amzn-SageMaker-Closed-Session-Id": str(wanted)} if closing else {}
 
     def _stream(self, model: dict[str, Any], attributes: str) -> None:
-        """`pieces` by chunked coding, `piece_seconds` apart; the connection breaks where a piece is null."""
+        """Send the model's chunks by chunked coding; null breaks the connection."""
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
         self.send_header("X-Amzn-SageMaker-Custom-Attributes", attributes)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for piece in model["pieces"]:
-            if piece is None:
+        for chunk in model["chunks"]:
+            if chunk is None:
                 self.wfile.flush()
                 self.close_connection = True
                 return
             try:
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece.encode()))
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk.encode()))
                 self.wfile.flush()
             except OSError:
-                print("the client of the stream is gone", flush=True)
+                print("the client disconnected during the stream", flush=True)
                 raise
-            time.sleep(model.get("piece_seconds", 0))
+            time.sleep(model.get("chunk_seconds", 0))
         self.wfile.write(b"0\r\n\r\n")
 
-    def _answer(self, status: int, content: Any = None, headers: dict[str, str] | None = None) -> None:
+    def _respond(self, status: int, content: Any = None, headers: dict[str, str] | None = None) -> None:
         body = json.dumps(content).encode() if content is not None else b""
         self.send_response(status)
         for name, value in ({"Content-Type": "application/json"} | (headers or {})).items():

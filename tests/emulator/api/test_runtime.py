@@ -1,4 +1,4 @@
-"""InvokeEndpoint through boto3: every answer and every error as the service gives it."""
+"""InvokeEndpoint through boto3: responses and errors as the service gives them."""
 
 import json
 from collections.abc import Callable
@@ -24,30 +24,30 @@ def _error(local: Local, endpoint: str, **members: Any) -> ClientError:
 
 
 def _fault(local: Local, **members: Any) -> None:
-    answer = httpx.post(f"{local.emulator.url}/_polyhost/faults", json=members, trust_env=False)
-    assert answer.status_code == 201, answer.text
+    response = httpx.post(f"{local.emulator.url}/_polyhost/faults", json=members, trust_env=False)
+    assert response.status_code == 201, response.text
 
 
-def test_a_call_reaches_its_model_and_its_headers_come_back(local: Local, hosted: Hosted) -> None:
+def test_invocation_reaches_its_model_and_headers_come_back(local: Local, hosted: Hosted) -> None:
     endpoint = hosted("a", "b")
-    answer = local.ask(
+    response = local.invoke(
         endpoint, "b", ContentType="text/csv", Accept="application/json", CustomAttributes="trace=1", InferenceId="id-1"
     )
-    seen = json.loads(answer["Body"].read())
+    seen = json.loads(response["Body"].read())
     assert seen["name"] == "b"
     assert seen["headers"]["content-type"] == "text/csv"
     assert seen["headers"]["accept"] == "application/json"
     assert seen["headers"]["x-amzn-sagemaker-target-model"] == "b.tar.gz"
     assert not any(name.startswith(("authorization", "x-amz-date", "amz-sdk")) for name in seen["headers"])
-    assert answer["InvokedProductionVariant"] == "AllTraffic"
-    assert answer["CustomAttributes"] == "trace=1"
-    assert answer["ContentType"] == "application/json"
-    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
+    assert response["InvokedProductionVariant"] == "AllTraffic"
+    assert response["CustomAttributes"] == "trace=1"
+    assert response["ContentType"] == "application/json"
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 200
 
 
-def test_a_single_model_endpoint_answers_without_a_target(local: Local, hosted: Hosted) -> None:
+def test_single_model_endpoint_takes_no_target_model(local: Local, hosted: Hosted) -> None:
     endpoint = hosted(multi_model=False)
-    assert json.loads(local.ask(endpoint, None)["Body"].read())["name"] == "one"
+    assert json.loads(local.invoke(endpoint, None)["Body"].read())["name"] == "one"
     error = _error(local, endpoint, TargetModel="a.tar.gz")
     assert error.response["Error"] == {
         "Code": "ValidationError",
@@ -56,7 +56,7 @@ def test_a_single_model_endpoint_answers_without_a_target(local: Local, hosted: 
     assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 400
 
 
-def test_what_is_asked_wrongly_is_a_validation_error(local: Local, hosted: Hosted) -> None:
+def test_invalid_request_is_a_validation_error(local: Local, hosted: Hosted) -> None:
     endpoint = hosted("a")
     for members, words in (
         ({}, "is missing a target model header"),
@@ -70,14 +70,14 @@ def test_what_is_asked_wrongly_is_a_validation_error(local: Local, hosted: Hoste
         assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 400
 
 
-def test_an_endpoint_that_does_not_exist(local: Local) -> None:
+def test_unknown_endpoint_is_a_validation_error(local: Local) -> None:
     error = _error(local, "nowhere", TargetModel="a.tar.gz")
     assert error.response["Error"]["Code"] == "ValidationError"
     assert error.response["Error"]["Message"] == "Endpoint nowhere of account 123456789012 not found."
 
 
 @pytest.mark.parametrize("status", [400, 503])
-def test_a_models_own_error_is_a_model_error(local: Local, hosted: Hosted, status: int) -> None:
+def test_error_of_the_model_is_a_model_error(local: Local, hosted: Hosted, status: int) -> None:
     endpoint = hosted("good")
     local.upload(endpoint, "bad", status=status)
     error = _error(local, endpoint, TargetModel="bad.tar.gz")
@@ -93,48 +93,50 @@ def test_a_models_own_error_is_a_model_error(local: Local, hosted: Hosted, statu
     assert "in account 123456789012 for more information." in response["Error"]["Message"]
 
 
-def test_a_model_that_cannot_be_loaded_says_why_and_can_be_mended(local: Local, hosted: Hosted) -> None:
+def test_failed_load_is_a_model_error_until_the_archive_is_fixed(local: Local, hosted: Hosted) -> None:
     endpoint = hosted("good")
     local.upload(endpoint, "bad", load_status=500)
     response: Any = _error(local, endpoint, TargetModel="bad.tar.gz").response
     assert response["Error"]["Code"] == "ModelError"
     assert response["OriginalStatusCode"] == 500
-    assert "as the model wanted" in response["OriginalMessage"]
+    assert "as model.json says" in response["OriginalMessage"]
     local.upload(endpoint, "bad")
-    assert json.loads(local.ask(endpoint, "bad")["Body"].read())["name"] == "bad"
+    assert json.loads(local.invoke(endpoint, "bad")["Body"].read())["name"] == "bad"
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"no archive", "not a complete gzip-compressed tar"),
+        (b"not an archive", "not a complete gzip-compressed tar"),
         (archive("a")[:-20], "not a complete gzip-compressed tar"),
         (packed({"x": bytes(range(256)) * 4096})[:2000] + b"\xff" * 2000, "not a complete gzip-compressed tar"),
         (packed({"a": b"", "a/b": b"x"}), "its members contradict each other"),
         (packed({"../escape": b"x"}), "'../escape' would be written outside"),
     ],
 )
-def test_a_bad_archive_is_named(local: Local, hosted: Hosted, content: bytes, words: str) -> None:
+def test_bad_archive_is_a_validation_error_with_its_url(
+    local: Local, hosted: Hosted, content: bytes, words: str
+) -> None:
     endpoint = hosted("good")
     local.s3.put_object(Bucket="models", Key=f"{endpoint}/bad.tar.gz", Body=content)
     error = _error(local, endpoint, TargetModel="bad.tar.gz")
     assert error.response["Error"]["Code"] == "ValidationError"
     assert words in error.response["Error"]["Message"]
     assert f"s3://models/{endpoint}/bad.tar.gz" in error.response["Error"]["Message"]
-    assert local.ask(endpoint, "good")
+    assert local.invoke(endpoint, "good")
 
 
-def test_a_call_that_times_out_has_the_original_status_0(local: Local, hosted: Hosted) -> None:
+def test_timeout_has_the_original_status_0(local: Local, hosted: Hosted) -> None:
     endpoint = hosted("a")
     _fault(local, kind="time-out", endpoint=endpoint)
     response: Any = _error(local, endpoint, TargetModel="a.tar.gz").response
     assert response["Error"]["Code"] == "ModelError"
     assert response["OriginalStatusCode"] == 0
     assert response["OriginalMessage"].startswith("Your invocation timed out while waiting for a response")
-    assert local.ask(endpoint, "a")
+    assert local.invoke(endpoint, "a")
 
 
-def test_a_container_that_dies_in_a_call_has_the_original_status_0(local: Local, hosted: Hosted) -> None:
+def test_container_that_exits_during_an_invocation_has_the_original_status_0(local: Local, hosted: Hosted) -> None:
     endpoint = hosted("good")
     local.upload(endpoint, "fatal", exit=3)
     response: Any = _error(local, endpoint, TargetModel="fatal.tar.gz").response
@@ -145,13 +147,13 @@ def test_a_container_that_dies_in_a_call_has_the_original_status_0(local: Local,
         " utilization is high."
     )
     assert 'Received server error (0) from primary with message "Amazon SageMaker could' in response["Error"]["Message"]
-    assert _own_body(local, endpoint, "fatal")["ErrorCode"] == "INTERNAL_FAILURE_FROM_MODEL"
-    assert local.ask(endpoint, "good")
+    assert _raw_error(local, endpoint, "fatal")["ErrorCode"] == "INTERNAL_FAILURE_FROM_MODEL"
+    assert local.invoke(endpoint, "good")
 
 
-def test_a_long_error_is_cut_as_the_service_cuts_it(local: Local, hosted: Hosted) -> None:
+def test_long_error_is_truncated_as_the_service_does(local: Local, hosted: Hosted) -> None:
     endpoint = hosted("a")
-    local.upload(endpoint, "x" * 900, status=413)  # the small container answers with the request's headers
+    local.upload(endpoint, "x" * 900, status=413)  # the small container responds with the request's headers
     name = "x" * 900 + ".tar.gz"
     for attributes in ("", "y" * 1000):
         response: Any = _error(local, endpoint, TargetModel=name, CustomAttributes=attributes).response
@@ -163,12 +165,12 @@ def test_a_long_error_is_cut_as_the_service_cuts_it(local: Local, hosted: Hosted
     )
 
 
-def test_a_models_headers_come_back_byte_by_byte() -> None:
+def test_response_headers_keep_their_bytes() -> None:
     headers = _response_headers({"x-amzn-sagemaker-custom-attributes": "模型\udcff"}, "v", b"content-type")
     assert headers[0] == (b"x-amzn-sagemaker-custom-attributes", "模型".encode() + b"\xff")
 
 
-def test_a_model_that_takes_too_long_is_not_ready_while_its_load_goes_on(hasty: Local) -> None:
+def test_slow_load_is_model_not_ready_and_goes_on(hasty: Local) -> None:
     hasty.upload("slow", "slow", load_seconds=2.5)
     hasty.host("slow")
     error = _error(hasty, "slow", TargetModel="slow.tar.gz")
@@ -176,10 +178,10 @@ def test_a_model_that_takes_too_long_is_not_ready_while_its_load_goes_on(hasty: 
     assert "slow.tar.gz is not ready" in error.response["Error"]["Message"]
     assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 429
     wait_for(lambda: _is_loaded(hasty, "slow"), "the load to end")
-    assert hasty.ask("slow", "slow")
+    assert hasty.invoke("slow", "slow")
 
 
-def test_a_model_that_computes_too_long(hasty: Local) -> None:
+def test_slow_model_is_a_model_error(hasty: Local) -> None:
     hasty.upload("late", "late", invoke_seconds=30)
     hasty.host("late")
     response: Any = _error(hasty, "late", TargetModel="late.tar.gz").response
@@ -187,8 +189,7 @@ def test_a_model_that_computes_too_long(hasty: Local) -> None:
     assert response["OriginalMessage"].startswith("Your invocation timed out while waiting for a response")
 
 
-def test_model_data_that_cannot_be_downloaded(local: Local, hosted: Hosted) -> None:
-    """The bucket does not exist; nor does an S3 that does not answer give more."""
+def test_missing_bucket_is_a_validation_error(local: Local, hosted: Hosted) -> None:
     local.model("bucketless", ModelDataUrl="s3://no-such-bucket/prefix/")
     local.config("bucketless")
     local.sagemaker.create_endpoint(EndpointName="bucketless", EndpointConfigName="bucketless")
@@ -213,7 +214,7 @@ def test_model_data_that_cannot_be_downloaded(local: Local, hosted: Hosted) -> N
         ("InternalDependencyException", 530),
     ],
 )
-def test_the_services_own_errors_on_demand(local: Local, hosted: Hosted, code: str, status: int) -> None:
+def test_faults_return_the_services_own_errors(local: Local, hosted: Hosted, code: str, status: int) -> None:
     endpoint = hosted("a")
     _fault(local, kind="error", code=code, endpoint=endpoint, count=3)  # botocore tries three times
     error = _error(local, endpoint, TargetModel="a.tar.gz")
@@ -221,10 +222,10 @@ def test_the_services_own_errors_on_demand(local: Local, hosted: Hosted, code: s
     assert error.response["Error"]["Message"] == (None if code == "ThrottlingException" else "A fault on demand.")
     assert error.response["ResponseMetadata"]["HTTPStatusCode"] == status
     httpx.delete(f"{local.emulator.url}/_polyhost/faults", trust_env=False)
-    assert local.ask(endpoint, "a")
+    assert local.invoke(endpoint, "a")
 
 
-def test_members_that_do_not_fit_their_shapes(local: Local, hosted: Hosted) -> None:
+def test_members_are_checked_against_their_shapes(local: Local, hosted: Hosted) -> None:
     endpoint = hosted("a")
     for members, words in (
         ({"TargetModel": "m" * 1025}, "at 'targetModel' failed to satisfy constraint: Member must have length less"),
@@ -239,32 +240,32 @@ def test_members_that_do_not_fit_their_shapes(local: Local, hosted: Hosted) -> N
         assert words in error.response["Error"]["Message"]
 
 
-def test_a_session_stays_with_the_container_that_opened_it(local: Local, hosted: Hosted) -> None:
+def test_session_stays_with_the_container_that_opened_it(local: Local, hosted: Hosted) -> None:
     endpoint = hosted(multi_model=False, count=2)
-    opened = local.ask(endpoint, None, SessionId="NEW_SESSION")
+    opened = local.invoke(endpoint, None, SessionId="NEW_SESSION")
     session, _, expires = opened["NewSessionId"].partition("; ")
     assert expires.startswith("Expires=")
     pid = json.loads(opened["Body"].read())["pid"]
     with ThreadPoolExecutor(8) as clients:
-        answers = list(clients.map(lambda _: local.ask(endpoint, None, SessionId=session)["Body"].read(), range(24)))
-    assert {json.loads(answer)["pid"] for answer in answers} == {pid}
-    assert local.ask(endpoint, None, SessionId=session, CustomAttributes="close")["ClosedSessionId"] == session
+        bodies = list(clients.map(lambda _: local.invoke(endpoint, None, SessionId=session)["Body"].read(), range(24)))
+    assert {json.loads(body)["pid"] for body in bodies} == {pid}
+    assert local.invoke(endpoint, None, SessionId=session, CustomAttributes="close")["ClosedSessionId"] == session
 
 
-def test_507_makes_room_and_every_model_answers(local: Local, hosted: Hosted) -> None:
+def test_507_evicts_so_that_every_model_responds(local: Local, hosted: Hosted) -> None:
     names = [f"m{number}" for number in range(6)]
     endpoint = hosted(*names, environment={"SMALL_CAPACITY": "2"})
     for name in names + names[::-1]:
-        assert json.loads(local.ask(endpoint, name)["Body"].read())["name"] == name
+        assert json.loads(local.invoke(endpoint, name)["Body"].read())["name"] == name
     (instance,) = _instances(local, endpoint)
     assert [model["name"] for model in instance["models"]] == ["m0.tar.gz", "m1.tar.gz"]
 
 
-def test_a_refused_load_on_demand_is_tried_again(local: Local, hosted: Hosted) -> None:
+def test_fault_refuse_load_evicts_and_retries(local: Local, hosted: Hosted) -> None:
     endpoint = hosted("a", "b")
-    local.ask(endpoint, "a")
+    local.invoke(endpoint, "a")
     _fault(local, kind="refuse-load", endpoint=endpoint, model="b.tar.gz")
-    assert json.loads(local.ask(endpoint, "b")["Body"].read())["name"] == "b"
+    assert json.loads(local.invoke(endpoint, "b")["Body"].read())["name"] == "b"
     (instance,) = _instances(local, endpoint)
     assert [model["name"] for model in instance["models"]] == ["b.tar.gz"]
     _fault(local, kind="refuse-load", endpoint=endpoint, model="c.tar.gz", count=9)
@@ -274,48 +275,48 @@ def test_a_refused_load_on_demand_is_tried_again(local: Local, hosted: Hosted) -
     httpx.delete(f"{local.emulator.url}/_polyhost/faults", trust_env=False)
 
 
-def test_first_requests_at_once_share_one_load(local: Local, hosted: Hosted) -> None:
+def test_concurrent_first_requests_share_one_load(local: Local, hosted: Hosted) -> None:
     endpoint = hosted("other")
     local.upload(endpoint, "slow", load_seconds=0.5)
     with ThreadPoolExecutor(8) as clients:
-        answers = list(clients.map(lambda _: local.ask(endpoint, "slow")["Body"].read(), range(8)))
-    assert {json.loads(answer)["name"] for answer in answers} == {"slow"}
+        responses = list(clients.map(lambda _: local.invoke(endpoint, "slow")["Body"].read(), range(8)))
+    assert {json.loads(response)["name"] for response in responses} == {"slow"}
     (instance,) = _instances(local, endpoint)
     (model,) = instance["models"]
     assert (model["calls"], model["cold"]) == (8, 1)
 
 
-def test_a_model_stays_where_it_is(local: Local, hosted: Hosted) -> None:
+def test_model_stays_on_its_instance(local: Local, hosted: Hosted) -> None:
     endpoint = hosted("a", "b", count=2)
     for name in ("a", "b"):
-        pids = {json.loads(local.ask(endpoint, name)["Body"].read())["pid"] for _ in range(6)}
+        pids = {json.loads(local.invoke(endpoint, name)["Body"].read())["pid"] for _ in range(6)}
         assert len(pids) == 1
     assert sorted(len(instance["models"]) for instance in _instances(local, endpoint)) == [1, 1]
 
 
-def test_a_model_under_pressure_spreads(local: Local, hosted: Hosted) -> None:
+def test_busy_model_spreads_to_a_second_instance(local: Local, hosted: Hosted) -> None:
     endpoint = hosted("other", count=2)
     local.upload(endpoint, "busy", invoke_seconds=0.1)
-    local.ask(endpoint, "busy")
+    local.invoke(endpoint, "busy")
     with ThreadPoolExecutor(24) as clients:
-        answers = list(clients.map(lambda _: local.ask(endpoint, "busy")["Body"].read(), range(72)))
-    assert len({json.loads(answer)["pid"] for answer in answers}) == 2
+        responses = list(clients.map(lambda _: local.invoke(endpoint, "busy")["Body"].read(), range(72)))
+    assert len({json.loads(response)["pid"] for response in responses}) == 2
 
 
-def test_an_overwritten_archive_serves_from_the_cache_with_a_warning(local: Local, hosted: Hosted) -> None:
+def test_overwritten_archive_is_served_from_the_cache(local: Local, hosted: Hosted) -> None:
     endpoint = hosted("a", "b", environment={"SMALL_CAPACITY": "1"})
-    local.ask(endpoint, "a")
+    local.invoke(endpoint, "a")
     local.s3.put_object(Bucket="models", Key=f"{endpoint}/a.tar.gz", Body=archive("new"))
-    local.ask(endpoint, "b")
-    assert json.loads(local.ask(endpoint, "a")["Body"].read())["name"] == "a"
+    local.invoke(endpoint, "b")
+    assert json.loads(local.invoke(endpoint, "a")["Body"].read())["name"] == "a"
 
 
 def _is_loaded(local: Local, endpoint: str) -> bool:
     return any(model["state"] == "loaded" for instance in _instances(local, endpoint) for model in instance["models"])
 
 
-def _own_body(local: Local, endpoint: str, model: str) -> dict[str, Any]:
-    """Of an error; botocore's shapes leave some of it out."""
+def _raw_error(local: Local, endpoint: str, model: str) -> dict[str, Any]:
+    """Return the body of an error as it is sent; botocore's shapes leave some of it out."""
     url = f"{local.emulator.url}/endpoints/{endpoint}/invocations"
     scope = f"x/20260101/{REGION}/sagemaker/aws4_request"
     headers = {

@@ -1,4 +1,4 @@
-"""CloudWatch's metrics of an endpoint, as a client reads them."""
+"""Metrics of endpoints in CloudWatch, as a client reads them."""
 
 import time
 from collections.abc import Callable
@@ -29,8 +29,10 @@ def read(local: Local, namespace: str, metric: str, endpoint: str, variant: str 
     return points[0] if points else {"SampleCount": 0}
 
 
-def reached(local: Local, metric: str, endpoint: str, samples: int, namespace: str = ENDPOINT) -> dict[str, Any]:
-    """The metric, once it has as many samples."""
+def wait_for_samples(
+    local: Local, metric: str, endpoint: str, samples: int, namespace: str = ENDPOINT
+) -> dict[str, Any]:
+    """Return the metric once it has this many samples."""
     deadline = time.monotonic() + 15
     while (found := read(local, namespace, metric, endpoint))["SampleCount"] < samples:
         assert time.monotonic() < deadline, f"{metric}: {found}"
@@ -38,10 +40,10 @@ def reached(local: Local, metric: str, endpoint: str, samples: int, namespace: s
     return found
 
 
-def test_calls_loads_and_hits_are_counted(local: Local, hosted: Hosted) -> None:
+def test_invocations_loads_and_cache_hits_are_published(local: Local, hosted: Hosted) -> None:
     endpoint = hosted("a", "b", count=2)
     for model in ("a", "a", "a", "b"):
-        local.ask(endpoint, model)
+        local.invoke(endpoint, model)
     for metric, total, unit in (
         ("Invocations", 4, "None"),
         ("InvocationsPerInstance", 2, "None"),
@@ -50,7 +52,7 @@ def test_calls_loads_and_hits_are_counted(local: Local, hosted: Hosted) -> None:
         ("InvocationModelErrors", 0, "None"),
         ("ModelCacheHit", 2, "None"),
     ):
-        found = reached(local, metric, endpoint, 4)
+        found = wait_for_samples(local, metric, endpoint, 4)
         assert (found["SampleCount"], found["Sum"], found["Unit"]) == (4, total, unit), metric
     for metric, samples in (
         ("ModelLatency", 4),
@@ -59,42 +61,42 @@ def test_calls_loads_and_hits_are_counted(local: Local, hosted: Hosted) -> None:
         ("ModelDownloadingTime", 2),
         ("ModelLoadingTime", 2),
     ):
-        found = reached(local, metric, endpoint, samples)
+        found = wait_for_samples(local, metric, endpoint, samples)
         assert found["SampleCount"] == samples and found["Unit"] == "Microseconds", metric
         assert 0 <= found["Minimum"] <= found["Average"] <= found["Maximum"] <= found["Sum"], metric
 
 
-def test_errors_and_evictions_are_counted(local: Local, hosted: Hosted) -> None:
+def test_errors_and_unloads_are_published(local: Local, hosted: Hosted) -> None:
     endpoint = hosted("a", environment={"SMALL_CAPACITY": "1"})
     local.upload(endpoint, "four", status=400)
     local.upload(endpoint, "five", status=500)
-    local.ask(endpoint, "a")
+    local.invoke(endpoint, "a")
     for model in ("four", "five"):
         with pytest.raises(ClientError):
-            local.ask(endpoint, model)
+            local.invoke(endpoint, model)
     for metric, total in (("Invocation4XXErrors", 1), ("Invocation5XXErrors", 1), ("InvocationModelErrors", 2)):
-        assert reached(local, metric, endpoint, 3)["Sum"] == total, metric
-    assert reached(local, "ModelUnloadingTime", endpoint, 2)["Unit"] == "Microseconds"
+        assert wait_for_samples(local, metric, endpoint, 3)["Sum"] == total, metric
+    assert wait_for_samples(local, "ModelUnloadingTime", endpoint, 2)["Unit"] == "Microseconds"
 
 
-def test_instances_are_sampled(local: Local, hosted: Hosted) -> None:
+def test_instance_metrics_are_published(local: Local, hosted: Hosted) -> None:
     endpoint = hosted("a", count=2)
-    local.ask(endpoint, "a")
+    local.invoke(endpoint, "a")
     deadline = time.monotonic() + 15
     while read(local, INSTANCE, "LoadedModelCount", endpoint).get("Maximum") != 1:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     for metric in ("MemoryUtilization", "DiskUtilization"):
-        found = reached(local, metric, endpoint, 2, INSTANCE)
+        found = wait_for_samples(local, metric, endpoint, 2, INSTANCE)
         assert found["Unit"] == "Percent" and 0 <= found["Minimum"] <= found["Maximum"] <= 100, metric
-    # Percent of a core, so that several cores make more than a hundred.
-    assert reached(local, "CPUUtilization", endpoint, 2, INSTANCE)["Unit"] == "Percent"
+    # Percent of one core: more than 100 with several cores.
+    assert wait_for_samples(local, "CPUUtilization", endpoint, 2, INSTANCE)["Unit"] == "Percent"
 
 
-def test_old_values_of_endpoints_go_and_others_stay(local: Local, hosted: Hosted) -> None:
+def test_remove_metrics_keeps_other_namespaces(local: Local, hosted: Hosted) -> None:
     endpoint = hosted("a")
-    local.ask(endpoint, "a")
-    reached(local, "Invocations", endpoint, 1)
+    local.invoke(endpoint, "a")
+    wait_for_samples(local, "Invocations", endpoint, 1)
     client = local.emulator.client("cloudwatch", REGION)
     client.put_metric_data(Namespace="Mine", MetricData=[{"MetricName": "Kept", "Value": 1}])
     cloudwatch.remove_metrics(REGION, datetime.now(UTC) + timedelta(minutes=5))

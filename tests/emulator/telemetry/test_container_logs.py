@@ -1,4 +1,4 @@
-"""What containers print, in CloudWatch Logs."""
+"""The output of containers in CloudWatch Logs."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from tests.emulator.conftest import REGION, Local
 def test_each_instance_has_a_stream_with_its_lines_in_order(local: Local, hosted: Callable[..., str]) -> None:
     endpoint = hosted("a", "b", count=2)
     for model in ("a", "b"):
-        local.ask(endpoint, model)
+        local.invoke(endpoint, model)
     logs = local.emulator.client("logs", REGION)
     group = f"/aws/sagemaker/Endpoints/{endpoint}"
     deadline = time.monotonic() + 15
@@ -35,7 +35,7 @@ def test_each_instance_has_a_stream_with_its_lines_in_order(local: Local, hosted
     ]
 
 
-def test_a_deleted_group_costs_nobody_a_line_and_old_events_go(local: Local) -> None:
+def test_deleted_group_is_created_again_and_old_events_are_removed(local: Local) -> None:
     recorder = Recorder()
     publisher = ContainerLogPublisher(recorder, local.emulator.url)
     logs = local.emulator.client("logs", REGION)
@@ -65,7 +65,7 @@ def test_a_deleted_group_costs_nobody_a_line_and_old_events_go(local: Local) -> 
     assert [event["message"] for event in logs.filter_log_events(logGroupName="mine")["events"]] == ["kept"]
 
 
-def test_one_place_that_cannot_be_told_of_leaves_the_others(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_for_one_instance_does_not_affect_others(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Place] = []
 
     def send(self: ContainerLogPublisher, place: Place, events: object) -> None:
@@ -81,7 +81,7 @@ def test_one_place_that_cannot_be_told_of_leaves_the_others(local: Local, monkey
     assert [place.endpoint for place in sent] == ["a", "b"]
 
 
-def test_a_call_takes_no_more_than_the_service_allows() -> None:
+def test_batches_stay_within_the_services_limits() -> None:
     events = [{"timestamp": 1, "message": "é" * 16_000} for _ in range(100)]
     first, rest = _split_batch(events)
     assert 0 < len(first) < 100 and first + rest == events

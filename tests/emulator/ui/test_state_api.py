@@ -1,4 +1,4 @@
-"""Faults on demand, as they are sent."""
+"""Faults on demand, as clients send them."""
 
 import httpx
 import pytest
@@ -28,9 +28,9 @@ from tests.emulator.conftest import Local
         ("no JSON", "Expecting value"),
     ],
 )
-def test_a_fault_that_cannot_be_is_refused(local: Local, fault: str, words: str) -> None:
+def test_invalid_fault_is_rejected(local: Local, fault: str, words: str) -> None:
     url = f"{local.emulator.url}/_polyhost/faults"
-    answer = httpx.post(url, content=fault, headers={"Content-Type": "application/json"}, trust_env=False)
-    assert answer.status_code == 400
-    assert words in answer.json()["message"]
+    response = httpx.post(url, content=fault, headers={"Content-Type": "application/json"}, trust_env=False)
+    assert response.status_code == 400
+    assert words in response.json()["message"]
     assert httpx.get(url, trust_env=False).json() == []

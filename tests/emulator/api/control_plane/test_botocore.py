@@ -1,44 +1,60 @@
-"""The control plane asked by botocore itself: its waiters and paginators, and every error by code, status and text."""
+"""The control plane through botocore: waiters, paginators, and every error by code, status and message."""
 
 import json
 import threading
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
 from tests.container_process import wait_for
-from tests.emulator.conftest import ROLE
+from tests.emulator.conftest import REGION, ROLE, Local
 
 ARN = "arn:aws:sagemaker:ap-northeast-2:123456789012"
 VARIANT = {"VariantName": "AllTraffic", "ModelName": "taken", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
 
 
-def test_waiters_with_their_own_pauses_are_quick(local):
-    """Two pauses of theirs would be a minute."""
-    start = time.monotonic()
+def test_waiters_get_no_response_before_a_change(local: Local) -> None:
+    """A waiter pauses for 30 s after a response that tells it nothing new."""
     local.upload("waited", "a")
     local.model("waited")
     local.config("waited")
-    local.sagemaker.create_endpoint(EndpointName="waited", EndpointConfigName="waited")
-    local.sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="waited")
-    local.sagemaker.delete_endpoint(EndpointName="waited")
-    local.sagemaker.get_waiter("endpoint_deleted").wait(EndpointName="waited")
-    assert time.monotonic() - start < 25
+    started: list[float] = []
+    wasted: list[float] = []  # seconds that requests took that ended before the change
+
+    def before(**_: Any) -> None:
+        started.append(time.monotonic())
+
+    def after(parsed: dict[str, Any], **_: Any) -> None:
+        if parsed.get("EndpointStatus") in ("Creating", "Deleting"):
+            wasted.append(time.monotonic() - started[-1])
+
+    client = local.emulator.client("sagemaker", REGION)
+    client.meta.events.register("before-call.sagemaker.DescribeEndpoint", before)
+    client.meta.events.register("after-call.sagemaker.DescribeEndpoint", after)
+    client.create_endpoint(EndpointName="waited", EndpointConfigName="waited")
+    client.get_waiter("endpoint_in_service").wait(EndpointName="waited")
+    client.delete_endpoint(EndpointName="waited")
+    client.get_waiter("endpoint_deleted").wait(EndpointName="waited")
+    assert len(started) >= 2
+    assert all(seconds > 15 for seconds in wasted)  # such a response comes after 20 s only
 
 
-def create_model(client, name, image="small", **members):
+def create_model(client: Any, name: str, image: str = "small", **members: Any) -> None:
     container = {"Image": image, "ModelDataUrl": "s3://models/taken/", "Mode": "MultiModel"} | members
     client.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
 
 
-def create_config(client, name, **members):
+def create_config(client: Any, name: str, **members: Any) -> None:
     client.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[VARIANT | members])
 
 
 @pytest.fixture(scope="module")
-def taken(local):
-    """A model, a configuration and an endpoint of this name."""
+def taken(local: Local) -> Iterator[Local]:
+    """Host an endpoint, with a model and a configuration of the same name, `taken`."""
     local.upload("taken", "a")
     local.host("taken")
     yield local
@@ -47,7 +63,7 @@ def taken(local):
 
 
 @pytest.mark.parametrize(
-    ("ask", "code", "message"),
+    ("request_", "code", "message"),
     [
         (
             lambda client: client.create_endpoint(EndpointName="Taken", EndpointConfigName="taken"),
@@ -65,8 +81,8 @@ def taken(local):
             f'Cannot create already existing model "{ARN}:model/taken".',
         ),
         *(
-            (ask, "ValidationException", f'Could not find endpoint "{ARN}:endpoint/none".')
-            for ask in (
+            (request_, "ValidationException", f'Could not find endpoint "{ARN}:endpoint/none".')
+            for request_ in (
                 lambda client: client.describe_endpoint(EndpointName="none"),
                 lambda client: client.delete_endpoint(EndpointName="none"),
                 lambda client: client.update_endpoint(EndpointName="none", EndpointConfigName="taken"),
@@ -76,8 +92,8 @@ def taken(local):
             )
         ),
         *(
-            (ask, "ValidationException", f'Could not find endpoint configuration "{ARN}:endpoint-config/none".')
-            for ask in (
+            (request_, "ValidationException", f'Could not find endpoint configuration "{ARN}:endpoint-config/none".')
+            for request_ in (
                 lambda client: client.describe_endpoint_config(EndpointConfigName="none"),
                 lambda client: client.delete_endpoint_config(EndpointConfigName="none"),
                 lambda client: client.create_endpoint(EndpointName="new", EndpointConfigName="none"),
@@ -85,8 +101,8 @@ def taken(local):
             )
         ),
         *(
-            (ask, "ValidationException", f'Could not find model "{ARN}:model/none".')
-            for ask in (
+            (request_, "ValidationException", f'Could not find model "{ARN}:model/none".')
+            for request_ in (
                 lambda client: client.describe_model(ModelName="none"),
                 lambda client: client.delete_model(ModelName="none"),
                 lambda client: create_config(client, "new", ModelName="none"),
@@ -117,32 +133,35 @@ def taken(local):
         ),
     ],
 )
-def test_errors(taken, ask, code, message):
+def test_errors_have_awss_code_status_and_message(
+    taken: Local, request_: Callable[[Any], Any], code: str, message: str
+) -> None:
     with pytest.raises(ClientError) as caught:
-        ask(taken.sagemaker)
+        request_(taken.sagemaker)
     assert caught.value.response["Error"]["Code"] == code
     assert caught.value.response["Error"]["Message"].startswith(message)
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
 
 
-def test_a_busy_endpoint(local):
+def test_endpoint_in_transition_rejects_changes(local: Local) -> None:
     local.upload("busy", "a")
     local.model("busy", Environment={"SMALL_PING": "503"})
     local.config("busy", ContainerStartupHealthCheckTimeoutInSeconds=60)
     local.sagemaker.create_endpoint(EndpointName="busy", EndpointConfigName="busy")
-    for ask in (
+    changes: tuple[Callable[[], Any], ...] = (
         lambda: local.sagemaker.delete_endpoint(EndpointName="busy"),
         lambda: local.sagemaker.update_endpoint(EndpointName="busy", EndpointConfigName="busy"),
-    ):
+    )
+    for change in changes:
         with pytest.raises(ClientError) as caught:
-            ask()
+            change()
         assert caught.value.response["Error"] == {
             "Code": "ValidationException",
             "Message": f'Cannot update in-progress endpoint "{ARN}:endpoint/busy".',
         }
         assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
     with pytest.raises(ClientError, match="Endpoint busy of account 123456789012 not found"):
-        local.ask("busy", "a")
+        local.invoke("busy", "a")
 
 
 @pytest.mark.parametrize(
@@ -163,59 +182,65 @@ def test_a_busy_endpoint(local):
         ),
     ],
 )
-def test_a_waiter_hears_of_a_failure_and_its_reason(taken, name, members, reason):
-    """And another endpoint goes on serving."""
+def test_waiter_sees_a_failed_endpoint(taken: Local, name: str, members: dict[str, Any], reason: str) -> None:
     taken.model(name, **members)
     taken.config(name)
     taken.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
     with pytest.raises(WaiterError, match='terminal failure state: For expression "EndpointStatus" we matched'):
         taken.sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=name)
     assert taken.sagemaker.describe_endpoint(EndpointName=name)["FailureReason"].startswith(reason)
-    assert json.loads(taken.ask("taken", "a")["Body"].read())["name"] == "a"
+    assert json.loads(taken.invoke("taken", "a")["Body"].read())["name"] == "a"
     taken.sagemaker.delete_endpoint(EndpointName=name)
     taken.sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name)
 
 
-def test_an_update_under_load_fails_no_call(local):
+def test_update_under_load_fails_no_invocation(local: Local) -> None:
     local.upload("updated", "a")
     local.host("updated")
     local.config("updated-2", count=2, model="updated")
-    pids, wrong, asked, stop = set(), [], [0] * 4, threading.Event()
+    pids: set[int] = set()
+    errors: list[str] = []
+    invocations = [0] * 4
+    stop = threading.Event()
 
-    def client(number):
+    def client(number: int) -> None:
         while not stop.is_set():
             try:
-                pids.add(json.loads(local.ask("updated", "a")["Body"].read())["pid"])
+                pids.add(json.loads(local.invoke("updated", "a")["Body"].read())["pid"])
             except ClientError as error:
-                wrong.append(str(error))
-            asked[number] += 1
+                errors.append(str(error))
+            invocations[number] += 1
 
-    clients = [threading.Thread(target=client, args=(number,)) for number in range(len(asked))]
+    clients = [threading.Thread(target=client, args=(number,)) for number in range(len(invocations))]
     for thread in clients:
         thread.start()
     try:
         for config in ("updated-2", "updated"):
-            before = list(asked)
             local.sagemaker.update_endpoint(EndpointName="updated", EndpointConfigName=config)
             local.wait("updated")
-            wait_for(lambda then=before: all(now > was + 20 for now, was in zip(asked, then, strict=True)), "calls")
+            before = list(invocations)  # the new fleet serves from here on
+            wait_for(partial(_all_advanced, invocations, before), "invocations")
     finally:
         stop.set()
         for thread in clients:
             thread.join()
-    assert wrong == []
+    assert errors == []
     assert len(pids) >= 3
     local.sagemaker.delete_endpoint(EndpointName="updated")
 
 
-def test_paginators(local):
-    names = [f"page-{number}" for number in range(5)]
+def _all_advanced(counts: list[int], before: list[int]) -> bool:
+    return all(now > then + 20 for now, then in zip(counts, before, strict=True))
+
+
+def test_paginator_returns_every_list_page(local: Local) -> None:
+    names = [f"listed-{number}" for number in range(5)]
     for name in names:
         local.model(name)
     pages = local.sagemaker.get_paginator("list_models").paginate(
-        NameContains="page-", SortBy="Name", SortOrder="Ascending", PaginationConfig={"PageSize": 2}
+        NameContains="listed-", SortBy="Name", SortOrder="Ascending", PaginationConfig={"PageSize": 2}
     )
     assert [[model["ModelName"] for model in page["Models"]] for page in pages] == [names[:2], names[2:4], names[4:]]
-    created = local.sagemaker.describe_model(ModelName="page-0")["CreationTime"]
-    listed = local.sagemaker.list_models(NameContains="page-", CreationTimeAfter=created)["Models"]
-    assert "page-4" in [model["ModelName"] for model in listed]
+    created = local.sagemaker.describe_model(ModelName="listed-0")["CreationTime"]
+    listed = local.sagemaker.list_models(NameContains="listed-", CreationTimeAfter=created)["Models"]
+    assert "listed-4" in [model["ModelName"] for model in listed]

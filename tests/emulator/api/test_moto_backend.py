@@ -1,4 +1,4 @@
-"""The rest of AWS on the same port, as far as the hosting of models has to do with it."""
+"""The services of AWS besides hosting, on the same port, as far as scripts around an endpoint use them."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from polyhost.emulator.config import ACCOUNT
 from tests.emulator.conftest import REGION, Local
 
 
-def test_large_objects_go_up_and_down_in_parts(local: Local, tmp_path: Path) -> None:
+def test_multipart_upload_and_download(local: Local, tmp_path: Path) -> None:
     content = os.urandom(12 << 20)
     (tmp_path / "up").write_bytes(content)
     parts = TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
@@ -21,7 +21,7 @@ def test_large_objects_go_up_and_down_in_parts(local: Local, tmp_path: Path) -> 
     assert listed["Size"] == len(content)
 
 
-def test_what_scripts_around_an_endpoint_ask_for(local: Local) -> None:
+def test_sts_iam_ecr_and_sns_respond(local: Local) -> None:
     client = local.emulator.client
     assert client("sts", REGION).get_caller_identity()["Account"] == ACCOUNT
     trust = json.dumps({"Version": "2012-10-17", "Statement": []})
@@ -32,7 +32,7 @@ def test_what_scripts_around_an_endpoint_ask_for(local: Local) -> None:
     assert client("sns", REGION).create_topic(Name="done")["TopicArn"] == f"arn:aws:sns:{REGION}:{ACCOUNT}:done"
 
 
-def test_auto_scaling_takes_targets_and_policies(local: Local) -> None:
+def test_auto_scaling_records_targets_and_policies(local: Local) -> None:
     scaling = local.emulator.client("application-autoscaling", REGION)
     target = {
         "ServiceNamespace": "sagemaker",

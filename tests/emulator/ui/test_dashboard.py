@@ -1,4 +1,4 @@
-"""The page, in a real browser, over a living emulator."""
+"""The dashboard in a real browser, over a running emulator."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-SCREENSHOT = os.environ.get("POLYHOST_SCREENSHOT")  # where to keep a picture of the page
+SCREENSHOT = os.environ.get("POLYHOST_SCREENSHOT")  # file for a screenshot of the dashboard
 TWO_STATES = """new Promise((done) => {
   let seen = 0;
   const source = new EventSource("events");
@@ -45,31 +45,35 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, local: Local) -> Iterator[Page]:
-    """Fails the test on an error in the page, or a request to anywhere but the emulator."""
+    """Open the dashboard; an error in it, or a request to anything but the emulator, fails the test."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
     page = context.new_page()
     page.set_default_timeout(15_000)
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("request", lambda request: request.url.startswith(local.emulator.url) or faults.append(request.url))
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("request", lambda request: problems.extend(_foreign_url(request.url, local.emulator.url)))
     page.goto(local.emulator.url)
     yield page
     context.close()
-    assert faults == []
+    assert problems == []
 
 
-def test_a_browser_comes_to_the_page_and_sees_calls_as_they_come(page: Page, local: Local, hosted: Hosted) -> None:
+def _foreign_url(url: str, emulator_url: str) -> list[str]:
+    return [] if url.startswith(emulator_url) else [url]
+
+
+def test_root_redirects_to_the_dashboard_which_updates_live(page: Page, local: Local, hosted: Hosted) -> None:
     assert page.url == f"{local.emulator.url}/_polyhost/"
     expect(page.locator("#link")).to_have_text("live")
-    name = hosted("a", "b", count=2)  # after the page was opened: nothing reloads it
+    name = hosted("a", "b", count=2)  # nothing reloads the page
     endpoint = page.get_by_role("region", name=f"Endpoint {name}")
     expect(endpoint.locator("h3")).to_contain_text("InService")
     expect(endpoint).to_contain_text("100 % of the traffic")
     expect(endpoint).to_contain_text("2 \u00d7 ml.m5.xlarge, multi-model")
     expect(endpoint.locator(".instance")).to_have_count(2)
     for model in ("a", "b", "b", "b"):
-        local.ask(name, model)
+        local.invoke(name, model)
     row = endpoint.locator("tbody tr", has_text="b.tar.gz")
     expect(row.locator("td").nth(3)).to_have_text("3")
     expect(row.locator("td").nth(4)).to_have_text("1")
@@ -80,25 +84,25 @@ def test_a_browser_comes_to_the_page_and_sees_calls_as_they_come(page: Page, loc
     expect(event.first).to_be_visible()
 
 
-def test_models_stand_in_order_of_last_use(page: Page, local: Local, hosted: Hosted) -> None:
+def test_models_are_ordered_by_last_use(page: Page, local: Local, hosted: Hosted) -> None:
     name = hosted("a", "b", "c")
     for model in ("a", "b", "c", "a"):
-        local.ask(name, model)
+        local.invoke(name, model)
     names = page.get_by_role("region", name=f"Endpoint {name}").locator("tbody td:first-child")
     expect(names).to_have_text(["a.tar.gz", "c.tar.gz", "b.tar.gz"])
-    local.ask(name, "b")
+    local.invoke(name, "b")
     expect(names).to_have_text(["b.tar.gz", "a.tar.gz", "c.tar.gz"])
 
 
-def test_evictions_and_failures_are_told(page: Page, local: Local, hosted: Hosted) -> None:
+def test_evictions_and_failures_are_shown(page: Page, local: Local, hosted: Hosted) -> None:
     name = hosted("a", "b", environment={"SMALL_CAPACITY": "1"})
     local.upload(name, "broken", load_status=500)
     local.upload(name, "bad", status=500)
-    local.ask(name, "a")
-    local.ask(name, "b")
+    local.invoke(name, "a")
+    local.invoke(name, "b")
     for model in ("broken", "bad"):
         with pytest.raises(ClientError):
-            local.ask(name, model)
+            local.invoke(name, model)
     events = page.locator("#events li", has_text=name)
     for words in ("507", "to make room for b.tar.gz", "broken.tar.gz"):
         expect(events.filter(has_text=words).first).to_be_visible()
@@ -106,10 +110,10 @@ def test_evictions_and_failures_are_told(page: Page, local: Local, hosted: Hoste
     expect(row.locator("td").nth(5)).to_have_text("1")
 
 
-def test_a_model_whose_name_is_markup_is_text(page: Page, local: Local, hosted: Hosted) -> None:
-    markup = "<img src=x onerror=document.title='taken'>"
+def test_markup_in_a_models_name_is_shown_as_text(page: Page, local: Local, hosted: Hosted) -> None:
+    markup = "<img src=x onerror=document.title='changed'>"
     name = hosted(markup)
-    local.ask(name, markup)
+    local.invoke(name, markup)
     endpoint = page.get_by_role("region", name=f"Endpoint {name}")
     expect(endpoint.locator("tbody td").first).to_have_text(f"{markup}.tar.gz")
     expect(page.locator("#events li .model", has_text=markup).first).to_be_visible()
@@ -117,27 +121,27 @@ def test_a_model_whose_name_is_markup_is_text(page: Page, local: Local, hosted: 
     assert page.title() == "polyhost emulator"
 
 
-def test_the_filter_and_the_pause_keep_what_one_looks_at(page: Page, local: Local, hosted: Hosted) -> None:
+def test_filter_and_pause(page: Page, local: Local, hosted: Hosted) -> None:
     name = hosted("apple", "pear")
     for model in ("apple", "pear"):
-        local.ask(name, model)
+        local.invoke(name, model)
     rows = page.get_by_role("region", name=f"Endpoint {name}").locator("tbody tr")
     expect(rows).to_have_count(2)
     page.get_by_label("Filter models and events").fill("PEAR")
     expect(rows).to_have_count(1)
     page.get_by_label("Filter models and events").fill("")
     expect(rows).to_have_count(2)
-    calls = rows.filter(has_text="pear").locator("td").nth(3)
-    expect(calls).to_have_text("1")
+    requests = rows.filter(has_text="pear").locator("td").nth(3)
+    expect(requests).to_have_text("1")
     page.get_by_role("button", name="Pause").click()
-    local.ask(name, "pear")
+    local.invoke(name, "pear")
     page.evaluate(TWO_STATES)
-    expect(calls).to_have_text("1")
+    expect(requests).to_have_text("1")
     page.get_by_role("button", name="Paused").click()
-    expect(calls).to_have_text("2")
+    expect(requests).to_have_text("2")
 
 
-def test_an_endpoint_that_is_gone_leaves_the_page(page: Page, local: Local, hosted: Hosted) -> None:
+def test_deleted_endpoint_disappears(page: Page, local: Local, hosted: Hosted) -> None:
     name = hosted("a")
     endpoint = page.get_by_role("region", name=f"Endpoint {name}")
     expect(endpoint).to_be_visible()
@@ -148,7 +152,7 @@ def test_an_endpoint_that_is_gone_leaves_the_page(page: Page, local: Local, host
     local.wait(name)
 
 
-def test_only_the_pages_files_are_served(local: Local) -> None:
+def test_only_static_files_are_served(local: Local) -> None:
     url = f"{local.emulator.url}/_polyhost"
     assert httpx.get(f"{url}/static/dashboard.js", trust_env=False).status_code == 200
     for path in ("..%2f__init__.py", "..%2fdashboard.py", "none"):
@@ -156,8 +160,8 @@ def test_only_the_pages_files_are_served(local: Local) -> None:
     assert "script-src 'self'" in httpx.get(f"{url}/", trust_env=False).headers["content-security-policy"]
 
 
-@pytest.mark.skipif(not SCREENSHOT, reason="POLYHOST_SCREENSHOT names no file for a picture")
-def test_a_picture_of_a_dozen_models_on_two_instances(browser: Browser) -> None:
+@pytest.mark.skipif(not SCREENSHOT, reason="POLYHOST_SCREENSHOT is not set")
+def test_screenshot_of_a_dozen_models_on_two_instances(browser: Browser) -> None:
     models = [f"company-{number:02}" for number in range(16)]
     with Emulator(EmulatorConfig(port=0, command=COMMAND, memory_scale=0.01)) as emulator:
         local = Local(emulator)
@@ -168,11 +172,11 @@ def test_a_picture_of_a_dozen_models_on_two_instances(browser: Browser) -> None:
             times = {"load_seconds": 0.03 + 0.01 * (number % 5), "invoke_seconds": 0.002 * (number % 4)}
             local.upload("sensors", model, megabytes=5 + number % 7, **times)
         for step in range(240):
-            local.ask("sensors", models[(step * step + step // 7) % 14])
+            local.invoke("sensors", models[(step * step + step // 7) % 14])
         for model in models[14:]:
-            local.ask("sensors", model)
+            local.invoke("sensors", model)
         with pytest.raises(ClientError):
-            local.ask("sensors", "company-99")
+            local.invoke("sensors", "company-99")
         page.evaluate(TWO_STATES)
         expect(page.locator("tbody tr").first).to_be_visible()
         page.screenshot(path=SCREENSHOT)
