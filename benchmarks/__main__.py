@@ -1,4 +1,4 @@
-"""polyhost beside the stock stack, on the same models, in one run. scripts/bench runs this."""
+"""polyhost and the stock stack, with the same models, in one run. scripts/bench runs this."""
 
 import argparse
 import signal
@@ -12,23 +12,25 @@ from statistics import median
 
 from rich.console import Console
 
-from benchmarks import report
-from benchmarks.api import AnswerError
+from benchmarks import ablation, report
 from benchmarks.batches import batches
-from benchmarks.bench import Bench
 from benchmarks.churn import churn
+from benchmarks.client import ResponseError
 from benchmarks.cold import cold, limit
+from benchmarks.context import Context
 from benchmarks.density import density
 from benchmarks.effort import FULL, QUICK, Effort
 from benchmarks.fairness import fairness
 from benchmarks.footprint import footprint
 from benchmarks.hot import hot
 from benchmarks.idle import idle
+from benchmarks.machine import Machine
 from benchmarks.models import KINDS, Kind, Shelf
 from benchmarks.results import Results
-from benchmarks.servers import ROOT, ServerError, Stack, native, polyhost, running, stock
+from benchmarks.servers import ROOT, Stack, native, polyhost, running, stock
 from benchmarks.startup import startup
 from benchmarks.thousand import thousand
+from polyhost.processes import ProcessError
 
 OURS = {"polyhost": polyhost, "native": native}
 STACKS = ("stock", *OURS)
@@ -36,14 +38,18 @@ STACKS = ("stock", *OURS)
 
 @dataclass(frozen=True)
 class Stage:
-    """`models` are those that it is measured with. A `fresh` one has a server of its own that has had no model yet."""
+    """One thing that is measured, with `models` on `stacks`.
 
-    measure: Callable[[Bench, Kind], dict[str, float]]
+    A `fresh` stage has a server of its own that has had no model yet; a `repeated` one has several, and the medians of
+    their figures count. A stage that is not `default` has to be named.
+    """
+
+    measure: Callable[[Context, Kind], dict[str, float]]
     models: Sequence[str]
     fresh: bool = False
-    repeated: bool = False  # on so many servers; the median counts
+    repeated: bool = False
     stacks: Sequence[str] = STACKS
-    asked_for: bool = True  # without being named
+    default: bool = True
 
 
 _ALL, _ONE = tuple(KINDS), ("lr",)
@@ -59,25 +65,28 @@ STAGES = {
     "fairness": Stage(fairness, _ONE),
     "startup": Stage(startup, _ONE, fresh=True, repeated=True),
     "footprint": Stage(footprint, _ONE, fresh=True),
-    # Not stock: as many of its models would fill the machine's memory three times.
-    "thousand": Stage(thousand, _ONE, fresh=True, stacks=tuple(OURS), asked_for=False),
+    # Not stock: that many of its models would need three times the machine's memory.
+    "thousand": Stage(thousand, _ONE, fresh=True, stacks=tuple(OURS), default=False),
 }
-WIDTH = 160  # where the output goes to a file
+WIDTH = 160  # of the output if it goes to a file
 
 
 @dataclass(frozen=True)
 class Options:
+    """The options of one run."""
+
     stock_python: Path
     stages: Sequence[str]
     kinds: Sequence[Kind]
     stacks: Sequence[str]
     effort: Effort
     json: Path | None
+    markdown: Path | None
     plot: Path | None
 
 
 class Run:
-    """Everything that the options ask for, one thing at a time: the machine must be quiet but for what is measured."""
+    """All that the options ask for, one thing at a time: nothing else should run on the machine."""
 
     def __init__(self, options: Options, console: Console) -> None:
         self._options = options
@@ -95,7 +104,7 @@ class Run:
                 self._measure_fresh(name, STAGES[name])
 
     def _make_models(self) -> None:
-        """In a process of its own: this one imports no framework."""
+        """Make the models in a process of its own: this one imports no framework."""
         with self._console.status("making the models"):
             command = [sys.executable, "-m", "benchmarks.models", str(self._shelf.folder)]
             subprocess.run(command, cwd=ROOT, check=True)
@@ -107,7 +116,7 @@ class Run:
         wanted = {name: STAGES[name] for name in STAGES if name in self._options.stages and not STAGES[name].fresh}
         if wanted:
             for stack in self._stacks(framework):
-                with self._noting_failure(f"{stack.name} with {framework}"):
+                with self._noting_failures(f"{stack.name} with {framework}"):
                     self._measure_stack(stack, kinds, wanted)
 
     def _stacks(self, framework: str) -> Iterator[Stack]:
@@ -120,34 +129,34 @@ class Run:
 
     def _measure_stack(self, stack: Stack, kinds: Sequence[Kind], stages: dict[str, Stage]) -> None:
         with running(stack) as server:
-            bench = Bench(server, self._shelf, self._options.effort)
+            context = Context(server, self._shelf, self._options.effort)
             for kind in kinds:
                 for name, stage in stages.items():
                     if kind.name in stage.models and stack.name in stage.stacks:
-                        with self._noting_failure(f"{name} of {stack.name} with {kind.name}"):
-                            self._add(name, kind, stack.name, stage.measure(bench, kind))
+                        with self._noting_failures(f"{name} of {stack.name} with {kind.name}"):
+                            self._add(name, kind, stack.name, stage.measure(context, kind))
 
     def _measure_fresh(self, name: str, stage: Stage) -> None:
-        """With its own models, whatever others are asked for."""
+        """Measure a fresh stage with its own models, whichever others the options name."""
         for kind in (KINDS[model] for model in stage.models):
             for stack in self._stacks(kind.framework):
                 if stack.name in stage.stacks:
-                    with self._noting_failure(f"{name} of {stack.name}"):
+                    with self._noting_failures(f"{name} of {stack.name}"):
                         self._add(name, kind, stack.name, self._fresh_figures(stack, stage, kind))
 
     def _fresh_figures(self, stack: Stack, stage: Stage, kind: Kind) -> dict[str, float]:
         found = []
         for _ in range(self._options.effort.starts if stage.repeated else 1):
             with running(stack) as server:
-                found.append(stage.measure(Bench(server, self._shelf, self._options.effort), kind))
+                found.append(stage.measure(Context(server, self._shelf, self._options.effort), kind))
         return {figure: median(one[figure] for one in found) for figure in found[0]}
 
     @contextmanager
-    def _noting_failure(self, what: str) -> Iterator[None]:
-        """What a server cannot do leaves a gap in the table, and the rest is measured all the same."""
+    def _noting_failures(self, what: str) -> Iterator[None]:
+        """Note a failure: it leaves a gap in the table, and the rest is still measured."""
         try:
             yield
-        except (AnswerError, ServerError, OSError) as error:
+        except (ResponseError, ProcessError, OSError) as error:
             self.failures.append(f"{what}: {error}")
             self._console.print(f"failed: {self.failures[-1]}", style="red", markup=False)
 
@@ -159,7 +168,7 @@ class Run:
 
 def options(arguments: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    stages = [name for name, stage in STAGES.items() if stage.asked_for]
+    stages = [name for name, stage in STAGES.items() if stage.default]
     parser.add_argument("--stock", type=Path, required=True, help="the Python of the stock stack's environment")
     parser.add_argument("--only", help=f"stages: any of {','.join(stages)}", default=",".join(stages))
     parser.add_argument("--models", help=f"any of {','.join(KINDS)}", default=",".join(KINDS))
@@ -169,8 +178,9 @@ def options(arguments: Sequence[str]) -> Options:
         help="also load a thousand models on MMS and two thousand on the native front end, or N on each",
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="few samples, short runs: to try, not to publish")
-    parser.add_argument("--json", type=Path, help="where the results go, such as docs/benchmark.json")
-    parser.add_argument("--plot", type=Path, help="where the picture goes, such as docs/benchmark.png")
+    parser.add_argument("--json", type=Path, help="the file for the results, such as docs/benchmark.json")
+    parser.add_argument("--markdown", type=Path, help="the file for the table, for the documentation")
+    parser.add_argument("--plot", type=Path, help="the file for the chart, such as docs/benchmark.png")
     given = parser.parse_args(arguments)
     wanted = _chosen(parser, given.only, stages)
     effort = QUICK if given.quick else FULL
@@ -183,6 +193,7 @@ def options(arguments: Sequence[str]) -> Options:
         _chosen(parser, given.stacks, STACKS),
         effort,
         given.json,
+        given.markdown,
         given.plot,
     )
 
@@ -191,20 +202,26 @@ def _chosen(parser: argparse.ArgumentParser, text: str, known: Sequence[str]) ->
     words = text.replace(",", " ").split()
     for word in words:
         if word not in known:
-            parser.error(f"{word!r} is unknown; give any of {','.join(known)}")
+            parser.error(f"unknown word {word!r}; give any of {','.join(known)}")
     return words
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Run all stages, or, with --ablation, compare polyhost with itself."""
+    if "--ablation" in arguments:
+        return ablation.main([argument for argument in arguments if argument != "--ablation"])
     given = options(arguments)
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    machine = Machine.current()
     run = Run(given, console)
     try:
         run.run()
     finally:
-        console.print(report.table(run.results))
+        console.print(report.table(run.results, machine))
     if given.json:
-        report.write_json(given.json, run.results, given.effort)
+        report.write_json(given.json, run.results, given.effort, machine)
+    if given.markdown:
+        given.markdown.write_text(report.markdown(run.results, machine))
     if given.plot:
         from benchmarks import plot  # only here: matplotlib takes a second to import
 
@@ -213,6 +230,6 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    # SIGTERM unwinds like Ctrl-C, so that it too ends the servers.
+    # SIGTERM unwinds like Ctrl-C, so that it stops the servers as well.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))

@@ -1,21 +1,21 @@
-"""A busy model whose archive asks for batches: what the native front end gives a worker at once goes through in one."""
+"""A busy model whose archive asks for batches: invocations that wait together go through the model together."""
 
 import json
 
-from benchmarks.bench import Bench
-from benchmarks.load import Load
+from benchmarks.context import Context
+from benchmarks.load import LoadTest
 from benchmarks.models import Kind
 
 CLIENTS = 8
-SETTINGS = {"batch_size": CLIENTS}  # of those that wait anyway: no call waits for others
+SETTINGS = {"batch_size": CLIENTS}  # without a delay: no invocation waits for others to join it
 
 
-def batches(bench: Bench, kind: Kind) -> dict[str, float]:
-    with bench.fresh(kind, 1) as (model,), bench.server.api() as api:
+def batches(context: Context, kind: Kind) -> dict[str, float]:
+    with context.fresh_copies(kind, 1) as (model,), context.server.client() as client:
         (model.folder / "polyhost.json").write_text(json.dumps(SETTINGS))
-        api.load(model)
-        load = Load(bench.server, model, bench.shelf.body(kind), CLIENTS, bench.effort.seconds)
-        load.warm_up()
-        found = load.run()
-        api.unload(model)
+        client.load(model)
+        test = LoadTest(context.server, model, context.shelf.body(kind), CLIENTS, context.effort.seconds)
+        test.warm_up()
+        found = test.run()
+        client.unload(model)
     return {"per_second": found.per_second, "p50_ms": found.p50_ms, "p99_ms": found.p99_ms}

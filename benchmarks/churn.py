@@ -1,4 +1,4 @@
-"""What a busy model feels of others that come and go: its p99 while cold models are loaded, asked and unloaded."""
+"""The p99 of a busy model while cold models are loaded, invoked and unloaded beside it."""
 
 import subprocess
 import time
@@ -6,40 +6,40 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 
-from benchmarks.api import Api
-from benchmarks.bench import Bench, timed_first_answer
-from benchmarks.load import Load
+from benchmarks.client import MeasuringClient
+from benchmarks.context import Context, timed_first_response
+from benchmarks.load import LoadTest
 from benchmarks.models import Copy, Kind
 
 CLIENTS = 8
 
 
-def churn(bench: Bench, kind: Kind) -> dict[str, float]:
-    with bench.fresh(kind, 2) as (busy, cold), bench.server.api() as api:
-        api.load(busy)
-        load = Load(bench.server, busy, bench.shelf.body(kind), CLIENTS, bench.effort.seconds)
-        load.warm_up()
-        quiet = load.run()
-        generator = load.start()
-        per_second = _come_and_go(api, cold, bench.body(kind), generator)
-        churned = load.figures(generator)
-        api.unload(busy)
+def churn(context: Context, kind: Kind) -> dict[str, float]:
+    with context.fresh_copies(kind, 2) as (busy, cold), context.server.client() as client:
+        client.load(busy)
+        test = LoadTest(context.server, busy, context.shelf.body(kind), CLIENTS, context.effort.seconds)
+        test.warm_up()
+        quiet = test.run()
+        generator = test.start()
+        per_second = _load_and_unload(client, cold, context.body(kind), generator)
+        churned = test.figures(generator)
+        client.unload(busy)
     return {"quiet_p99_ms": quiet.p99_ms, "p99_ms": churned.p99_ms, "cold_per_second": per_second}
 
 
-def _come_and_go(api: Api, model: Copy, body: bytes, until_end_of: "subprocess.Popen[bytes]") -> float:
-    """Cold models a second, one after the other."""
+def _load_and_unload(client: MeasuringClient, model: Copy, body: bytes, generator: "subprocess.Popen[bytes]") -> float:
+    """Load, invoke and unload one model after the other while the generator runs; return how many per second."""
     start = time.perf_counter()
     models = _under_new_names(model)
-    gone = 0
-    while until_end_of.poll() is None:
+    completed = 0
+    while generator.poll() is None:
         copy = next(models)
-        timed_first_answer(api, copy, body)
-        api.unload(copy)
-        gone += 1
-    return gone / (time.perf_counter() - start)
+        timed_first_response(client, copy, body)
+        client.unload(copy)
+        completed += 1
+    return completed / (time.perf_counter() - start)
 
 
 def _under_new_names(model: Copy) -> Iterator[Copy]:
-    """One folder is enough: to the server, a model of a new name is a new model."""
+    """Yield the same folder under new names: to the server, a model of a new name is a new model."""
     return (replace(model, name=f"{model.name}n{number}") for number in count())

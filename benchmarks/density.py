@@ -1,20 +1,20 @@
-"""How much memory the machine loses for each model that is loaded and has answered once."""
+"""How much available memory the machine loses for each model that is loaded and has responded once."""
 
-from benchmarks.bench import Bench, timed_first_answer
-from benchmarks.memory import available_mb
+from benchmarks.available_memory import available_mb
+from benchmarks.context import Context, timed_first_response
 from benchmarks.models import Kind
 
 
-def density(bench: Bench, kind: Kind) -> dict[str, float]:
-    body = bench.body(kind)
-    count = bench.effort.density_copies(bench.server.stack.name)
-    with bench.fresh(kind, count + 1) as models, bench.server.api() as api:
+def density(context: Context, kind: Kind) -> dict[str, float]:
+    body = context.body(kind)
+    count = context.effort.density_copies(context.server.stack.name)
+    with context.fresh_copies(kind, count + 1) as models, context.server.client() as client:
         first, *others = models
-        timed_first_answer(api, first, body)  # what the server itself needs once is no model's
+        timed_first_response(client, first, body)  # what the server itself needs once counts for no model
         before = available_mb()
         for copy in others:
-            timed_first_answer(api, copy, body)
+            timed_first_response(client, copy, body)
         lost = before - available_mb()
         for copy in models:
-            api.unload(copy)
+            client.unload(copy)
     return {"per_model_mb": lost / count, "models": count}

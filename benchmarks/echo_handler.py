@@ -1,4 +1,4 @@
-"""Answers with its model's name and what it was asked: an answer that was meant for another shows. For archives."""
+"""Responds with the model's name and the request's body, so that a misdirected response shows. For archives."""
 
 from pathlib import Path
 from typing import Any

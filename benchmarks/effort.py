@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Effort:
-    """`stock_copies` and `copies` are how many models density loads; stock is slow and large, so fewer do.
+    """The size of a run.
 
-    `thousand` and `native_thousand` are how many there are at once in the stage of that name.
+    `stock_copies` and `copies` are how many models `density` loads; stock is slow and large, so it gets fewer.
+    `thousand` and `native_thousand` are how many models are loaded at once in the stage of that name, `starts` how
+    many servers a repeated stage starts.
     """
 
     samples: int

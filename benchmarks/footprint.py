@@ -1,49 +1,29 @@
-"""What a server holds before it has a model: its processes' own memory, and their share of what they share."""
-
-import os
-from functools import partial
+"""What a server holds before it has a model: its processes' private memory, and their share of what they share."""
 
 import psutil
 
-from benchmarks.bench import Bench
-from benchmarks.memory import still
+from benchmarks.available_memory import settled_mb
+from benchmarks.context import Context
 from benchmarks.models import Kind
-from benchmarks.servers import Server
-
-_ZYGOTE = "polyhost.container.forkserver.zygote"  # a fork has its command line as well
-
-
-def footprint(bench: Bench, kind: Kind) -> dict[str, float]:
-    """Of a server that has just started; once its zygotes have imported what they are for."""
-    return {"pss_mb": still(lambda: _pss_mb(bench.server)), "beside_zygotes_mb": _pss_mb(bench.server, zygotes=False)}
+from benchmarks.processes import is_zygote_or_worker
+from benchmarks.servers import BenchServer
 
 
-def _pss_mb(server: Server, zygotes: bool = True) -> float:
-    return sum(_pss(process) for process in _processes(server) if zygotes or not _forks(process))
+def footprint(context: Context, kind: Kind) -> dict[str, float]:
+    """Measure a server that has just started, once its zygotes have finished their imports."""
+    return {
+        "pss_mb": settled_mb(lambda: _pss_mb(context.server)),
+        "beside_zygotes_mb": _pss_mb(context.server, zygotes=False),
+    }
 
 
-def _processes(server: Server) -> set[psutil.Process]:
-    """Stock's Java is no descendant of the process that started it, and a worker of polyhost's has left its session."""
-    first = psutil.Process(server.process.pid)
-    return {first, *first.children(recursive=True), *filter(partial(_is_in_session, first.pid), psutil.process_iter())}
+def _pss_mb(server: BenchServer, zygotes: bool = True) -> float:
+    return sum(_pss(pid, zygotes) for pid in server.process.processes())
 
 
-def _is_in_session(session: int, process: psutil.Process) -> bool:
+def _pss(pid: int, zygotes: bool) -> float:
     try:
-        return os.getsid(process.pid) == session
-    except ProcessLookupError:
-        return False  # it ended meanwhile
-
-
-def _pss(process: psutil.Process) -> float:
-    try:
-        return process.memory_full_info().pss / 1e6
+        process = psutil.Process(pid)
+        return float(process.memory_full_info().pss) / 1e6 if zygotes or not is_zygote_or_worker(process) else 0.0
     except psutil.Error:
-        return 0.0  # it ended meanwhile
-
-
-def _forks(process: psutil.Process) -> bool:
-    try:
-        return _ZYGOTE in process.cmdline()
-    except psutil.Error:
-        return False
+        return 0.0  # it has ended

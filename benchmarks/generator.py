@@ -1,7 +1,7 @@
 """A load generator for machines without wrk: `python -m benchmarks.generator PORT PATH CLIENTS SECONDS`.
 
-Speaks like wrk with wrk.lua: the body comes from BODY_FILE, its type from CONTENT_TYPE, and a line of JSON goes out.
-Costs about five times as much of a core as wrk does.
+It works as wrk with wrk.lua does: the body comes from BODY_FILE, its type from CONTENT_TYPE, and the figures are
+printed as a line of JSON. It takes about five times the CPU time of wrk.
 """
 
 import json
@@ -18,8 +18,8 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CHUNK = 1 << 16
 
 
-class Client:
-    """One connection: sends the request again as soon as the answer to the last one is whole."""
+class GeneratorClient:
+    """One connection, which repeats its request as soon as the last response is complete."""
 
     def __init__(self, port: int, request: bytes) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
@@ -27,51 +27,51 @@ class Client:
         self.seconds: list[float] = []
         self.errors = 0
         self._request = request
-        self._answer = b""
+        self._response = b""
         self._sent = 0.0
 
-    def ask(self) -> None:
+    def send(self) -> None:
         self._sent = time.perf_counter()
         self.socket.sendall(self._request)
 
     def on_readable(self) -> None:
-        piece = self.socket.recv(_CHUNK)
-        if not piece:
+        chunk = self.socket.recv(_CHUNK)
+        if not chunk:
             raise ConnectionResetError("the server closed the connection")
-        self._answer += piece
-        if is_whole(self._answer):
+        self._response += chunk
+        if is_complete(self._response):
             self.seconds.append(time.perf_counter() - self._sent)
-            self.errors += not self._answer.startswith(b"HTTP/1.1 200 ")
-            self._answer = b""
-            self.ask()
+            self.errors += not self._response.startswith(b"HTTP/1.1 200 ")
+            self._response = b""
+            self.send()
 
 
-def is_whole(answer: bytes) -> bool:
-    head, end, body = answer.partition(b"\r\n\r\n")
+def is_complete(response: bytes) -> bool:
+    head, end, body = response.partition(b"\r\n\r\n")
     length = _LENGTH.search(head)
     return bool(end) and len(body) >= (int(length[1]) if length else 0)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The nearest rank."""
+    """Return a percentile by the nearest rank."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 def run(port: int, request: bytes, clients: int, seconds: float) -> dict[str, float]:
     started = time.perf_counter()
-    group = [Client(port, request) for _ in range(clients)]
+    group = [GeneratorClient(port, request) for _ in range(clients)]
     with selectors.DefaultSelector() as selector:
         for client in group:
             selector.register(client.socket, selectors.EVENT_READ, client.on_readable)
-            client.ask()
+            client.send()
         while time.perf_counter() - started < seconds:
             for key, _ in selector.select(1.0):
                 key.data()
     return _figures(group, time.perf_counter() - started)
 
 
-def _figures(group: Sequence[Client], seconds: float) -> dict[str, float]:
+def _figures(group: Sequence[GeneratorClient], seconds: float) -> dict[str, float]:
     for client in group:
         client.socket.close()
     latencies = [latency for client in group for latency in client.seconds]

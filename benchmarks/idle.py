@@ -1,32 +1,32 @@
-"""What a busy model's clients feel of a thousand connections that are open and say nothing."""
+"""What a busy model's clients notice of a thousand open connections that send nothing."""
 
 import resource
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from statistics import mean
 
-from benchmarks.bench import Bench
-from benchmarks.load import Load
+from benchmarks.context import Context
+from benchmarks.load import LoadTest
 from benchmarks.models import Kind
-from benchmarks.servers import Server
+from benchmarks.servers import BenchServer
 
 CLIENTS = 8
 _SPARE_FILES = 200
 
 
-def idle(bench: Bench, kind: Kind) -> dict[str, float]:
-    """Without them, with, with, without: what drifts on the machine meanwhile meets both alike."""
-    with bench.fresh(kind, 1) as (model,), bench.server.api() as api:
-        api.load(model)
-        load = Load(bench.server, model, bench.shelf.body(kind), CLIENTS, bench.effort.seconds)
-        load.warm_up()
-        without = [load.run()]
-        with _connections(bench.server, bench.effort.idle_connections):
-            beside = [load.run(), load.run()]
-        without.append(load.run())
-        api.unload(model)
+def idle(context: Context, kind: Kind) -> dict[str, float]:
+    """Measure without, with, with, without the connections, so that a drift of the machine affects both alike."""
+    with context.fresh_copies(kind, 1) as (model,), context.server.client() as client:
+        client.load(model)
+        test = LoadTest(context.server, model, context.shelf.body(kind), CLIENTS, context.effort.seconds)
+        test.warm_up()
+        without = [test.run()]
+        with _idle_connections(context.server, context.effort.idle_connections):
+            beside = [test.run(), test.run()]
+        without.append(test.run())
+        client.unload(model)
     return {
-        "connections": bench.effort.idle_connections,
+        "connections": context.effort.idle_connections,
         "without_per_second": mean(found.per_second for found in without),
         "per_second": mean(found.per_second for found in beside),
         "without_p99_ms": mean(found.p99_ms for found in without),
@@ -35,12 +35,12 @@ def idle(bench: Bench, kind: Kind) -> dict[str, float]:
 
 
 @contextmanager
-def _connections(server: Server, count: int) -> Iterator[None]:
-    """Each has been answered once: the server has taken it, not only the kernel."""
+def _idle_connections(server: BenchServer, count: int) -> Iterator[None]:
+    """Open connections, and send one request on each: then the server has accepted it, not only the kernel."""
     _allow_files(count + _SPARE_FILES)
     with ExitStack() as stack:
         for _ in range(count):
-            stack.enter_context(server.api()).ping()
+            stack.enter_context(server.client()).ping()
         yield
 
 

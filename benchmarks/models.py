@@ -1,4 +1,4 @@
-"""The models that are measured, and what each is asked. Made once: `python -m benchmarks.models FOLDER`."""
+"""The models that are measured and their request bodies, made once by `python -m benchmarks.models FOLDER`."""
 
 import importlib
 import io
@@ -19,7 +19,7 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True)
 class Kind:
-    """One model. `make` fills its folder; `body` is what it is asked, always the same."""
+    """One model. `make` fills its folder; `body` makes the request body, which is always the same."""
 
     name: str
     framework: str
@@ -30,7 +30,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Shelf:
-    """The folder with the models that were made: NAME/ and NAME.body of each kind."""
+    """The folder of the models that were made: NAME/ and NAME.body of each kind."""
 
     folder: Path
 
@@ -46,12 +46,12 @@ class Shelf:
                 shutil.rmtree(self.model(kind), ignore_errors=True)
                 self.model(kind).mkdir(parents=True)
                 kind.make(self.model(kind))
-                self.body(kind).write_bytes(kind.body())  # last: its presence says that the model is whole
+                self.body(kind).write_bytes(kind.body())  # last: it marks the model as complete
 
 
 @dataclass(frozen=True)
 class Copy:
-    """A model that no server has seen: a copy of its own, where the platform would have unpacked it."""
+    """A copy of a model that no server has seen, in the folder where the platform would have unpacked it."""
 
     name: str
     kind: Kind
@@ -62,7 +62,7 @@ class Copy:
 
 
 def copies(shelf: Shelf, kind: Kind, models_dir: Path, count: int) -> list[Copy]:
-    """Made before the clock starts."""
+    """Make copies, before the clock starts."""
     return [_copy(shelf, kind, models_dir) for _ in range(count)]
 
 
@@ -73,11 +73,11 @@ def _copy(shelf: Shelf, kind: Kind, models_dir: Path) -> Copy:
     return Copy(name, kind, folder)
 
 
-# How they are made. The frameworks are imported here only, in a process that ends before anything is measured.
+# Making the models. Frameworks are imported only here, in a process that ends before anything is measured.
 
 
 def _nothing(folder: Path) -> None:
-    """Of a handler only; MMS refuses a manifest without a name and a runtime."""
+    """Make a model that is only a handler; MMS rejects a manifest without a name and a runtime."""
     shutil.copy(Path(__file__).parent / "stock" / "bare_handler.py", folder / "model_handler.py")
     model = {"modelName": "empty", "handler": "model_handler.py:handle"}
     (folder / "MAR-INF").mkdir()
@@ -115,10 +115,10 @@ def _mlp(folder: Path) -> None:
 
 
 def _gluon(network: str) -> Callable[[Path], None]:
-    """A network of Gluon's model zoo with random weights: they cost what trained ones do."""
+    """Return a maker of a network of Gluon's model zoo with random weights, which cost as much as trained ones."""
 
     def make(folder: Path) -> None:
-        importlib.import_module("polyhost.handlers.mxnet_handler")  # makes NumPy 1.26 bearable for MXNet
+        importlib.import_module("polyhost.handlers.mxnet_handler")  # makes MXNet importable with this numpy
         import mxnet as mx
 
         mx.random.seed(0)
@@ -140,7 +140,7 @@ def _digit() -> bytes:
 
 
 def _jpeg() -> bytes:
-    """A picture of the network's size, with as much detail as a photograph."""
+    """Return an image of the network's input size, with as much detail as a photograph."""
     import numpy as np
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""The picture for the README: three measures, the stock stack beside polyhost's two front ends."""
+"""The chart for the README: three figures of the stock stack and of polyhost's two front ends."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,12 @@ _COLOURS = {"stock": "#b0b7c3", "polyhost": "#2563eb", "native": "#0f9d74"}
 _LABELS = {"polyhost": "polyhost (MMS)", "native": "polyhost (native)"}
 _SIZE_INCHES = (13.0, 3.6)
 _DPI = 110
-_GROUP = 0.8  # of the place between two models
+_GROUP = 0.8  # share of the distance between two models
 
 
 @dataclass(frozen=True)
 class Panel:
-    """`relative`: the bars are multiples of stock's, for models too unlike for one scale."""
+    """One chart. `relative`: bars are multiples of stock's, because the models are too different for one scale."""
 
     title: str
     stage: str
@@ -27,13 +27,14 @@ class Panel:
 
 
 _PANELS = (
-    Panel("first answer of a cold model, ms", "cold", "first_answer_ms"),
+    Panel("first response of a cold model, ms", "cold", "first_response_ms"),
     Panel("memory per loaded model, MB", "density", "per_model_mb"),
     Panel("requests per second, 8 clients", "hot", "8_clients_per_second", relative=True),
 )
 
 
 def draw(results: Results, path: Path) -> None:
+    """Draw the chart into an image file."""
     with mpl.rc_context({"font.size": 9}):
         figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
         panels = figure.subplots(1, len(_PANELS))

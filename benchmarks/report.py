@@ -1,29 +1,31 @@
-"""The results for people (a table) and for programs (JSON)."""
+"""The results for people (a table) and for programs (JSON), with the machine that they were measured on."""
 
 import json
-import os
-import platform
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.table import Table
 
 from benchmarks.effort import Effort
+from benchmarks.machine import Machine
 from benchmarks.results import Results
-from benchmarks.targets import Row, rows
+from benchmarks.targets import TableRow, rows
 
 _WORDS = {True: "[green]met[/green]", False: "[red]missed[/red]", None: ""}
+_MARKDOWN = {True: "met", False: "**missed**", None: ""}
+_STACKS = ("stock", "limit", "polyhost (MMS)", "native")
+_COLUMNS = (*_STACKS, "target, MMS", "", "target, native", "")
 
 
-def table(results: Results) -> Table:
-    made = Table(box=box.SIMPLE_HEAD)
+def table(results: Results, machine: Machine) -> Table:
+    """Return one row per figure and a column per stack; the caption names the machine."""
+    made = Table(box=box.SIMPLE_HEAD, caption=str(machine), caption_justify="left")
     made.add_column(no_wrap=True)
-    for name in ("stock", "limit", "polyhost (MMS)", "native"):
+    for name in _STACKS:
         made.add_column(name, justify="right", no_wrap=True)
-    for name in ("target, MMS", "", "target, native", ""):
+    for name in _COLUMNS[len(_STACKS) :]:
         made.add_column(name, no_wrap=True)
     for row in rows(results):
         verdicts = (row.target, _WORDS[row.met], row.native_target, _WORDS[row.native_met])
@@ -31,7 +33,7 @@ def table(results: Results) -> Table:
     return made
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: TableRow) -> list[str]:
     return [_number(value, row.unit) for value in (row.stock, row.limit, row.polyhost, row.native)]
 
 
@@ -41,9 +43,18 @@ def _number(value: float | None, unit: str) -> str:
     return f"{value:,.{0 if value >= 100 else 1}f}{'' if unit.startswith('/') else ' '}{unit}"
 
 
-def write_json(path: Path, results: Results, effort: Effort) -> None:
+def markdown(results: Results, machine: Machine) -> str:
+    """Return the same table for docs, below a line that names the machine."""
+    lines = [f"Measured on {machine}.", "", f"| | {' | '.join(_COLUMNS)} |", "|---" * (len(_COLUMNS) + 1) + "|"]
+    for row in rows(results):
+        verdicts = (row.target, _MARKDOWN[row.met], row.native_target, _MARKDOWN[row.native_met])
+        lines.append(f"| {row.what} | {' | '.join((*_cells(row), *verdicts))} |")
+    return "\n".join(lines) + "\n"
+
+
+def write_json(path: Path, results: Results, effort: Effort, machine: Machine) -> None:
     content = {
-        "machine": _machine(),
+        "machine": asdict(machine),
         "load_generator": "wrk" if shutil.which("wrk") else "benchmarks.generator",
         "effort": asdict(effort),
         "measurements": [asdict(found) for found in results.measurements],
@@ -54,13 +65,3 @@ def write_json(path: Path, results: Results, effort: Effort) -> None:
 
 def read_json(path: Path) -> Results:
     return Results.from_json(json.loads(path.read_bytes())["measurements"])
-
-
-def _machine() -> dict[str, Any]:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "cores": os.cpu_count(),
-        "memory_gib": round(memory / 2**30, 1),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-    }

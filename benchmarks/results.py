@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Measurement:
-    """The figures of one stage; the unit is the end of each figure's name. `model` is empty where none is meant."""
+    """The figures of one stage with one model on one stack; each figure's name ends with its unit."""
 
     stage: str
     model: str
@@ -16,6 +16,8 @@ class Measurement:
 
 @dataclass
 class Results:
+    """All measurements of one run."""
+
     measurements: list[Measurement] = field(default_factory=list)
 
     def add(self, stage: str, model: str, stack: str, figures: dict[str, float]) -> None:
@@ -23,14 +25,14 @@ class Results:
         self.measurements.append(Measurement(stage, model, stack, rounded))
 
     def get(self, stage: str, model: str, stack: str, figure: str) -> float | None:
-        """None where it was not measured in this run."""
+        """Return a figure, or None if it was not measured in this run."""
         for found in self.measurements:
             if (found.stage, found.model, found.stack) == (stage, model, stack):
                 return found.figures.get(figure)
         return None
 
     def models(self, stage: str) -> list[str]:
-        """In the order in which they were measured."""
+        """Return the models of a stage in the order in which they were measured."""
         return list(dict.fromkeys(found.model for found in self.measurements if found.stage == stage))
 
     def has(self, stack: str) -> bool:

@@ -1,35 +1,28 @@
-"""The servers that are compared, each as a process of its own with a folder of its own; ended without a trace."""
+"""The servers that are compared: each a process with a folder of its own, stopped without leaving anything behind."""
 
 import os
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.api import AnswerError, Api
+from benchmarks.client import MeasuringClient, ResponseError
+from polyhost.processes import ProcessError, ServerProcess, free_port
 
 ROOT = Path(__file__).parent.parent
 STOCK = ROOT / "benchmarks" / "stock"
-START_S = 60.0
 STOP_S = 15.0
-POLL_S = 0.005
+_PING_INTERVAL_S = 0.005
 _SERVE = [sys.executable, str(ROOT / "container" / "image" / "dockerd-entrypoint.py"), "serve"]
-INHERITED = ("PATH", "HOME", "JAVA_HOME", "LANG")
-
-
-class ServerError(Exception):
-    """The server did not start or did not end; the message ends with its last words."""
+_INHERITED = ("PATH", "HOME", "JAVA_HOME", "LANG")
 
 
 @dataclass(frozen=True)
 class Stack:
-    """How to start one of them for models of one framework; `environ` comes on top of what all get."""
+    """How to start one server for models of one framework; `environ` is added to what all of them get."""
 
     name: str
     command: Sequence[str]
@@ -37,132 +30,75 @@ class Stack:
 
 
 def stock(python: Path, framework: str) -> Stack:
-    """Its container has one handler, so each framework needs a container of its own."""
+    """Return the stock stack, whose container has one handler, so that each framework needs a container of its own."""
     path = os.pathsep.join([str(python.parent), os.environ.get("PATH", os.defpath)])
     handler = f"{STOCK / framework}_handler.py:handle"
     return Stack("stock", [str(python), str(STOCK / "serve.py")], {"PATH": path, "SAGEMAKER_HANDLER": handler})
 
 
 def polyhost(**environ: str) -> Stack:
-    """On MMS, with its defaults: it is ready for every framework that is installed, whatever is measured."""
+    """Return polyhost on MMS with its defaults: it has a zygote for every framework, whichever one is measured."""
     return Stack("polyhost", _SERVE, environ)
 
 
 def native(**environ: str) -> Stack:
-    """The same behind its own front end."""
+    """Return polyhost with its native front end."""
     return Stack("native", _SERVE, {"POLYHOST_FRONTEND": "native", **environ})
 
 
 @dataclass(frozen=True)
-class Server:
+class BenchServer:
+    """A server that runs."""
+
     stack: Stack
     port: int
     base_dir: Path
-    process: subprocess.Popen[bytes]
-    started: float  # time.perf_counter() just before the process was
+    process: ServerProcess
+    started: float  # time.perf_counter() just before the process was started
 
     @property
     def models_dir(self) -> Path:
         return self.base_dir / "models"
 
-    @property
-    def log(self) -> Path:
-        return self.base_dir / "server.log"
+    def client(self) -> MeasuringClient:
+        return MeasuringClient(self.port)
 
-    def api(self) -> Api:
-        return Api(self.port)
+    def answers_ping(self) -> bool:
+        try:
+            with self.client() as client:
+                client.ping()
+        except (OSError, ResponseError):
+            return False
+        return True
 
 
 @contextmanager
-def running(stack: Stack) -> Iterator[Server]:
-    """A server that answers /ping, for as long as the block runs."""
-    # Short: the paths of MMS's sockets lie below it, and have 107 bytes at most.
+def running(stack: Stack) -> Iterator[BenchServer]:
+    """Run a server that answers /ping for as long as the block runs."""
+    # A short path: the paths of MMS's sockets lie below it, and have 107 bytes at most.
     with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
         server = _start(stack, Path(folder))
         try:
-            _wait_for_ping(server)
+            server.process.wait_until(server.answers_ping, poll_interval_s=_PING_INTERVAL_S)
             yield server
         finally:
-            _stop(server)
+            with suppress(ProcessError):  # too slow for the time-out: then it has been killed
+                server.process.stop(STOP_S)
+            server.process.kill()  # what it leaves behind, as stock leaves its Python workers
 
 
-def _start(stack: Stack, folder: Path) -> Server:
+def _start(stack: Stack, folder: Path) -> BenchServer:
     port = free_port()
     (folder / "models").mkdir()
     (folder / "tmp").mkdir()
     environ = {
-        **{name: os.environ[name] for name in INHERITED if name in os.environ},
+        **{name: os.environ[name] for name in _INHERITED if name in os.environ},
         "SAGEMAKER_MULTI_MODEL": "true",
         "SAGEMAKER_BASE_DIR": str(folder),
         "SAGEMAKER_BIND_TO_PORT": str(port),
         **{name: str(folder / "tmp") for name in ("TEMP", "TMPDIR")},
         **stack.environ,
     }
-    with (folder / "server.log").open("wb") as log:
-        started = time.perf_counter()
-        # A session of its own: every process that it leaves behind can be found by its group.
-        process = subprocess.Popen(
-            stack.command, env=environ, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )  # fmt: skip
-    return Server(stack, port, folder, process, started)
-
-
-def free_port() -> int:
-    """Multi Model Server takes none from 32767 on."""
-    for port in range(20000 + os.getpid() % 10000, 32767):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise ServerError("no free port below 32767")
-
-
-def _wait_for_ping(server: Server) -> None:
-    deadline = time.monotonic() + START_S
-    while not _answers_ping(server):
-        if server.process.poll() is not None:
-            raise ServerError(f"{server.stack.name} ended at its start:\n{_last_words(server)}")
-        if time.monotonic() > deadline:
-            raise ServerError(f"{server.stack.name} was not up within {START_S:.0f} s:\n{_last_words(server)}")
-        time.sleep(POLL_S)
-
-
-def _answers_ping(server: Server) -> bool:
-    try:
-        with server.api() as api:
-            api.ping()
-    except (OSError, AnswerError):
-        return False
-    return True
-
-
-def _stop(server: Server) -> None:
-    """SIGTERM to the first process; then an end to what it leaves, as stock leaves its Python workers."""
-    server.process.send_signal(signal.SIGTERM)
-    try:
-        server.process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        pass
-    deadline = time.monotonic() + STOP_S
-    while _kill_group(server.process.pid):
-        server.process.poll()
-        if time.monotonic() > deadline:
-            raise ServerError(f"{server.stack.name} left processes that SIGKILL did not end")
-        time.sleep(POLL_S)
-
-
-def _kill_group(group: int) -> bool:
-    """False where nothing of the group is left."""
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _last_words(server: Server) -> str:
-    return "\n".join(server.log.read_text(errors="replace").splitlines()[-15:])
+    started = time.perf_counter()
+    process = ServerProcess(stack.command, folder / "server.log", environ=environ, cwd=folder)
+    return BenchServer(stack, port, folder, process, started)

@@ -1,17 +1,17 @@
-"""From the start of the server's process to its first 200 on /ping, and to the first answer of a first model."""
+"""From the start of the server's process to its first 200 on /ping, and to the first response of a first model."""
 
 import time
 
-from benchmarks.bench import Bench, timed_first_answer
+from benchmarks.context import Context, timed_first_response
 from benchmarks.models import Kind
 
 
-def startup(bench: Bench, kind: Kind) -> dict[str, float]:
-    """Of a server that has just answered its first /ping."""
+def startup(context: Context, kind: Kind) -> dict[str, float]:
+    """Measure a server that has just answered its first /ping."""
     ping = time.perf_counter()
-    # The platform has unpacked the archive before; making the copy is not the server's time.
-    with bench.fresh(kind, 1) as (model,), bench.server.api() as api:
+    # Making the copy does not count: the platform has unpacked the archive by then.
+    with context.fresh_copies(kind, 1) as (model,), context.server.client() as client:
         copied = time.perf_counter() - ping
-        timed_first_answer(api, model, bench.body(kind))
-        answer = time.perf_counter() - bench.server.started - copied
-    return {"ping_ms": (ping - bench.server.started) * 1000, "first_answer_ms": answer * 1000}
+        timed_first_response(client, model, context.body(kind))
+        response = time.perf_counter() - context.server.started - copied
+    return {"ping_ms": (ping - context.server.started) * 1000, "first_response_ms": response * 1000}

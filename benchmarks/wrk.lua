@@ -1,7 +1,7 @@
--- What wrk sends, and its figures as one line of JSON. BODY_FILE and CONTENT_TYPE come from the environment.
+-- The request that wrk sends, and its figures as one line of JSON. BODY_FILE and CONTENT_TYPE are environment variables.
 wrk.method = "POST"
 wrk.headers["Content-Type"] = os.getenv("CONTENT_TYPE")
-wrk.headers["X-Amzn-SageMaker-Target-Model"] = os.getenv("TARGET_MODEL") -- for the emulator; nil leaves it out
+wrk.headers["X-Amzn-SageMaker-Target-Model"] = os.getenv("TARGET_MODEL") -- for the emulator; nil omits the header
 local file = assert(io.open(os.getenv("BODY_FILE"), "rb"))
 wrk.body = file:read("*a")
 file:close()

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,14 @@ from polyhost.handlers.settings import Settings
 
 _MB = 1024 * 1024
 _MOST = 1_000_000  # of what is counted: calls
+
+
+class Optimization(StrEnum):
+    """What POLYHOST_DISABLE can switch off, to measure what it gains (`scripts/bench --ablation`)."""
+
+    FILL_HEAP = "fill-heap"
+    HEADER_CACHE = "header-cache"
+    BURSTS = "bursts"
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,7 @@ class Config:
     batch_size: int
     batch_delay_ms: int
     finish_s: int
+    disabled: tuple[str, ...]
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Config":
@@ -80,7 +90,11 @@ class Config:
             batch_size=read("POLYHOST_BATCH_SIZE", _count, 1),
             batch_delay_ms=read("POLYHOST_BATCH_DELAY_MS", _milliseconds, 0),
             finish_s=read("POLYHOST_FINISH_SECONDS", _positive, 6),
+            disabled=read("POLYHOST_DISABLE", _optimizations, ()),
         )
+
+    def enabled(self, optimization: Optimization) -> bool:
+        return optimization not in self.disabled
 
     @property
     def models_dir(self) -> Path:
@@ -93,7 +107,7 @@ class Config:
     @classmethod
     def from_json(cls, text: str) -> "Config":
         values = json.loads(text)
-        for name in ("preload", "zygotes"):
+        for name in ("preload", "zygotes", "disabled"):
             values[name] = tuple(values[name]) if values[name] is not None else None
         return cls(**{item.name: values[item.name] for item in fields(cls)})
 
@@ -159,6 +173,13 @@ def _megabytes(value: str) -> int:
 
 def _words(value: str) -> tuple[str, ...]:
     return tuple(value.replace(",", " ").split())
+
+
+def _optimizations(value: str) -> tuple[str, ...]:
+    known = tuple(map(str, Optimization))
+    if not set(_words(value)) <= set(known):
+        raise ValueError(f"must be any of {', '.join(known)}")
+    return _words(value)
 
 
 def _one_of(*choices: str) -> Callable[[str], str]:

@@ -1,1 +1,1 @@
-"""The stock stack, run by path in an environment of its own: nothing here knows anything of ours."""
+"""The stock stack, run by path in an environment of its own: nothing here imports polyhost."""

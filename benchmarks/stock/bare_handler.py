@@ -1,4 +1,4 @@
-"""A model that computes nothing: what a request costs then is the server's. Its archive holds this very file."""
+"""A model that computes nothing, to measure what the server itself costs. Its archive contains this file."""
 
 from typing import Any
 

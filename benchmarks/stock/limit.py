@@ -1,9 +1,9 @@
-"""The least that a cold model costs: load and first call in one warm process, without any server.
+"""The lower limit of a cold model: load and first invocation in one warm process, without any server.
 
     python limit.py HANDLER BODY_FILE FOLDER...
 
-Prints, as JSON, milliseconds for the load and for load and first call, for each folder but the first: that one warms up
-what a framework does once in a process.
+Prints, as JSON, the milliseconds of the load and of load and first invocation together, for each folder but the first,
+which warms up what a framework does once per process.
 """
 
 import importlib
@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 
-def first_call(handler_class: Any, body: bytes, folder: str) -> tuple[float, float]:
+def first_invocation(handler_class: Any, body: bytes, folder: str) -> tuple[float, float]:
     context = SimpleNamespace(system_properties={"model_dir": folder, "gpu_id": None})
     handler = handler_class()
     start = time.perf_counter()
@@ -28,7 +28,7 @@ def first_call(handler_class: Any, body: bytes, folder: str) -> tuple[float, flo
 def main(handler: str, body_file: str, *folders: str) -> None:
     handler_class = importlib.import_module(handler).ModelHandler
     body = Path(body_file).read_bytes()
-    _, *samples = [first_call(handler_class, body, folder) for folder in folders]
+    _, *samples = [first_invocation(handler_class, body, folder) for folder in folders]
     json.dump(samples, sys.stdout)
 
 

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-# MXNet 1.9.1 asks for a name that numpy 1.24 removed.
+# MXNet 1.9.1 needs a name that numpy 1.24 removed.
 setattr(np, "bool", np.bool_)  # noqa: B010
 import mxnet as mx  # noqa: E402
 
 
 class Batch(NamedTuple):
-    """What Module.forward takes."""
+    """The argument of Module.forward."""
 
     data: list[Any]
 
@@ -37,9 +37,9 @@ class ModelHandler:
         self.model.set_params(arguments, auxiliary, allow_missing=True)
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[str]:
-        return [self._answer(row["body"]) for row in data]
+        return [self._predict(row["body"]) for row in data]
 
-    def _answer(self, body: bytes) -> str:
+    def _predict(self, body: bytes) -> str:
         self.model.forward(Batch([self._pixels(body)]), is_train=False)
         scores = self.model.get_outputs()[0].asnumpy()[0]
         powers = np.exp(scores - scores.max())

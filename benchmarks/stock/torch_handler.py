@@ -16,9 +16,9 @@ class ModelHandler:
         self.model = torch.jit.load(str(path)).eval()  # type: ignore[no-untyped-call]
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[str]:
-        return [self._answer(row["body"]) for row in data]
+        return [self._predict(row["body"]) for row in data]
 
-    def _answer(self, body: bytes) -> str:
+    def _predict(self, body: bytes) -> str:
         with torch.inference_mode():
             return json.dumps(self.model(torch.tensor(json.loads(body))).tolist())
 

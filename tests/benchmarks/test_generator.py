@@ -4,13 +4,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from benchmarks.generator import is_whole, percentile, run
+from benchmarks.generator import is_complete, percentile, run
 
 REQUEST = b"POST /models/m/invoke HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n\r\n{}"
 
 
-class Answering(BaseHTTPRequestHandler):
-    """Answers with the status that the body names, else with 200."""
+class RespondingHandler(BaseHTTPRequestHandler):
+    """Responds with the status in the body, else with 200."""
 
     protocol_version = "HTTP/1.1"
 
@@ -25,14 +25,14 @@ class Answering(BaseHTTPRequestHandler):
         pass
 
 
-class Server(ThreadingHTTPServer):
+class QuietServer(ThreadingHTTPServer):
     def handle_error(self, *arguments: object) -> None:
-        """The clients leave in the middle of an answer."""
+        """Ignore that the clients disconnect in the middle of a response."""
 
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    server = Server(("127.0.0.1", 0), Answering)
+    server = QuietServer(("127.0.0.1", 0), RespondingHandler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server.server_address[1]
@@ -41,20 +41,20 @@ def port() -> Iterator[int]:
     server.server_close()
 
 
-def test_counts_and_times_what_was_answered(port: int) -> None:
+def test_counts_and_times_responses(port: int) -> None:
     figures = run(port, REQUEST, clients=3, seconds=0.2)
     assert figures["requests"] > 3
     assert figures["errors"] == 0
     assert 0 < figures["p50_ms"] <= figures["p99_ms"] < 1000
 
 
-def test_counts_answers_that_are_errors(port: int) -> None:
+def test_counts_error_responses(port: int) -> None:
     figures = run(port, REQUEST.replace(b"2\r\n\r\n{}", b"3\r\n\r\n507"), clients=1, seconds=0.1)
     assert figures["errors"] == figures["requests"] > 0
 
 
 @pytest.mark.parametrize(
-    ("answer", "whole"),
+    ("response", "complete"),
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue", True),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ntru", False),
@@ -62,8 +62,8 @@ def test_counts_answers_that_are_errors(port: int) -> None:
         (b"HTTP/1.1 204 No Content\r\n\r\n", True),
     ],
 )
-def test_knows_when_an_answer_is_whole(answer: bytes, whole: bool) -> None:
-    assert is_whole(answer) is whole
+def test_knows_when_an_answer_is_complete(response: bytes, complete: bool) -> None:
+    assert is_complete(response) is complete
 
 
 def test_percentile_is_the_nearest_rank() -> None:

@@ -1,34 +1,34 @@
 import pytest
 
 from benchmarks.results import Results
-from benchmarks.targets import Row, rows
+from benchmarks.targets import TableRow, rows
 
 
-def measured(**first_answers_ms: float) -> Results:
+def measured(**first_responses_ms: float) -> Results:
     results = Results()
-    for stack, value in first_answers_ms.items():
-        results.add("cold", "lr", stack, {"load_ms": value / 2, "first_answer_ms": value})
+    for stack, value in first_responses_ms.items():
+        results.add("cold", "lr", stack, {"load_ms": value / 2, "first_response_ms": value})
     return results
 
 
-def row(results: Results, what: str) -> Row:
+def row(results: Results, what: str) -> TableRow:
     (found,) = [row for row in rows(results) if row.what == what]
     return found
 
 
 @pytest.mark.parametrize(("polyhost", "met"), [(41.0, True), (41.1, False)])
-def test_cold_target_is_the_limit_and_forty_milliseconds(polyhost: float, met: bool) -> None:
-    found = row(measured(limit=1.0, stock=800.0, polyhost=polyhost), "cold first answer: lr")
+def test_cold_target_is_the_limit_plus_forty_milliseconds(polyhost: float, met: bool) -> None:
+    found = row(measured(limit=1.0, stock=800.0, polyhost=polyhost), "cold first response: lr")
     assert (found.stock, found.limit, found.polyhost, found.met) == (800.0, 1.0, polyhost, met)
 
 
-def test_nothing_is_met_or_missed_without_its_measure() -> None:
-    assert row(measured(stock=800.0), "cold first answer: lr").met is None
-    assert row(measured(polyhost=10.0), "cold first answer: lr").met is None
+def test_no_verdict_without_the_figures_it_needs() -> None:
+    assert row(measured(stock=800.0), "cold first response: lr").met is None
+    assert row(measured(polyhost=10.0), "cold first response: lr").met is None
 
 
 def test_each_front_end_has_targets_of_its_own() -> None:
-    found = row(measured(limit=1.0, polyhost=21.1, native=21.1), "cold first answer: lr")
+    found = row(measured(limit=1.0, polyhost=21.1, native=21.1), "cold first response: lr")
     assert (found.target, found.met) == ("limit + 40 ms", True)
     assert (found.native, found.native_target, found.native_met) == (21.1, "limit + 20 ms", False)
 
@@ -65,7 +65,7 @@ def test_native_hot_targets_are_ratios_to_stock_too() -> None:
         ("footprint", "the same, beside the zygotes", {"beside_zygotes_mb": 60.0}, {"beside_zygotes_mb": 60.1}),
         ("startup", "start to /ping", {"ping_ms": 400.0}, {"ping_ms": 401.0}),
         ("density", "memory per model: lr", {"per_model_mb": 5.0}, {"per_model_mb": 5.1}),
-        ("thousand", "many at once, all answering: lr", {"models": 2000.0}, {"models": 1999.0}),
+        ("thousand", "many at once, all responding: lr", {"models": 2000.0}, {"models": 1999.0}),
     ],
 )  # fmt: skip
 def test_native_targets(stage: str, what: str, good: dict[str, float], bad: dict[str, float]) -> None:
@@ -76,7 +76,7 @@ def test_native_targets(stage: str, what: str, good: dict[str, float], bad: dict
         assert (found.native_met, found.met) == (met, None)
 
 
-def test_a_model_without_a_density_target_is_only_told() -> None:
+def test_a_model_without_a_density_target_has_no_verdict() -> None:
     results = Results()
     results.add("density", "rf", "polyhost", {"per_model_mb": 11.0})
     found = row(results, "memory per model: rf")
@@ -95,4 +95,4 @@ def test_the_last_of_a_thousand_may_cost_half_as_much_again_as_the_first() -> No
     results = Results()
     figures = {"models": 1000.0, "per_model_mb": 6.0, "first_ten_ms": 40.0, "last_ten_ms": 60.1}
     results.add("thousand", "lr", "polyhost", figures)
-    assert row(results, "cold first answer, last ten of many").met is False
+    assert row(results, "cold first response, last ten of many").met is False

@@ -1,25 +1,27 @@
-"""What every stage gets: the server to measure, the models, and how much to do."""
+"""What every stage gets: the server to measure, the models, and the effort to make."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from benchmarks.api import Api
+from benchmarks.client import MeasuringClient
 from benchmarks.effort import Effort
 from benchmarks.models import Copy, Kind, Shelf, copies
-from benchmarks.servers import Server
+from benchmarks.servers import BenchServer
 
 
 @dataclass(frozen=True)
-class Bench:
-    server: Server
+class Context:
+    """The server, the models and the effort of one stage."""
+
+    server: BenchServer
     shelf: Shelf
     effort: Effort
 
     @contextmanager
-    def fresh(self, kind: Kind, count: int) -> Iterator[list[Copy]]:
-        """Models that no server has seen; their folders go when the block is left."""
+    def fresh_copies(self, kind: Kind, count: int) -> Iterator[list[Copy]]:
+        """Make copies that no server has seen; remove them when the block ends."""
         made = copies(self.shelf, kind, self.server.models_dir, count)
         try:
             yield made
@@ -31,10 +33,10 @@ class Bench:
         return self.shelf.body(kind).read_bytes()
 
 
-def timed_first_answer(api: Api, copy: Copy, body: bytes) -> tuple[float, float]:
-    """Milliseconds of the load call, and of it and the first answer together."""
+def timed_first_response(client: MeasuringClient, copy: Copy, body: bytes) -> tuple[float, float]:
+    """Return the milliseconds of the load request, and of load and first response together."""
     start = time.perf_counter()
-    api.load(copy)
+    client.load(copy)
     loaded = time.perf_counter()
-    api.invoke(copy, body)
+    client.invoke(copy, body)
     return (loaded - start) * 1000, (time.perf_counter() - start) * 1000
