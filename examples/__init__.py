@@ -1,1 +1,1 @@
-"""Runnable examples; `scripts/demo` plays them all together."""
+"""Runnable examples; `scripts/demo` runs the largest of them."""

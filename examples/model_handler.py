@@ -1,4 +1,4 @@
-"""A handler of one's own, in the style of MMS's examples: a class, and the module-level function that MMS calls.
+"""Your own handler, in the style of MMS's examples: a class, and the module-level function that MMS calls.
 
 It serves MXNet image classifiers packed as NAME-symbol.json, NAME-0000.params, NAME-shapes.json and synset.txt:
 
@@ -18,13 +18,13 @@ MODES = {1: "L", 3: "RGB"}
 
 
 class Batch(NamedTuple):
-    """What Module.forward takes."""
+    """The argument of Module.forward."""
 
     data: list[Any]
 
 
 class ModelHandler:
-    """Loads one model when the container loads it, and answers with the five likeliest classes."""
+    """Loads one model when the container loads it, and returns the five likeliest classes of each image."""
 
     def __init__(self) -> None:
         self.initialized = False
@@ -44,7 +44,7 @@ class ModelHandler:
             self.module = self._bind(prefix, signature["name"], properties.get("gpu_id"))
         except mx.base.MXNetError as error:
             if "Failed to allocate" in str(error) or "out of memory" in str(error):
-                raise MemoryError(str(error)) from error  # answered with 507: SageMaker makes room and tries again
+                raise MemoryError(str(error)) from error  # status 507: SageMaker unloads other models and tries again
             raise
         self.initialized = True
 

@@ -1,12 +1,12 @@
 """AWS's notebook on multi-model endpoints as a script: the same calls of boto3 in the same order.
 
-The environment alone says where it runs. Here, offline, with `polyhost emulator` in another shell:
+The environment alone decides where it runs. Here, offline, with `polyhost emulator` in another shell:
 
     eval "$(polyhost emulator env)"
     python -m examples.multi_model_endpoint
 
 On AWS: credentials, a region, an image in ECR (build_and_push.sh), and `--role ARN`. The notebook downloads pretrained
-networks; offline they come from Gluon's model zoo with random weights. Archives that already lie in `--data` are taken.
+networks; offline they come from Gluon's model zoo with random weights. Archives that are already in `--data` are used.
 """
 
 import argparse
@@ -37,7 +37,7 @@ CLASSES = 1000
 
 
 class Notebook:
-    """What the notebook's cells share."""
+    """The state that the notebook's cells share."""
 
     def __init__(self, image: str | None, role: str | None) -> None:
         self.sm_client = boto3.client(service_name="sagemaker")
@@ -51,6 +51,7 @@ class Notebook:
         self.models: list[str] = []
 
     def make_bucket(self) -> None:
+        """Create the account's bucket for SageMaker if it is missing."""
         try:
             self.s3.meta.client.head_bucket(Bucket=self.bucket)
         except ClientError:
@@ -59,12 +60,14 @@ class Notebook:
             self.s3.create_bucket(Bucket=self.bucket, **({} if self.region == "us-east-1" else elsewhere))
 
     def upload(self, archive: Path, name: str) -> None:
+        """Add a model to the endpoint: upload its archive."""
         with archive.open("rb") as file:
             self.s3.Bucket(self.bucket).Object(f"{PREFIX}/{name}").upload_fileobj(file)
         self.models.append(name)
 
     @contextmanager
     def model(self) -> Iterator[str]:
+        """Create a model, and delete it when the block ends."""
         name = "DEMO-MultiModelModel" + _now()
         url = f"https://s3-{self.region}.amazonaws.com/{self.bucket}/{PREFIX}/"
         print(f"Model name: {name}\nModel data Url: {url}\nContainer image: {self.image}")
@@ -78,6 +81,7 @@ class Notebook:
 
     @contextmanager
     def endpoint_config(self, model_name: str) -> Iterator[str]:
+        """Create an endpoint configuration, and delete it when the block ends."""
         name = "DEMO-MultiModelEndpointConfig-" + _now()
         variant = {
             "InstanceType": "ml.m5.xlarge",
@@ -95,6 +99,7 @@ class Notebook:
 
     @contextmanager
     def endpoint(self, config_name: str) -> Iterator[str]:
+        """Create an endpoint and wait until it is in service; delete it when the block ends."""
         name = "DEMO-MultiModelEndpoint-" + _now()
         response = self.sm_client.create_endpoint(EndpointName=name, EndpointConfigName=config_name)
         print("Endpoint Arn:", response["EndpointArn"])
@@ -107,20 +112,21 @@ class Notebook:
             self._delete_endpoint(name)
 
     def _delete_endpoint(self, name: str) -> None:
-        """An endpoint that is still being created refuses to be deleted (contract of DeleteEndpoint)."""
+        """Wait out the creation: DeleteEndpoint rejects an endpoint that is still being created."""
         while self.sm_client.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Creating":
             time.sleep(1)
         self.sm_client.delete_endpoint(EndpointName=name)
 
     def classify(self, endpoint_name: str, target_model: str, picture: bytes) -> list[str]:
+        """Return the likeliest classes of the picture."""
         response = self.runtime_sm_client.invoke_endpoint(
             EndpointName=endpoint_name,
             ContentType="application/x-image",
-            TargetModel=target_model,  # the rest of the S3 path where the model's archive is
+            TargetModel=target_model,  # the archive's path below ModelDataUrl
             Body=picture,
         )
-        answer: list[str] = json.loads(response["Body"].read())
-        return answer
+        classes: list[str] = json.loads(response["Body"].read())
+        return classes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -130,9 +136,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--image", help=f"the container's image (default: {IMAGE}:latest in your account's ECR)")
-    parser.add_argument("--role", help="the ARN of the role that SageMaker takes; AWS minds it, the emulator does not")
-    parser.add_argument("--data", type=Path, help="where the archives lie or are made (default: a folder that goes)")
-    parser.add_argument("--picture", type=Path, help="what is sent (default: a flower, which scikit-learn ships)")
+    parser.add_argument("--role", help="the ARN of the role that SageMaker assumes; the emulator ignores it")
+    parser.add_argument(
+        "--data", type=Path, help="folder of the archives; missing ones are made (default: a temporary folder)"
+    )
+    parser.add_argument("--picture", type=Path, help="the image to send (default: a flower, which scikit-learn ships)")
     parser.add_argument("--deep", type=int, choices=(34, 50, 152), default=152, help="layers of the second network")
     options = parser.parse_args(arguments)
     with ExitStack() as stack:
@@ -144,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(notebook: Notebook, data: Path, picture: bytes, deep: int) -> None:
-    """The notebook from its first cell to its last."""
+    """Run the notebook from its first cell to its last."""
     resnet_18 = archive(data, "resnet_18", "resnet18_v1")
     resnet_deep = archive(data, f"resnet_{deep}", f"resnet{deep}_v1")
     notebook.make_bucket()
@@ -168,13 +176,14 @@ def run(notebook: Notebook, data: Path, picture: bytes, deep: int) -> None:
 
 
 def show(notebook: Notebook, endpoint_name: str, target_model: str, picture: bytes) -> None:
+    """Invoke one model, and print its response and how long that took."""
     start = time.perf_counter()
-    answer = notebook.classify(endpoint_name, target_model, picture)
-    print(f"{target_model}, {time.perf_counter() - start:.3f} s:", *answer, sep="\n  ")
+    classes = notebook.classify(endpoint_name, target_model, picture)
+    print(f"{target_model}, {time.perf_counter() - start:.3f} s:", *classes, sep="\n  ")
 
 
 def call_at_random(notebook: Notebook, endpoint_name: str, picture: bytes) -> None:
-    """How often each answer came first."""
+    """Invoke models at random, and print how often each class was the likeliest."""
     start = time.perf_counter()
     results: dict[str, int] = defaultdict(int)
     for _ in range(CALLS):
@@ -184,23 +193,25 @@ def call_at_random(notebook: Notebook, endpoint_name: str, picture: bytes) -> No
 
 
 def archive(data: Path, name: str, network: str) -> Path:
-    """NAME.tar.gz with the network's symbol, parameters and shapes, and the names of its classes."""
+    """Make NAME.tar.gz with the network's symbol, parameters and shapes, and the names of its classes."""
     path = data / f"{name}.tar.gz"
     if not path.exists():
         folder = data / name
         folder.mkdir(exist_ok=True)
         export(network, folder / name.replace("_", "-", 1))
         whole = path.with_suffix(".part")
-        with tarfile.open(whole, "w:gz", compresslevel=1) as tar:  # weights hardly shrink
+        with tarfile.open(whole, "w:gz", compresslevel=1) as tar:  # weights hardly compress
             tar.add(folder, arcname=".")
         whole.rename(path)
     return path
 
 
 def export(network: str, prefix: Path) -> None:
-    """A network of Gluon's model zoo with random weights, as Module's checkpoint."""
-    # Imported for its side effect: it makes NumPy 1.26 bearable for MXNet 1.9, which has to be done before its import.
-    import polyhost.handlers.mxnet_handler  # noqa: F401  # isort: skip
+    """Write a network of Gluon's model zoo with random weights, as Module's checkpoint."""
+    import numpy
+
+    # MXNet 1.9.1, its last release, asks for numpy.bool, which numpy 1.24 removed (apache/mxnet#21165).
+    setattr(numpy, "bool", numpy.bool_)  # noqa: B010
     import mxnet as mx
     from mxnet.gluon import nn
 

@@ -182,6 +182,15 @@ class RunningEmulator:
         """The address of its web page."""
         return f"{self.url}/_polyhost/"
 
+    def environ(self, region: str = "us-east-1") -> dict[str, str]:
+        """Return the variables that make AWS clients talk to it; it accepts any credentials."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_DEFAULT_REGION": region,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+
 
 @contextmanager
 def running_emulator(folder: Path, *options: str) -> Iterator[RunningEmulator]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.container_process import ContainerProcess, running
-
-MODELS = Path(__file__).parent / "models"
+from tests.support.container import ContainerProcess, running
+from tests.support.models import MODELS
+from tests.support.short_dir import short_directory
 
 # By hand, for longer: scripts/test tests/integration/test_fuzz.py --hypothesis-profile=long --timeout=0
 settings.register_profile("default", deadline=None)
@@ -35,6 +35,13 @@ def container(front: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Shared by the whole session: tests take model names of their own (`new_model`) and unload what they load."""
     with running(tmp_path_factory.mktemp("shared-container"), front) as started:
         yield started
+
+
+@pytest.fixture
+def short_dir() -> Iterator[Path]:
+    """Make a directory whose path is short enough for a container's run folder."""
+    with short_directory() as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ def model_fn(model_dir: str) -> KNeighborsClassifier:
 
 
 def input_fn(request_body: bytes, request_content_type: str) -> NDArray[np.float32]:
-    """Any image: grey, 8x8, one row of 64 pixels."""
+    """Decode any image into one row of 64 grey pixels."""
     if not request_content_type.startswith(("image/", "application/x-image")):
         raise ValueError(f"send an image, not {request_content_type}")
     image = Image.open(io.BytesIO(request_body)).convert("L").resize((8, 8))

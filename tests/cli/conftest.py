@@ -1,12 +1,14 @@
+"""A container that `polyhost serve` started."""
+
 from collections.abc import Iterator
 
 import pytest
 
-from examples.server import Server, serving
+from polyhost.processes import RunningContainer, running_container
 
 
 @pytest.fixture(scope="package")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The real container, started by the real command, for all tests of this folder."""
-    with serving(tmp_path_factory.mktemp("served")) as server:
-        yield server
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningContainer]:
+    """Start the real container by the real command, once for all tests of this folder."""
+    with running_container(tmp_path_factory.mktemp("served")) as container:
+        yield container

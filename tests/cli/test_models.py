@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from examples.server import Server
 from polyhost.cli.main import app
+from polyhost.processes import RunningContainer
 from tests.cli.stand_in import Reply, Seen, stand_in
 
 ECHO = """
@@ -20,12 +20,12 @@ def models(verb: str, *arguments: str | Path, body: bytes = b"") -> Result:
 
 
 @pytest.fixture
-def echo(served: Server) -> str:
+def echo(served: RunningContainer) -> str:
     """The folder of a model that answers what it is sent."""
     return unpacked(served, "echo", ECHO)
 
 
-def unpacked(served: Server, name: str, script: str) -> str:
+def unpacked(served: RunningContainer, name: str, script: str) -> str:
     """A model where the platform would unpack it."""
     folder = served.base_dir / "models" / name / "model"
     folder.mkdir(parents=True)
@@ -33,7 +33,7 @@ def unpacked(served: Server, name: str, script: str) -> str:
     return str(folder)
 
 
-def test_a_models_life_in_a_container(served: Server, echo: str, tmp_path: Path) -> None:
+def test_a_models_life_in_a_container(served: RunningContainer, echo: str, tmp_path: Path) -> None:
     at = ("--url", served.url)
     assert models("list", *at).stderr == f"No model is loaded at {served.url}.\n"
 
@@ -61,7 +61,7 @@ def test_a_models_life_in_a_container(served: Server, echo: str, tmp_path: Path)
         (["invoke", "nobody", "--body", "-"], 404),
     ],
 )
-def test_the_containers_refusal_is_told(served: Server, arguments: list[str], status: int) -> None:
+def test_the_containers_refusal_is_told(served: RunningContainer, arguments: list[str], status: int) -> None:
     result = models(*arguments, "--url", served.url)
     assert result.exit_code == 1
     assert result.stderr.startswith(f"polyhost: {status} from ")
@@ -69,13 +69,13 @@ def test_the_containers_refusal_is_told(served: Server, arguments: list[str], st
     assert result.stderr.count("\n") == 1
 
 
-def test_a_failed_load_is_told_and_leaves_nothing(served: Server) -> None:
+def test_a_failed_load_is_told_and_leaves_nothing(served: RunningContainer) -> None:
     folder = unpacked(served, "broken", "def model_fn(model_dir): raise ValueError('bad weights')")
     result = models("load", "broken", folder, "--url", served.url)
     assert result.exit_code == 1
     assert result.stderr.startswith("polyhost: 500 from POST /models: ")
     assert f"its log says why, and so does polyhost check {folder}" in result.stderr
-    assert "bad weights" in served.log.read_text()
+    assert "bad weights" in served.process.log.read_text()
     assert models("list", "--url", served.url).stdout == ""
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from examples.local_sagemaker import LocalSageMaker, emulating
+from polyhost.processes import RunningEmulator, running_emulator
+from tests.support.emulator import boto3_client
 
 ROOT = Path(__file__).parents[2]
 SEEDS = ROOT.parent / "shared" / "seeds"
@@ -46,9 +47,9 @@ for name in ("resnet-152", "squeezenet_v1.0"):
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSageMaker]:
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEmulator]:
     """`polyhost emulator`, hosting `polyhost serve`."""
-    with emulating(tmp_path_factory.mktemp("emulator")) as local:
+    with running_emulator(tmp_path_factory.mktemp("emulator")) as local:
         yield local
 
 
@@ -60,9 +61,9 @@ def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def environment(local: LocalSageMaker, **others: str) -> dict[str, str]:
+def environment(local: RunningEmulator, **others: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return kept | local.environment() | {"AWS_DEFAULT_REGION": REGION} | others
+    return kept | local.environ(REGION) | others
 
 
 def cells(notebook: str) -> list[str]:
@@ -76,7 +77,7 @@ def cells(notebook: str) -> list[str]:
 
 
 @pytest.mark.timeout(300)
-def test_the_notebooks_own_cells(local: LocalSageMaker, downloads: Path, tmp_path: Path) -> None:
+def test_the_notebooks_own_cells(local: RunningEmulator, downloads: Path, tmp_path: Path) -> None:
     seeds = sorted(SEEDS.glob("001*.txt"))
     if not seeds:
         pytest.skip(f"the notebook is not at {SEEDS}")
@@ -93,7 +94,7 @@ def test_the_notebooks_own_cells(local: LocalSageMaker, downloads: Path, tmp_pat
 
 
 @pytest.mark.timeout(300)
-def test_the_script(local: LocalSageMaker, downloads: Path, tmp_path: Path) -> None:
+def test_the_script(local: RunningEmulator, downloads: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "examples.multi_model_endpoint", "--deep", "34", "--data", str(tmp_path)]
     make = """
 import sys; from pathlib import Path
@@ -107,7 +108,7 @@ for name in ("resnet_18", "resnet_34", "squeezenet_v1.0"):
     assert "Number of models: 12" in ran.stdout
     assert "100 calls of 12 models at random" in ran.stdout
     assert "resnet_18_v2.tar.gz" in ran.stdout
-    sagemaker = local.client("sagemaker", REGION)
+    sagemaker = boto3_client(local.url, "sagemaker", REGION)
     for endpoint in sagemaker.list_endpoints()["Endpoints"]:  # the script does not wait for the last of it
         sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=endpoint["EndpointName"])
     for operation in ("list_models", "list_endpoint_configs", "list_endpoints"):

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-# Imported for its side effect: it makes NumPy 1.26 bearable for MXNet 1.9, which has to be done before its import.
-import polyhost.handlers.mxnet_handler  # noqa: F401  # isort: skip
-import mxnet as mx
 import numpy as np
-from mxnet.gluon import nn
 
-from examples.digits import Samples, describe
+from examples.demo.digits import Samples, describe
+
+# MXNet 1.9.1, its last release, asks for numpy.bool, which numpy 1.24 removed (apache/mxnet#21165).
+setattr(np, "bool", np.bool_)  # noqa: B010
+import mxnet as mx  # noqa: E402
+from mxnet.gluon import nn  # noqa: E402
 
 EPOCHS = 10
 BATCH = 64
@@ -18,7 +19,7 @@ BATCH = 64
 def train(folder: Path, samples: Samples) -> None:
     """Fill the folder with digits-symbol.json, digits-0000.params, digits-shapes.json and synset.txt."""
     mx.random.seed(0)
-    np.random.seed(0)  # MXNet's initialisers and its data loader draw from it
+    np.random.seed(0)  # MXNet's initialisers and its data loader use it
     features = _features()
     _fit(features, samples)
     model = nn.HybridSequential()
@@ -32,7 +33,7 @@ def train(folder: Path, samples: Samples) -> None:
 def _features() -> Any:
     features = nn.HybridSequential()
     features.add(
-        nn.BatchNorm(),  # brings grey values of 0 to 255 to the scale that the next layers like
+        nn.BatchNorm(),  # scales grey values of 0 to 255 for the next layers
         nn.Conv2D(16, 3, padding=1, activation="relu"),
         nn.Conv2D(32, 3, activation="relu"),
         nn.MaxPool2D(2),

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from examples.digits import Samples, describe
+from examples.demo.digits import Samples, describe
 
 EPOCHS = 10
 BATCH = 64
@@ -24,7 +24,7 @@ def train(folder: Path, samples: Samples) -> None:
 
 def _features() -> nn.Module:
     return nn.Sequential(
-        nn.BatchNorm2d(1),  # brings grey values of 0 to 255 to the scale that the next layers like
+        nn.BatchNorm2d(1),  # scales grey values of 0 to 255 for the next layers
         nn.Conv2d(1, 16, 3, padding=1),
         nn.ReLU(),
         nn.Conv2d(16, 32, 3),

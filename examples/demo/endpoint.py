@@ -1,6 +1,7 @@
-"""A multi-model endpoint through plain boto3: created, asked, deleted. The same calls work on AWS."""
+"""A multi-model endpoint through plain boto3: create, upload, invoke, delete. The same calls work on AWS."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,17 @@ INSTANCES = 2
 
 
 class Endpoint:
-    """`client` makes a client of boto3 from a service's name."""
+    """A multi-model endpoint of SageMaker, and the bucket with its archives."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Callable[[str], Any]) -> None:
+        """`client` returns boto3's client for a service: boto3.client itself on AWS."""
         self.name = NAME
         self._s3 = client("s3")
         self._sagemaker = client("sagemaker")
         self._runtime = client("sagemaker-runtime")
 
     def create(self) -> None:
-        """Returns when it is in service; models may be uploaded before and after."""
+        """Create it and wait until it is in service; models may be uploaded before and after."""
         self._s3.create_bucket(Bucket=BUCKET)
         container = {"Image": "polyhost", "Mode": "MultiModel", "ModelDataUrl": f"s3://{BUCKET}/{PREFIX}/"}
         variant = {
@@ -36,10 +38,11 @@ class Endpoint:
         self._sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=NAME)
 
     def upload(self, archive: Path) -> None:
+        """Add a model to the endpoint: its archive below the prefix is all that this takes."""
         self._s3.upload_file(str(archive), BUCKET, f"{PREFIX}/{archive.name}")
 
     def invoke(self, target_model: str, body: bytes, content_type: str) -> Any:
-        """What the model answered. `target_model` is the archive's path below the prefix."""
+        """Return the model's response. `target_model` is the archive's path below the prefix."""
         response = self._runtime.invoke_endpoint(
             EndpointName=NAME,
             TargetModel=target_model,
@@ -50,6 +53,7 @@ class Endpoint:
         return json.loads(response["Body"].read())
 
     def delete(self) -> None:
+        """Delete the endpoint, its configuration and its model; the archives stay in the bucket."""
         self._sagemaker.delete_endpoint(EndpointName=NAME)
         self._sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=NAME)
         self._sagemaker.delete_endpoint_config(EndpointConfigName=NAME)

@@ -24,12 +24,12 @@ class Samples:
     y: NDArray[np.int64]
 
     def rows(self) -> NDArray[Any]:
-        """One flat row per sample."""
+        """Return one flat row per sample."""
         return self.x.reshape(len(self.x), -1)
 
 
 def digits() -> tuple[Samples, Samples]:
-    """Images to train on, and images that no model has seen."""
+    """Return images to train on, and images that no model has seen."""
     images, classes = load_digits(return_X_y=True)
     grey = np.round(images * (255 / 16)).astype(np.float32).reshape(-1, 8, 8)
     x, held_x, y, held_y = train_test_split(grey, classes, test_size=HELD_OUT, stratify=classes, random_state=0)
@@ -37,20 +37,20 @@ def digits() -> tuple[Samples, Samples]:
 
 
 def moons() -> tuple[Samples, Samples]:
-    """Points to train on, and 25 more."""
+    """Return points to train on, and 25 more."""
     x, y = make_moons(n_samples=100, noise=0.25, random_state=3)
     x, held_x, y, held_y = train_test_split(x, y, stratify=y, random_state=42)
     return Samples(x, y), Samples(held_x, held_y)
 
 
 def png(image: NDArray[Any]) -> bytes:
-    """The image as a client would send it."""
+    """Return the image as a client would send it."""
     stream = io.BytesIO()
     Image.fromarray(image.astype(np.uint8)).save(stream, format="PNG")
     return stream.getvalue()
 
 
 def describe(folder: Path) -> None:
-    """What stands beside a network's weights: the shape of its input, and a name for each class."""
+    """Write what belongs beside a network's weights: the shape of its input, and a name for each class."""
     (folder / "digits-shapes.json").write_text(SHAPES)
     (folder / "synset.txt").write_text(SYNSET)
