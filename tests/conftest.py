@@ -1,4 +1,4 @@
-"""Shared fixtures: one container for the tests that can share it, and models for it, one folder a behaviour."""
+"""Shared fixtures: one container for the tests that can share it, and models for it."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support.container import ContainerProcess, running
-from tests.support.models import MODELS
+from tests.support.models import place
 from tests.support.short_dir import short_directory
 
 # By hand, for longer: scripts/test tests/integration/test_fuzz.py --hypothesis-profile=long --timeout=0
@@ -26,13 +26,13 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 
 @pytest.fixture(scope="session", params=["mms", "native"])
 def front(request: pytest.FixtureRequest) -> str:
-    """The front end: what is true of both is tested with both."""
+    """Return the front end; a test that asks for it runs with each."""
     return str(request.param)
 
 
 @pytest.fixture(scope="session")
 def container(front: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerProcess]:
-    """Shared by the whole session: tests take model names of their own (`new_model`) and unload what they load."""
+    """Start a container for the whole session. Tests take their own model names (`new_model`)."""
     with running(tmp_path_factory.mktemp("shared-container"), front) as started:
         yield started
 
@@ -46,21 +46,19 @@ def short_dir() -> Iterator[Path]:
 
 @pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
-    """For calls that go on beside the test."""
+    """Return threads for requests that run beside the test."""
     with ThreadPoolExecutor(16) as executor:
         yield executor
 
 
 @pytest.fixture
-def new_model(container: ContainerProcess, request: pytest.FixtureRequest) -> Iterator[Callable[[str], str]]:
-    """Puts a copy of tests/models/KIND where the platform would unpack it, under an opaque name; gives the name."""
+def new_model(container: ContainerProcess) -> Iterator[Callable[[str], str]]:
+    """Return a function that copies a fixture model into the shared container's folder and returns its name."""
     made: list[str] = []
 
     def make(kind: str) -> str:
-        name = f"{abs(hash(request.node.nodeid)):016x}{len(made)}"
-        shutil.copytree(MODELS / kind, container.models_dir / name / "model")
-        made.append(name)
-        return name
+        made.append(place(kind, container.models_dir))
+        return made[-1]
 
     yield make
     for name in made:

@@ -17,8 +17,12 @@ import httpx
 import psutil
 import pytest
 
-from tests.container_process import ROOT, ContainerProcess, asked, running, wait_for
-from tests.models import place
+from tests.support.container import ROOT, ContainerProcess, running
+from tests.support.models import place
+from tests.support.processes import is_alive
+from tests.support.processes import query as asked
+from tests.support.short_dir import short_directory
+from tests.support.waiting import wait_for
 
 WHOLE_AGAIN_S = 10.0
 
@@ -61,7 +65,7 @@ class Service:
 
 
 def alive(container: ContainerProcess) -> list[psutil.Process]:
-    return [process for process in container.processes() if asked(process.status) != psutil.STATUS_ZOMBIE]
+    return [process for process in container.processes() if is_alive(process)]
 
 
 ZYGOTE = ("polyhost.container.forkserver.zygote", "bare")
@@ -73,10 +77,10 @@ JAVA = ("com.amazonaws.ml.mms.ModelServer",)
 
 @contextmanager
 def serving(folder: Path, front: str, **environ: str) -> Iterator[Service]:
-    parent = folder / "run"
-    with running(folder, front, POLYHOST_ZYGOTES="bare", POLYHOST_RUN_DIR=str(parent), **environ) as container:
-        yield Service(container, parent)
-    assert not list(parent.iterdir())
+    with short_directory() as parent:
+        with running(folder, front, POLYHOST_ZYGOTES="bare", POLYHOST_RUN_DIR=str(parent), **environ) as container:
+            yield Service(container, parent)
+        assert not list(parent.iterdir())
 
 
 @pytest.fixture(scope="module")
@@ -451,12 +455,11 @@ def _invoke_until_cut_off(service: Service, name: str) -> None:
 
 
 def _running(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Without those that have ended and wait for whoever adopted them."""
-    return [process for process in processes if asked(process.status) not in (None, psutil.STATUS_ZOMBIE)]
+    return [process for process in processes if is_alive(process)]
 
 
-def test_sigkill_of_the_entry_point(tmp_path: Path, front: str) -> None:
-    parent = tmp_path / "run"
+def test_sigkill_of_the_entry_point(tmp_path: Path, short_dir: Path, front: str) -> None:
+    parent = short_dir
     container = ContainerProcess(
         tmp_path / "ml", tmp_path / "container.log", front, POLYHOST_ZYGOTES="bare", POLYHOST_RUN_DIR=str(parent)
     )
