@@ -1,19 +1,22 @@
-"""Errors as AWS names them, with status and text, and what can go wrong behind them. app.py makes responses of them."""
+"""Errors of the emulator: those that AWS's clients get, by AWS's names, and those of hosting behind them."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 class EmulatorError(Exception):
-    """Base of everything that the emulator raises."""
+    """Base of all errors that the emulator raises."""
 
 
 class StartError(EmulatorError):
-    """The emulator cannot start: a port in use, no engine. One sentence with the remedy."""
+    """The emulator cannot start, e.g. because its port is in use; the message names the remedy."""
 
 
 class AwsError(EmulatorError):
-    """An error response. `members` are further members of the error's shape, by botocore's service model."""
+    """An error response of an AWS service. `api.asgi.send_error` encodes it.
+
+    `members` are the members of the error's shape besides the message (botocore's service model).
+    """
 
     code = "InternalFailure"
     status = 500
@@ -68,7 +71,10 @@ class InternalDependencyException(AwsError):
 
 
 class ThrottlingException(AwsError):
-    """Not in botocore's model; its message is null (opensearch-project/ml-commons, issue 2429)."""
+    """The error of throttled requests: not in botocore's model, with null for a message.
+
+    Source: opensearch-project/ml-commons, issue 2429.
+    """
 
     code = "ThrottlingException"
     status = 400
