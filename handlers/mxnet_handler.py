@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-import warnings
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy
 
-from polyhost.handlers import labels, model_files, mxnet_params, tensors
+from polyhost.handlers import labels, model_files, mxnet_compat, mxnet_params, tensors
 from polyhost.handlers import shapes_file as shapes
 from polyhost.handlers.base import Source
 from polyhost.handlers.batching import RowHandler
@@ -20,11 +19,7 @@ from polyhost.handlers.payload import Inputs, Picture
 from polyhost.handlers.shapes_file import InputShape
 from polyhost.handlers.tensors import Array
 
-# MXNet 1.9.1, its last release, asks for numpy.bool, which numpy 1.24 removed (apache/mxnet#21165).
-setattr(numpy, "bool", numpy.bool_)  # noqa: B010  (numpy's stubs know the name is gone)
-with warnings.catch_warnings():
-    # It also looks up numpy functions and distutils versions that only warn.
-    warnings.simplefilter("ignore", DeprecationWarning)
+with mxnet_compat.import_conditions():
     import mxnet
 
 logger = logging.getLogger(__name__)
