@@ -1,6 +1,4 @@
-"""The seam: what a framework's handler has to write, and the one way in which a request is answered."""
-
-from __future__ import annotations
+"""The seam: what a framework's handler implements, and the one way in which a request is served."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +14,7 @@ from polyhost.handlers.settings import Settings
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model comes from. `context` is what a script's functions may ask for; nobody else looks at it."""
+    """Where a model comes from. `context` is MMS's, for the functions of a script; no handler looks at it."""
 
     directory: Path
     gpu_id: int | None = None
@@ -25,7 +23,9 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Request:
+class HandlerRequest:
+    """One request. `options` are the pairs of its custom attributes, `context` is as in Source."""
+
     body: bytes | bytearray
     content_type: str = ""
     accept: str = ""
@@ -34,8 +34,10 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
-    body: bytes | str | Iterator[bytes | str]  # the last: in pieces
+class HandlerResponse:
+    """One response; a body that is an iterator is sent in chunks."""
+
+    body: bytes | str | Iterator[bytes | str]
     content_type: str
 
 
@@ -47,59 +49,65 @@ class Handler(ABC):
         self.model: Any = None
 
     @abstractmethod
-    def load(self, source: Source) -> None: ...
+    def load(self, source: Source) -> None:
+        """Read the model from its files. Raises BadModelError, which names the file and the remedy."""
+
+    @abstractmethod
+    def predict(self, inputs: Inputs, request: HandlerRequest) -> Any:
+        """Return the prediction: rows for rows. Raises BadBodyError where the model cannot take the inputs."""
+
+    def use_model(self, model: Any, origin: str, source: Source) -> None:
+        """Predict with a model that a script's model_fn returned; `origin` names the function, for errors."""
+        raise BadModelError(f"{origin} gives a {type(model).__name__}; add a predict_fn that takes it")
 
     def check_default_accept(self) -> None:
-        """Whether the answer to a call without Accept is one of those that our encoders write."""
+        """Raise BadSettingError if no encoder writes the media type of requests without Accept."""
         if self.settings.default_accept not in media_types.ARRAYS:
             raise BadSettingError(
                 f"SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT={self.settings.default_accept!r}: must be one of "
                 f"{', '.join(media_types.ARRAYS)}, or a type that the output_fn of an inference.py writes"
             )
 
-    def adopt(self, model: Any, name: str, source: Source) -> None:
-        """Predict with a model that a script's model_fn made."""
-        raise BadModelError(f"{name} gives a {type(model).__name__}; add a predict_fn that knows what to do with it.")
-
-    @abstractmethod
-    def predict(self, inputs: Inputs, request: Request) -> Any: ...
-
-    def answer(self, request: Request) -> Answer:
-        accept, inputs = self.read(request)
+    def respond(self, request: HandlerRequest) -> HandlerResponse:
+        """Decode, predict, encode. What is raised on the way carries its phase."""
+        accept, inputs = self.decode(request)
         with phase("predict"):
             prediction = self.predict(inputs, request)
-        return self.write(prediction, inputs, accept)
+        return self.encode(prediction, inputs, accept)
 
-    def answers(self, requests: Sequence[Request]) -> list[Answer | Exception]:
-        """To each its answer, or the exception that it alone failed with."""
-        return [self._answer_or_error(request) for request in requests]
+    def respond_all(self, requests: Sequence[HandlerRequest]) -> list[HandlerResponse | Exception]:
+        """Return the response to each request, or the exception that it alone failed with."""
+        return [self._response_or_error(request) for request in requests]
 
-    def _answer_or_error(self, request: Request) -> Answer | Exception:
-        try:
-            return self.answer(request)
-        except Exception as error:
-            return error
+    def decode(self, request: HandlerRequest) -> tuple[str, Inputs]:
+        """Return the response's media type, and the request's inputs.
 
-    def read(self, request: Request) -> tuple[str, Inputs]:
-        """The answer's type, settled first so that an impossible wish costs no prediction, and what was sent."""
+        `Accept` is negotiated first, so that a 406 costs no prediction.
+        """
         accept = media_types.choose(request.accept, media_types.ARRAYS, self.settings.default_accept)
         with phase("decode"):
             return accept, decoders.decode(request.body, request.content_type)
 
-    def write(self, prediction: Any, inputs: Inputs, accept: str) -> Answer:
+    def encode(self, prediction: Any, inputs: Inputs, accept: str) -> HandlerResponse:
         with phase("encode"):
-            return Answer(encoders.encode(as_asked(prediction, inputs, accept), accept), accept)
+            return HandlerResponse(encoders.encode(in_form_of_request(prediction, inputs, accept), accept), accept)
+
+    def _response_or_error(self, request: HandlerRequest) -> HandlerResponse | Exception:
+        try:
+            return self.respond(request)
+        except Exception as error:
+            return error
 
 
-def as_asked(prediction: Any, inputs: Inputs, accept: str) -> Any:
-    """One object in, one object out; rows in, rows out."""
+def in_form_of_request(prediction: Any, inputs: Inputs, accept: str) -> Any:
+    """Return rows for rows, and for one JSON object one object."""
     if isinstance(inputs, Rows) and inputs.single and accept in (media_types.JSON, media_types.JSON_LINES):
         return {"prediction": _only_row(prediction)}
     return prediction
 
 
 def _only_row(output: Any) -> Any:
-    """The answer to one row: that of each output where there are several, and the whole of what has no rows."""
+    """Return the only row, of each output where there are several; an output without rows as it is."""
     match encoders.plain(output):
         case dict(outputs):
             return {name: _only_row(value) for name, value in outputs.items()}

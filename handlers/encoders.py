@@ -1,6 +1,4 @@
-"""From a prediction to a response's body, by media type."""
-
-from __future__ import annotations
+"""Encoders of predictions to response bodies, by media type."""
 
 import csv
 import io
@@ -16,11 +14,12 @@ from polyhost.handlers.media_types import CSV, JSON, JSON_LINES, NPY
 
 
 def encode(prediction: Any, media_type: str) -> bytes:
-    return ENCODERS[media_type](prediction)
+    """Encode a prediction. Raises NotAcceptableError if the type cannot hold it, WrongAnswerError if no type can."""
+    return _ENCODERS[media_type](prediction)
 
 
 def _to_json(prediction: Any) -> bytes:
-    """JSON has no NaN and no infinity: they become null."""
+    """Write NaN and infinity as null: JSON has neither."""
     value = plain(prediction)
     try:
         written = json.dumps(value, default=plain, allow_nan=False, ensure_ascii=False)
@@ -37,7 +36,7 @@ def _to_csv(prediction: Any) -> bytes:
     rows = [[plain(cell) for cell in _as_list(row)] for row in _as_list(prediction)]
     if any(isinstance(cell, list | tuple | dict) for row in rows for cell in row):
         raise NotAcceptableError(
-            f"The answer is nested deeper than rows of values and does not fit {CSV}; ask for {JSON}."
+            f"the prediction is nested deeper than rows of values and does not fit {CSV}; ask for {JSON}"
         )
     stream = io.StringIO(newline="")
     csv.writer(stream, lineterminator="\n").writerows(rows)
@@ -50,7 +49,7 @@ def _to_npy(prediction: Any) -> bytes:
         numpy.save(stream, _as_array(prediction), allow_pickle=False)
     except ValueError:
         raise NotAcceptableError(
-            f"The answer is not an array of plain values and does not fit {NPY}; ask for {JSON}."
+            f"the prediction is not an array of plain values and does not fit {NPY}; ask for {JSON}"
         ) from None
     return stream.getvalue()
 
@@ -61,21 +60,21 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _as_array(prediction: Any) -> Any:
-    """An array keeps its type; one of objects has that of what it holds."""
+    """Return an array as it is, and one of objects with the type of what it holds."""
     if isinstance(prediction, numpy.ndarray) and not prediction.dtype.hasobject:
         return prediction
     return numpy.asarray(plain(prediction))
 
 
 def plain(value: Any) -> Any:
-    """Arrays, tensors, tables, dates and numpy scalars as what json can write."""
+    """Convert arrays, tensors, tables, dates and numpy scalars to what json can write."""
     if value is None or isinstance(value, str | int | float | list | tuple | dict):
         return value
     for method in ("isoformat", "toarray", "to_numpy", "tolist"):
         if hasattr(value, method):
             return plain(getattr(value, method)())
     raise WrongAnswerError(
-        f"The prediction holds a {type(value).__name__}, which cannot be written; return numbers or text."
+        f"the prediction holds a {type(value).__name__}, which cannot be written; return numbers or text"
     )
 
 
@@ -91,4 +90,4 @@ def _finite(value: Any) -> Any:
     return value
 
 
-ENCODERS: dict[str, Callable[[Any], bytes]] = {JSON: _to_json, CSV: _to_csv, JSON_LINES: _to_json_lines, NPY: _to_npy}
+_ENCODERS: dict[str, Callable[[Any], bytes]] = {JSON: _to_json, CSV: _to_csv, JSON_LINES: _to_json_lines, NPY: _to_npy}

@@ -69,7 +69,7 @@ def handler_name(manifest: Manifest | None, setting: str | None = None, *, stric
 
 
 def describe(directory: Path, setting: str | None, settings: Settings, *, strict: bool = False) -> str:
-    """Return who serves the folder: a handler's name, `SCRIPT`, or a framework's name. Raises HandlerError."""
+    """Return what serves the folder: a handler's name, `SCRIPT`, or a framework's name. Raises HandlerError."""
     named = handler_name(read_manifest(directory), setting, strict=strict)
     return choose(directory, settings) if named == SERVICE else named
 

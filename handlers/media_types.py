@@ -1,7 +1,5 @@
 """Names of media types, and the choice of one from an Accept header (RFC 9110, section 12.5.1)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,10 +14,9 @@ IMAGE = "application/x-image"
 JPEG = "image/jpeg"
 PNG = "image/png"
 
-IMAGES = (IMAGE, JPEG, PNG)
-ARRAYS = (JSON, CSV, JSON_LINES, NPY)
+ARRAYS = (JSON, CSV, JSON_LINES, NPY)  # what predictions are written as
 # Spellings that clients use for the same thing.
-ALIASES = {
+_ALIASES = {
     "application/x-jsonlines": JSON_LINES,
     "application/jsonl": JSON_LINES,
     "application/csv": CSV,
@@ -29,53 +26,55 @@ ALIASES = {
 
 @dataclass(frozen=True)
 class MediaType:
+    """A name in its usual spelling, and its parameters by lower-case names."""
+
     name: str
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     @lru_cache(maxsize=256)
-    def parse(text: str) -> MediaType:
+    def parse(text: str) -> "MediaType":
         name, *parameters = (part.strip() for part in text.split(";"))
-        return MediaType(canonical(name), dict(_parameter(part) for part in parameters if part))
-
-
-def canonical(name: str) -> str:
-    name = name.strip().lower()
-    return ALIASES.get(name, name)
+        return MediaType(_canonical(name), dict(_parameter(part) for part in parameters if part))
 
 
 @lru_cache(maxsize=256)  # callers send the same few headers again and again
 def choose(accept: str, offered: tuple[str, ...], default: str) -> str:
-    """The best of `offered` for an Accept header; `default` where the client has no wish."""
-    wishes = _wishes(accept)
-    if not wishes:
+    """Return the best of `offered` for an Accept header, and `default` without one. Raises NotAcceptableError."""
+    qualities = _qualities(accept)
+    if not qualities:
         return default
-    ranked = sorted(_preferring(default, offered), key=lambda name: -_rank(name, wishes))
-    if not ranked or _rank(ranked[0], wishes) <= 0:
-        raise NotAcceptableError(f"Accept {accept!r} cannot be served; this model answers in {', '.join(offered)}.")
+    ranked = sorted(_default_first(default, offered), key=lambda name: -_rank(name, qualities))
+    if not ranked or _rank(ranked[0], qualities) <= 0:
+        raise NotAcceptableError(f"Accept {accept!r} cannot be served; this model responds in {', '.join(offered)}")
     return ranked[0]
 
 
 def preferred(accept: str, default: str) -> str:
-    """The client's first concrete wish, for a script that can answer in any type."""
-    wishes = sorted(_wishes(accept).items(), key=lambda wish: -wish[1])
-    names = [name for name, quality in wishes if quality > 0]
+    """Return the client's first choice without a wildcard, for a script that can write any type."""
+    qualities = sorted(_qualities(accept).items(), key=lambda item: -item[1])
+    names = [name for name, quality in qualities if quality > 0]
     return names[0] if names and "*" not in names[0] else default
 
 
-def _preferring(default: str, offered: Iterable[str]) -> list[str]:
+def _canonical(name: str) -> str:
+    name = name.strip().lower()
+    return _ALIASES.get(name, name)
+
+
+def _default_first(default: str, offered: Iterable[str]) -> list[str]:
     return sorted(offered, key=lambda name: name != default)
 
 
-def _wishes(accept: str) -> dict[str, float]:
+def _qualities(accept: str) -> dict[str, float]:
     parsed = (MediaType.parse(part) for part in accept.split(",") if part.strip())
-    return {wish.name: _quality(wish.parameters.get("q", "1")) for wish in parsed}
+    return {media_range.name: _quality(media_range.parameters.get("q", "1")) for media_range in parsed}
 
 
-def _rank(name: str, wishes: Mapping[str, float]) -> float:
-    """The quality of the most specific wish that covers the name."""
-    kind = name.partition("/")[0]
-    return next((wishes[key] for key in (name, f"{kind}/*", "*/*") if key in wishes), 0.0)
+def _rank(name: str, qualities: Mapping[str, float]) -> float:
+    """Return the quality of the most specific range that covers the name."""
+    type_ = name.partition("/")[0]
+    return next((qualities[key] for key in (name, f"{type_}/*", "*/*") if key in qualities), 0.0)
 
 
 def _quality(text: str) -> float:

@@ -48,7 +48,7 @@ _REMOVED = ("msort", "mirr", "npv", "pmt", "ppmt", "pv", "rate")
 def import_conditions() -> Iterator[None]:
     """Make `import mxnet` possible in the block, without the warnings about the names that it looks up."""
     with warnings.catch_warnings():
-        for category in (DeprecationWarning, FutureWarning):  # for some names numpy warns before it says that it has none
+        for category in (DeprecationWarning, FutureWarning):  # numpy gives the latter before it has no numpy.bool
             warnings.simplefilter("ignore", category)
         if importlib.util.find_spec("distutils") is None:
             importlib.import_module("setuptools")  # makes its copy importable as distutils

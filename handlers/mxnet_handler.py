@@ -1,7 +1,5 @@
 """MXNet: symbol, parameters and shapes, as `Module.save_checkpoint` and `HybridBlock.export` write them."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -10,10 +8,9 @@ from typing import Any
 
 import numpy
 
-from polyhost.handlers import labels, model_files, mxnet_compat, mxnet_params, tensors
-from polyhost.handlers import shapes_file as shapes
+from polyhost.handlers import labels, model_files, mxnet_compat, mxnet_params, shapes_file, tensors
 from polyhost.handlers.base import Source
-from polyhost.handlers.batching import RowHandler
+from polyhost.handlers.batching import BatchingHandler
 from polyhost.handlers.errors import BadBodyError, BadModelError
 from polyhost.handlers.payload import Inputs, Picture
 from polyhost.handlers.shapes_file import InputShape
@@ -24,22 +21,24 @@ with mxnet_compat.import_conditions():
 
 logger = logging.getLogger(__name__)
 
-SYMBOL = "-symbol.json"
-EPOCH = re.compile(r"-(\d{4,})\.params$")
+_SYMBOL = "-symbol.json"
+_EPOCH = re.compile(r"-(\d{4,})\.params$")
 
 
-class MxnetHandler(RowHandler):
+class MxnetHandler(BatchingHandler):
+    """Serves one network of the archive, with the parameters of its highest epoch."""
+
     def load(self, source: Source) -> None:
-        symbol = model_files.only_match(source.directory, [f"*{SYMBOL}"])
-        name = symbol.name.removesuffix(SYMBOL)
-        inputs = shapes.read(_shapes_file(source.directory, name))
+        symbol = model_files.only_match(source.directory, [f"*{_SYMBOL}"])
+        name = symbol.name.removesuffix(_SYMBOL)
+        inputs = shapes_file.read(_shapes_file(source.directory, name))
         self.model = Network(symbol, _newest_params(source.directory, name), inputs, _context(source.gpu_id))
         self._labels = labels.read(source.directory, "synset.txt")
 
     def features(self, inputs: Inputs) -> dict[str, Array]:
         return tensors.fill(inputs, self.model.inputs)
 
-    def forward(self, features: Mapping[str, Array], wish: Hashable) -> Any:
+    def forward(self, features: Mapping[str, Array], variant: Hashable) -> Any:
         return self.model(features)
 
     def interpret(self, output: Any, inputs: Inputs) -> Any:
@@ -51,7 +50,7 @@ class MxnetHandler(RowHandler):
 
 
 class Network:
-    """A bound graph. Rows go through in pieces of the batch that the shapes file fixes."""
+    """A bound graph. Its batch is fixed by the shapes file: rows go through in as many forward passes as they need."""
 
     def __init__(self, symbol: Path, params: Path, inputs: Sequence[InputShape], context: Any) -> None:
         self.inputs = inputs
@@ -62,23 +61,23 @@ class Network:
         self.rows_first = all(shape[:1] == (self._batch,) for shape in self._outputs)
 
     def __call__(self, arrays: Mapping[str, Array]) -> list[Array]:
-        """The outputs, each with a row for every row given."""
+        """Return the outputs, each with a row for every row given. Raises BadBodyError."""
         rows = len(next(iter(arrays.values())))
         if not self.rows_first and rows != self._batch:
             raise BadBodyError(
-                f"The network's outputs have the shapes {self._outputs}, which do not all begin with the batch of its "
-                f"shapes file, so they cannot be cut: send {self._batch} rows, not {rows}."
+                f"the network's outputs have the shapes {self._outputs}, which do not all begin with the batch of its "
+                f"shapes file, so they cannot be cut: send {self._batch} rows, not {rows}"
             )
-        pieces = [self._forward(piece) for piece in self._pieces(arrays, rows)]
-        return [numpy.concatenate(parts) for parts in zip(*pieces, strict=True)]
+        outputs = [self._forward(batch) for batch in self._batches(arrays, rows)]
+        return [numpy.concatenate(parts) for parts in zip(*outputs, strict=True)]
 
-    def _pieces(self, arrays: Mapping[str, Array], rows: int) -> Iterator[dict[str, Array]]:
+    def _batches(self, arrays: Mapping[str, Array], rows: int) -> Iterator[dict[str, Array]]:
         for start in range(0, rows, self._batch):
             yield {name: array[start : start + self._batch] for name, array in arrays.items()}
 
-    def _forward(self, piece: Mapping[str, Array]) -> list[Array]:
-        rows = len(next(iter(piece.values())))
-        padded = {name: _padded(array, self._batch) for name, array in piece.items()}
+    def _forward(self, batch: Mapping[str, Array]) -> list[Array]:
+        rows = len(next(iter(batch.values())))
+        padded = {name: _padded(array, self._batch) for name, array in batch.items()}
         outputs = [output.asnumpy() for output in self._executor.forward(is_train=False, **padded)]
         return outputs if rows == self._batch else [output[:rows] for output in outputs]
 
@@ -113,7 +112,7 @@ def _bind(symbol: Any, params: Mapping[str, Any], inputs: Sequence[InputShape], 
         if name in given or weight is None:
             return mxnet.nd.zeros(shape, ctx=context, dtype=dtypes.get(name, "float32"))
         if weight.shape != shape:
-            raise BadModelError(f"With the inputs {given}, {name} is {shape}, but {file} holds {weight.shape}.")
+            raise BadModelError(f"with the inputs {given}, {name} is {shape}, but {file} holds {weight.shape}")
         return weight.as_in_context(context)
 
     args = {name: array("arg", name, shape) for name, shape in arg_shapes.items()}
@@ -122,15 +121,15 @@ def _bind(symbol: Any, params: Mapping[str, Any], inputs: Sequence[InputShape], 
 
 
 def _check_names(symbol: Any, params: Mapping[str, Any], given: Mapping[str, Any], file: str) -> None:
-    """A training label is the only input that may stay empty."""
+    """Raise BadModelError unless every argument has a value; only a training label may stay empty."""
     names = {f"arg:{name}" for name in symbol.list_arguments() if name not in given and not name.endswith("label")}
     missing = names.union(f"aux:{name}" for name in symbol.list_auxiliary_states()).difference(params)
     unknown = set(given).difference(symbol.list_arguments())
     if missing or unknown:
         lacking = sorted(name.partition(":")[2] for name in missing)
         raise BadModelError(
-            f"The symbol does not fit the other files: {file} lacks {lacking or 'nothing'}, "
-            f"and the shapes file names the inputs {sorted(given)}; unknown of these: {sorted(unknown) or 'none'}."
+            f"the symbol does not fit the other files: {file} lacks {lacking or 'nothing'}, "
+            f"and the shapes file names the inputs {sorted(given)}; unknown of these: {sorted(unknown) or 'none'}"
         )
 
 
@@ -138,9 +137,9 @@ def _inferred(symbol: Any, given: Mapping[str, tuple[int, ...]]) -> tuple[dict[s
     try:
         args, outputs, aux = symbol.infer_shape(**given)
     except mxnet.MXNetError as error:
-        raise BadModelError(f"The network cannot take the shapes {dict(given)}: {_reason(error)}") from error
+        raise BadModelError(f"the network cannot take the shapes {dict(given)}: {_reason(error)}") from error
     if args is None:
-        raise BadModelError(f"The shapes {dict(given)} do not settle the shapes inside the network.")
+        raise BadModelError(f"the shapes {dict(given)} leave shapes inside the network unknown")
     arguments, states = symbol.list_arguments(), symbol.list_auxiliary_states()
     return dict(zip(arguments, args, strict=True)), outputs, dict(zip(states, aux, strict=True))
 
@@ -159,24 +158,24 @@ def _read_params(path: Path) -> dict[str, Any]:
         params = mxnet.nd.load(str(path))
     except mxnet.MXNetError as error:
         if "allocate" in str(error):
-            raise  # no memory: not the file's fault
-        raise BadModelError(f"{path.name} is damaged or no parameter file: {_reason(error)}") from error
+            raise  # out of memory: not the file's fault
+        raise BadModelError(f"{path.name} is damaged, or not a parameter file: {_reason(error)}") from error
     if not isinstance(params, dict):
-        raise BadModelError(f"{path.name} holds arrays without names; save it with save_checkpoint or export.")
+        raise BadModelError(f"{path.name} holds arrays without names; save it with save_checkpoint or export")
     return params
 
 
 def _newest_params(directory: Path, name: str) -> Path:
-    """The parameters of the highest epoch."""
-    found = [path for path in model_files.matching(directory, [f"{name}-*.params"]) if EPOCH.search(path.name)]
+    """Return the parameters of the highest epoch."""
+    found = [path for path in model_files.matching(directory, [f"{name}-*.params"]) if _EPOCH.search(path.name)]
     if not found:
         listed = model_files.listed(model_files.visible(directory))
-        raise BadModelError(f"{name}{SYMBOL} needs its parameters in {name}-0000.params; found: {listed}.")
+        raise BadModelError(f"{name}{_SYMBOL} needs its parameters in {name}-0000.params; found: {listed}")
     return max(found, key=_epoch)
 
 
 def _epoch(path: Path) -> int:
-    found = EPOCH.search(path.name)
+    found = _EPOCH.search(path.name)
     assert found is not None
     return int(found[1])
 
@@ -184,10 +183,10 @@ def _epoch(path: Path) -> int:
 def _shapes_file(directory: Path, name: str) -> Path:
     path = directory / f"{name}-shapes.json"
     if not path.is_file():
-        raise BadModelError(f"{name}{SYMBOL} needs {path.name} beside it, such as {shapes.EXAMPLE}.")
+        raise BadModelError(f"{name}{_SYMBOL} needs {path.name} beside it, such as {shapes_file.EXAMPLE}")
     return path
 
 
 def _reason(error: Exception) -> str:
-    """MXNet's own text without the lines of its C++ trace."""
+    """Return MXNet's own text without the lines of its C++ trace."""
     return str(error).rpartition("MXNetError: ")[2].strip().partition("\n")[0]

@@ -1,6 +1,4 @@
-"""What a request's body holds once it is read, before a framework sees it."""
-
-from __future__ import annotations
+"""What a request's body holds once it is decoded, before a framework sees it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +19,8 @@ class Rows:
 
 @dataclass(frozen=True)
 class Picture:
+    """One image of any size and mode."""
+
     image: Image
 
 
@@ -28,15 +28,14 @@ Inputs = Rows | Picture
 
 
 def rows_from(value: Any) -> Rows:
-    """Rows from plain data: a list of rows, a list of objects, one object, or {"instances": rows}."""
+    """Convert parsed JSON: a list of rows, a list of objects, one object, or {"instances": rows}."""
     if isinstance(value, dict) and isinstance(value.get("instances"), list):
         value = value["instances"]
     if isinstance(value, dict) and value:
         return Rows([list(value.values())], tuple(value), single=True)
     if not isinstance(value, list) or not value:
         raise BadBodyError(
-            'Expected a list of rows, {"instances": rows}, or an object of named features; '
-            f"given {_described(value)}."
+            f'expected a list of rows, {{"instances": rows}}, or an object of named features; given {_described(value)}'
         )
     return _rows_of_objects(value) if isinstance(value[0], dict) else Rows(value)
 
@@ -46,9 +45,7 @@ def _rows_of_objects(objects: list[Any]) -> Rows:
     for index, item in enumerate(objects):
         if not isinstance(item, dict) or item.keys() != objects[0].keys():
             given = sorted(item) if isinstance(item, dict) else _described(item)
-            raise BadBodyError(
-                f"Row {index} does not have the names of row 0: expected {sorted(names)}, given {given}."
-            )
+            raise BadBodyError(f"row {index} does not have the names of row 0: expected {sorted(names)}, given {given}")
     return Rows([[item[name] for name in names] for item in objects], names)
 
 

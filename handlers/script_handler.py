@@ -1,9 +1,7 @@
 """A model's own inference.py: model_fn, input_fn, predict_fn and output_fn, or transform_fn, as in SageMaker's images.
 
-What the script leaves out, the handler of the archive's framework does.
+The handler of the archive's framework stands in for functions that the script does not define.
 """
-
-from __future__ import annotations
 
 import ast
 import importlib.util
@@ -17,7 +15,7 @@ from typing import Any
 import numpy
 
 from polyhost.handlers import decoders, encoders, frameworks, images, import_path, lookup, media_types
-from polyhost.handlers.base import Answer, Handler, Request, Source, as_asked
+from polyhost.handlers.base import Handler, HandlerRequest, HandlerResponse, Source, in_form_of_request
 from polyhost.handlers.errors import BadModelError, BadScriptError, WrongAnswerError, phase
 from polyhost.handlers.media_types import CSV, JSON, MediaType
 from polyhost.handlers.payload import Inputs, Picture, Rows, rows_from
@@ -25,7 +23,7 @@ from polyhost.handlers.payload import Inputs, Picture, Rows, rows_from
 Function = Callable[..., Any]
 
 # Each may take `context` as one argument more.
-ARGUMENTS = {
+_ARGUMENTS = {
     "model_fn": ("model_dir",),
     "input_fn": ("body", "content_type"),
     "predict_fn": ("data", "model"),
@@ -36,15 +34,17 @@ ARGUMENTS = {
 }
 # Bodies that reach a script as str, as in SageMaker's toolkit (sagemaker_inference.content_types.UTF8_TYPES).
 TEXTS = (JSON, CSV)
-REPLACED_BY_TRANSFORM = ("input_fn", "predict_fn", "output_fn")
+_REPLACED_BY_TRANSFORM = ("input_fn", "predict_fn", "output_fn")
 
 
 class ScriptHandler(Handler):
+    """Serves what the script's functions make of a request."""
+
     def load(self, source: Source) -> None:
         path = lookup.script_in(source.directory, source.settings)
         assert path is not None, "lookup chooses this handler for a folder with a script"
         self._script = path.name
-        # Before the model's modules come first on the path: one of them may be named like ours.
+        # Before the model's own modules come first on the path: one may have the name of a module that this imports.
         self._fallback = _fallback(path, source)
         import_path.put_first(path.parent, source.directory)
         self._functions = _functions(_imported(path), path)
@@ -57,10 +57,10 @@ class ScriptHandler(Handler):
         if not self._functions.keys() & {"output_fn", "transform_fn"}:
             super().check_default_accept()
 
-    def predict(self, inputs: Inputs, request: Request) -> Any:
+    def predict(self, inputs: Inputs, request: HandlerRequest) -> Any:
         return self._predict(inputs, request)
 
-    def answer(self, request: Request) -> Answer:
+    def respond(self, request: HandlerRequest) -> HandlerResponse:
         if "transform_fn" in self._functions:
             return self._transformed(request)
         accept = self._accept(request)
@@ -79,59 +79,59 @@ class ScriptHandler(Handler):
         if "model_fn" in self._functions:
             return self._functions["model_fn"](str(source.directory), source.context)
         if self._fallback is None:
-            raise BadScriptError(f"{self._script} has no model_fn, and {_why_no_default(source)}")
+            raise BadScriptError(f"{self._script} has no model_fn, and {_why_no_fallback(source)}")
         self._fallback.load(source)
         return self._fallback.model
 
     def _choose_predict(self, source: Source) -> Function | None:
-        """Settled at load, so that a model nobody can call fails there."""
+        """Return what predicts if the script does not; at load, so that a model that cannot be called fails there."""
         if "predict_fn" in self._functions or "transform_fn" in self._functions:
             return None
         if self._fallback is not None:
             if "model_fn" in self._functions:
-                self._fallback.adopt(self.model, f"{self._script}'s model_fn", source)
+                self._fallback.use_model(self.model, f"{self._script}'s model_fn", source)
             return self._fallback.predict
         function = getattr(self.model, "predict", self.model)
         if not callable(function):
             raise BadScriptError(
                 f"{self._script} has no predict_fn, and the {type(self.model).__name__} that its model_fn returns "
-                "has no predict method and cannot be called."
+                "has no predict method and cannot be called"
             )
         return lambda inputs, _: function(_values(inputs))
 
-    def _transformed(self, request: Request) -> Answer:
+    def _transformed(self, request: HandlerRequest) -> HandlerResponse:
         accept = media_types.preferred(request.accept, self.settings.default_accept)
         with phase("predict"):
             body, content_type = _body_and_type(request)
             returned = self._functions["transform_fn"](self.model, body, content_type, accept, request.context)
         with phase("encode"):
-            return _answer(returned, accept, "transform_fn")
+            return _response(returned, accept, "transform_fn")
 
-    def _accept(self, request: Request) -> str:
-        """A script's own output_fn may know types that we do not."""
+    def _accept(self, request: HandlerRequest) -> str:
+        """Return the response's media type. A script's own output_fn may write types that we do not."""
         if "output_fn" in self._functions:
             return media_types.preferred(request.accept, self.settings.default_accept)
         return media_types.choose(request.accept, media_types.ARRAYS, self.settings.default_accept)
 
-    def _input(self, request: Request) -> Any:
+    def _input(self, request: HandlerRequest) -> Any:
         if "input_fn" in self._functions:
             return self._functions["input_fn"](*_body_and_type(request), request.context)
         return decoders.decode(request.body, request.content_type)
 
-    def _predict(self, data: Any, request: Request) -> Any:
+    def _predict(self, data: Any, request: HandlerRequest) -> Any:
         if self._default_predict is not None:
             return self._default_predict(_as_inputs(data), request)
         return self._functions["predict_fn"](_plain(data), self.model, request.context)
 
-    def _output(self, prediction: Any, data: Any, accept: str, request: Request) -> Answer:
+    def _output(self, prediction: Any, data: Any, accept: str, request: HandlerRequest) -> HandlerResponse:
         if "output_fn" in self._functions:
-            return _answer(self._functions["output_fn"](prediction, accept, request.context), accept, "output_fn")
-        whole = prediction if self._default_predict is None else as_asked(prediction, data, accept)
-        return Answer(encoders.encode(whole, accept), accept)
+            return _response(self._functions["output_fn"](prediction, accept, request.context), accept, "output_fn")
+        whole = prediction if self._default_predict is None else in_form_of_request(prediction, data, accept)
+        return HandlerResponse(encoders.encode(whole, accept), accept)
 
 
 def _fallback(path: Path, source: Source) -> Handler | None:
-    """The handler of the archive's framework, where the script leaves something for it to do."""
+    """Return the handler of the archive's framework, if the script leaves something for it to do."""
     defined = set(_defined(_parsed(path)))
     if "model_fn" in defined and defined.intersection(("predict_fn", "transform_fn")):
         return None
@@ -154,7 +154,7 @@ def _parsed(path: Path) -> ast.Module:
 
 
 def _defined(tree: ast.Module) -> Iterator[str]:
-    """The names a module binds at its top level, as far as its text tells."""
+    """Return the names that a module's source binds at its top level."""
     for node in tree.body:
         match node:
             case ast.FunctionDef(name=name):
@@ -166,7 +166,7 @@ def _defined(tree: ast.Module) -> Iterator[str]:
 
 
 def _imported(path: Path) -> ModuleType:
-    """The script as the module its file is named for: pickles may refer to its classes."""
+    """Import the script as the module that its file is named for: pickles may refer to its classes."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
@@ -175,42 +175,40 @@ def _imported(path: Path) -> ModuleType:
     except ModuleNotFoundError as error:
         raise BadScriptError(
             f"{path.name} needs the module {error.name!r}, which is neither in this image nor in the archive, "
-            "at its root or under code/."
+            "at its root or under code/"
         ) from error
     return module
 
 
 def _functions(module: ModuleType, path: Path) -> dict[str, Function]:
-    found = {name: getattr(module, name) for name in ARGUMENTS if hasattr(module, name)}
+    found = {name: getattr(module, name) for name in _ARGUMENTS if hasattr(module, name)}
     if not found:
-        raise BadScriptError(f"{path.name} defines none of {', '.join(ARGUMENTS)}.")
-    doubled = [name for name in REPLACED_BY_TRANSFORM if name in found]
+        raise BadScriptError(f"{path.name} defines none of {', '.join(_ARGUMENTS)}")
+    doubled = [name for name in _REPLACED_BY_TRANSFORM if name in found]
     if "transform_fn" in found and doubled:
-        raise BadScriptError(
-            f"{path.name} defines transform_fn, which stands for all of {', '.join(doubled)}: keep one."
-        )
+        raise BadScriptError(f"{path.name} defines transform_fn, which replaces {', '.join(doubled)}: keep one")
     return {name: _with_context(function, name, path) for name, function in found.items()}
 
 
 def _with_context(function: Any, name: str, path: Path) -> Function:
-    """The function as one that takes the context last, whether it wants it or not."""
-    expected = ARGUMENTS[name]
+    """Wrap the function in one that takes the context last, whether the function does or not."""
+    expected = _ARGUMENTS[name]
     if not callable(function):
-        raise BadScriptError(f"{path.name}: {name} is a {type(function).__name__}, not a function.")
+        raise BadScriptError(f"{path.name}: {name} is a {type(function).__name__}, not a function")
     found: Function = function
     signature = inspect.signature(found)
-    if _wants_context(signature, len(expected)):
+    if _takes_context(signature, len(expected)):
         return found
     if _takes(signature, len(expected)):
         return lambda *arguments: found(*arguments[:-1])
     raise BadScriptError(
         f"{path.name}: {name}{signature} cannot be called; define {name}({', '.join(expected)}) "
-        f"or {name}({', '.join(expected)}, context)."
+        f"or {name}({', '.join(expected)}, context)"
     )
 
 
-def _wants_context(signature: inspect.Signature, count: int) -> bool:
-    """An argument more with a default is the script's own, unless it is named for the context."""
+def _takes_context(signature: inspect.Signature, count: int) -> bool:
+    """Return whether there is one argument more; one with a default is the script's own unless it is named context."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     positional = [parameter for parameter in signature.parameters.values() if parameter.kind in kinds]
     if len(positional) <= count or not _takes(signature, count + 1):
@@ -227,8 +225,8 @@ def _takes(signature: inspect.Signature, count: int) -> bool:
     return True
 
 
-def _body_and_type(request: Request) -> tuple[str | bytes, str]:
-    """The type as it was sent: a script may need its parameters, such as the boundary of multipart/form-data."""
+def _body_and_type(request: HandlerRequest) -> tuple[str | bytes, str]:
+    """Return body and type, as sent: a script may need its parameters, such as multipart/form-data's boundary."""
     content_type = request.content_type or JSON
     media_type = MediaType.parse(content_type)
     if media_type.name in TEXTS:
@@ -237,14 +235,14 @@ def _body_and_type(request: Request) -> tuple[str | bytes, str]:
 
 
 def _as_inputs(data: Any) -> Inputs:
-    """What a script's input_fn returned, as the framework's handler takes it."""
+    """Convert what a script's input_fn returned to what the framework's handler takes."""
     if isinstance(data, Rows | Picture):
         return data
     return rows_from(data) if isinstance(data, dict | list) else Rows(data)
 
 
 def _plain(data: Any) -> Any:
-    """What our decoders read, as a script's predict_fn takes it: arrays, or objects where the body held objects."""
+    """Convert decoded inputs to what a script's predict_fn takes: arrays, or objects if the body held objects."""
     if not isinstance(data, Rows | Picture):
         return data
     if isinstance(data, Picture) or data.names is None:
@@ -259,27 +257,27 @@ def _values(inputs: Inputs) -> Any:
     try:
         return numpy.asarray(inputs.values)
     except ValueError:
-        return inputs.values  # rows of unlike lengths are the script's to judge
+        return inputs.values  # rows of unlike lengths: the script decides
 
 
-def _answer(returned: Any, accept: str, function: str) -> Answer:
-    """What is no body yet is written as JSON, as MMS does."""
+def _response(returned: Any, accept: str, function: str) -> HandlerResponse:
+    """Serialise anything that is not text, bytes or an iterator of them as JSON, as MMS does."""
     body, content_type = returned, None
     if isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], str):
         body, content_type = returned
     if isinstance(body, bytearray):
         body = bytes(body)
     if isinstance(body, str | bytes | Iterator):
-        return Answer(body, content_type or accept)
+        return HandlerResponse(body, content_type or accept)
     if body is None:
         raise WrongAnswerError(
-            f"{function} returned None; it must return the body, in one or yielded in pieces, or a pair of the body "
-            "and its content type."
+            f"{function} returned None; it must return the body, or yield it in chunks, or return a pair of the body "
+            "and its content type"
         )
-    return Answer(encoders.encode(body, JSON), content_type or JSON)
+    return HandlerResponse(encoders.encode(body, JSON), content_type or JSON)
 
 
-def _why_no_default(source: Source) -> str:
+def _why_no_fallback(source: Source) -> str:
     try:
         framework = lookup.framework_by_files(source.directory, source.settings)
     except BadModelError as error:

@@ -1,6 +1,4 @@
-"""What the model server calls: `handle(data, context)`. Knows MMS's handler contract and nothing of any framework."""
-
-from __future__ import annotations
+"""What the model server calls: `handle(data, context)`, as MMS's handler interface has it; knows no framework."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -8,33 +6,35 @@ from pathlib import Path
 from typing import Any
 
 from polyhost.handlers import frameworks, lookup
-from polyhost.handlers.base import Handler, Request, Source
+from polyhost.handlers.base import Handler, HandlerRequest, Source
 from polyhost.handlers.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 Item = Mapping[str, Any]
 
+logger = logging.getLogger(__name__)
+
 
 class Service:
-    """One model in one process: loaded once, then asked."""
+    """The one model of a process: loaded by the first call, then asked for predictions."""
 
     def __init__(self) -> None:
         self._handler: Handler | None = None
 
     def handle(self, data: Sequence[Item] | None, context: Any) -> list[Any] | None:
+        """Return the body of each response, or an exception in its place; with no data, only load the model."""
         if self._handler is None:
             self._handler = load(context)
         if data is None:
             return None
-        answers = self._handler.answers([_request(item, context, index) for index, item in enumerate(data)])
-        for index, answer in enumerate(answers):
-            if not isinstance(answer, Exception):
-                context.set_response_content_type(index, answer.content_type)
-        return [answer if isinstance(answer, Exception) else answer.body for answer in answers]
+        responses = self._handler.respond_all([_request(item, context, index) for index, item in enumerate(data)])
+        for index, response in enumerate(responses):
+            if not isinstance(response, Exception):
+                context.set_response_content_type(index, response.content_type)
+        return [response if isinstance(response, Exception) else response.body for response in responses]
 
 
 def load(context: Any) -> Handler:
+    """Choose the handler for the context's model, and load it. Raises HandlerError, and what a script raises."""
     source = _source(context)
     name = lookup.choose(source.directory, source.settings)
     handler: Handler = frameworks.resolve(lookup.handler_class(name))(source.settings)
@@ -58,13 +58,13 @@ def _source(context: Any) -> Source:
 
 
 def _gpu(value: Any) -> int | None:
-    """MMS says "no GPU" with None or with a negative number."""
+    """Return the GPU's number; MMS says "none" with None or with a negative number."""
     return None if value is None or int(value) < 0 else int(value)
 
 
-def _request(item: Item, context: Any, index: int) -> Request:
+def _request(item: Item, context: Any, index: int) -> HandlerRequest:
     headers = {name.lower(): value for name, value in context.get_all_request_header(index).items()}
-    return Request(
+    return HandlerRequest(
         body=item.get("body") or item.get("data") or b"",
         content_type=headers.get("content-type") or "",
         accept=headers.get("accept") or "",
@@ -74,7 +74,7 @@ def _request(item: Item, context: Any, index: int) -> Request:
 
 
 def _options(attributes: str) -> dict[str, str]:
-    """`key=value` pairs, separated by commas: the one header of the caller's that SageMaker hands through."""
+    """Parse `key=value` pairs, separated by commas, from the one header of the caller's that SageMaker passes on."""
     pairs = (part.partition("=") for part in attributes.split(",") if "=" in part)
     return {key.strip().lower(): value.strip() for key, _, value in pairs}
 
@@ -83,4 +83,5 @@ _service = Service()
 
 
 def handle(data: Sequence[Item] | None, context: Any) -> list[Any] | None:
+    """Serve the process's model; the entry that settings and manifests name."""
     return _service.handle(data, context)

@@ -1,7 +1,5 @@
 """scikit-learn: any estimator or pipeline that joblib or pickle wrote."""
 
-from __future__ import annotations
-
 import logging
 import re
 import warnings
@@ -16,8 +14,8 @@ import sklearn
 from sklearn.exceptions import InconsistentVersionWarning
 
 from polyhost.handlers import frameworks, images, import_path, model_files
-from polyhost.handlers.base import Request, Source
-from polyhost.handlers.batching import RowHandler
+from polyhost.handlers.base import HandlerRequest, Source
+from polyhost.handlers.batching import BatchingHandler
 from polyhost.handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError, WrongShapeError
 from polyhost.handlers.payload import Inputs, Picture, Rows
 from polyhost.handlers.tensors import array
@@ -25,48 +23,50 @@ from polyhost.handlers.tensors import array
 logger = logging.getLogger(__name__)
 
 # Where a pickle keeps the version, followed by a pickle opcode or two and the text of the version itself.
-VERSION_IN_PICKLE = re.compile(rb"_sklearn_version\W{1,8}?[^\d.]{0,4}(\d+\.\d+[\w.]*)")
-OUTPUTS = ("predictions", "probabilities")
+_VERSION_IN_PICKLE = re.compile(rb"_sklearn_version\W{1,8}?[^\d.]{0,4}(\d+\.\d+[\w.]*)")
+_OUTPUTS = ("predictions", "probabilities")
 
 
-class SklearnHandler(RowHandler):
+class SklearnHandler(BatchingHandler):
+    """Serves an estimator; the custom attribute `output` chooses predictions or probabilities."""
+
     def load(self, source: Source) -> None:
         path = model_files.only_match(source.directory, frameworks.named("sklearn").files)
         # A pickle may refer to modules of the archive's own.
         import_path.put_first(source.directory / "code", source.directory)
-        self.adopt(_unpickled(path), path.name, source)
+        self.use_model(_unpickled(path), path.name, source)
 
-    def adopt(self, model: Any, name: str, source: Source) -> None:
+    def use_model(self, model: Any, origin: str, source: Source) -> None:
         if not hasattr(model, "predict"):
             raise BadModelError(
-                f"{name} holds a {type(model).__name__}, which has no predict method; "
-                "save the estimator itself, or add an inference.py that knows what to do with it."
+                f"{origin} gives a {type(model).__name__}, which has no predict method; "
+                "save the estimator itself, or add an inference.py with a predict_fn"
             )
         self.model = model
 
-    def wish(self, request: Request) -> str:
-        output = request.options.get("output", OUTPUTS[0])
-        if output not in OUTPUTS:
-            raise BadBodyError(f"The custom attribute output={output} is unknown; use one of {', '.join(OUTPUTS)}.")
+    def variant(self, request: HandlerRequest) -> str:
+        output = request.options.get("output", _OUTPUTS[0])
+        if output not in _OUTPUTS:
+            raise BadBodyError(f"the custom attribute output={output} is unknown; use one of {', '.join(_OUTPUTS)}")
         if output == "probabilities" and not hasattr(self.model, "predict_proba"):
-            raise BadBodyError(f"{type(self.model).__name__} gives no probabilities; ask for output=predictions.")
+            raise BadBodyError(f"{type(self.model).__name__} gives no probabilities; ask for output=predictions")
         return output
 
     def features(self, inputs: Inputs) -> Any:
         return self._pixels(inputs) if isinstance(inputs, Picture) else self._features(inputs)
 
-    def forward(self, features: Any, wish: Hashable) -> Any:
-        method = self.model.predict if wish == "predictions" else self.model.predict_proba
+    def forward(self, features: Any, variant: Hashable) -> Any:
+        method = self.model.predict if variant == "predictions" else self.model.predict_proba
         try:
             return method(features)
         except (ValueError, TypeError) as error:
-            # How scikit-learn says that it was given the wrong kind of data.
-            raise BadBodyError(f"{type(self.model).__name__} refused the input: {error}") from error
+            # How scikit-learn reports the wrong kind of data.
+            raise BadBodyError(f"{type(self.model).__name__} rejected the input: {error}") from error
 
-    def kind(self, features: Any) -> Hashable:
+    def batch_key(self, features: Any) -> Hashable:
         if isinstance(features, pandas.DataFrame):
             return tuple(features.columns), tuple(features.dtypes)
-        return super().kind(features)
+        return super().batch_key(features)
 
     def join(self, parts: Sequence[Any]) -> Any:
         if isinstance(parts[0], pandas.DataFrame):
@@ -75,11 +75,11 @@ class SklearnHandler(RowHandler):
 
     def _pixels(self, picture: Picture) -> Any:
         width, height = picture.image.size
-        expected = self._count()
+        expected = self._feature_count()
         if expected != width * height:
             raise UnsuitableMediaTypeError(
-                f"An image of {width} x {height} = {width * height} pixels does not fit "
-                f"{type(self.model).__name__}, which takes {expected or 'no fixed number of'} features."
+                f"an image of {width} x {height} = {width * height} pixels does not fit "
+                f"{type(self.model).__name__}, which takes {expected or 'no fixed number of'} features"
             )
         return self._features(Rows(images.grey_pixels(picture).reshape(1, -1).astype(numpy.float64)))
 
@@ -92,20 +92,20 @@ class SklearnHandler(RowHandler):
         return self._checked(_table(rows.values))
 
     def _checked(self, table: Any) -> Any:
-        expected = self._count()
+        expected = self._feature_count()
         if table.ndim == 1 and table.dtype.kind != "O":
             table = table.reshape(-1, 1) if expected == 1 else table.reshape(1, -1)
         if expected is not None and table.ndim == 2 and table.shape[1] != expected:
             raise WrongShapeError(f"[n, {expected}]", list(table.shape))
         return table
 
-    def _count(self) -> int | None:
+    def _feature_count(self) -> int | None:
         count: int | None = getattr(self.model, "n_features_in_", None)
         return count
 
 
 def _table(values: Any) -> Any:
-    """Numbers where every value is one, null for a missing one; else objects, as text and categories need."""
+    """Convert to numbers if every value is one, with NaN for null; else to objects, as text and categories need."""
     given = array(values)
     if isinstance(values, numpy.ndarray) or given.dtype.kind not in "OU":
         return given
@@ -119,7 +119,7 @@ def _has_text(values: Any) -> bool:
 
 
 def _frame(rows: Rows, names: list[str]) -> Any:
-    """Columns by name, in the estimator's order; names it does not know are left out."""
+    """Return the columns by name, in the estimator's order; names that it does not know are left out."""
     table = rows.values
     if isinstance(table, numpy.ndarray) and table.ndim > 2:
         raise WrongShapeError(f"[n, {len(names)}]", list(table.shape))
@@ -149,27 +149,27 @@ def _unpickled(path: Path) -> Any:
         except (MemoryError, OSError):
             raise
         except Exception as error:
-            raise BadModelError(_why_not(path, error, caught)) from error
+            raise BadModelError(_load_error_text(path, error, caught)) from error
         finally:
             _log(path, caught)
 
 
 def _log(path: Path, caught: list[warnings.WarningMessage]) -> None:
-    """Each warning once: a forest gives the same one for every tree."""
+    """Log each warning once: a forest gives the same one for every tree."""
     for text in dict.fromkeys(str(entry.message) for entry in caught):
         logger.warning("%s: %s", path.name, text)
 
 
-def _why_not(path: Path, error: Exception, caught: list[warnings.WarningMessage]) -> str:
+def _load_error_text(path: Path, error: Exception, caught: list[warnings.WarningMessage]) -> str:
     running = sklearn.__version__
     pickled = _pickled_version(path, caught)
-    reason = f"{path.name} cannot be loaded: {type(error).__name__}: {error}."
+    reason = f"{path.name} cannot be loaded: {type(error).__name__}: {error}"
     if isinstance(error, ModuleNotFoundError):
-        reason += f" It needs the module {error.name!r}; put it into the archive, at the root or under code/."
+        reason += f"; it needs the module {error.name!r}: put it into the archive, at the root or under code/"
     elif isinstance(error, AttributeError):
-        reason += " It needs a class that is not there: define it in a module of the archive, not in a notebook."
+        reason += "; it needs a class that is missing: define it in a module of the archive, not in a notebook"
     if pickled != running:
-        reason += f" It was saved with scikit-learn {pickled or 'of unknown version'}; this is {running}."
+        reason += f"; it was saved with scikit-learn {pickled or 'of unknown version'}, this is {running}"
     return reason
 
 
@@ -177,5 +177,5 @@ def _pickled_version(path: Path, caught: list[warnings.WarningMessage]) -> str |
     for entry in caught:
         if isinstance(entry.message, InconsistentVersionWarning):
             return str(entry.message.original_sklearn_version)
-    found = VERSION_IN_PICKLE.search(path.read_bytes())
+    found = _VERSION_IN_PICKLE.search(path.read_bytes())
     return found[1].decode() if found else None

@@ -1,6 +1,4 @@
-"""PyTorch: TorchScript archives and programs of torch.export. Both are read without unpickling anything."""
-
-from __future__ import annotations
+"""PyTorch: TorchScript archives and programs of torch.export. Both are read without unpickling."""
 
 import logging
 import re
@@ -13,10 +11,9 @@ from typing import Any
 import numpy
 import torch
 
-from polyhost.handlers import frameworks, labels, model_files, tensors
-from polyhost.handlers import shapes_file as shapes
+from polyhost.handlers import frameworks, labels, model_files, shapes_file, tensors
 from polyhost.handlers.base import Source
-from polyhost.handlers.batching import RowHandler
+from polyhost.handlers.batching import BatchingHandler
 from polyhost.handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError, WrongLabelsError
 from polyhost.handlers.payload import Inputs, Picture, Rows
 from polyhost.handlers.shapes_file import InputShape
@@ -24,31 +21,33 @@ from polyhost.handlers.shapes_file import InputShape
 logger = logging.getLogger(__name__)
 
 # How torch words an input that a layer cannot take; it has no exception of its own for that.
-WRONG_INPUT = re.compile(r"\b(shapes?|sizes?|dimensions?|channels?|unbatched|dtype)\b|Guard failed")
+_WRONG_INPUT = re.compile(r"\b(shapes?|sizes?|dimensions?|channels?|unbatched|dtype)\b|Guard failed")
 # How TorchScript, a program of torch.export and a plain module word another number of inputs.
-WRONG_COUNT = re.compile(r"forward\(\) (is missing|missing|expected at most|takes)|input tree spec")
+_WRONG_COUNT = re.compile(r"forward\(\) (is missing|missing|expected at most|takes)|input tree spec")
 
 
-class TorchHandler(RowHandler):
+class TorchHandler(BatchingHandler):
+    """Serves a module that is called with one tensor for each of its inputs."""
+
     def load(self, source: Source) -> None:
         path = model_files.only_match(source.directory, frameworks.named("torch").files)
-        self.adopt(_loader(path)(path, _device(source.gpu_id)), path.name, source)
+        self.use_model(_loader(path)(path, _device(source.gpu_id)), path.name, source)
 
-    def adopt(self, model: Any, name: str, source: Source) -> None:
+    def use_model(self, model: Any, origin: str, source: Source) -> None:
         if not callable(model):
-            raise BadModelError(f"{name} gives a {type(model).__name__}, which cannot be called on a tensor.")
+            raise BadModelError(f"{origin} gives a {type(model).__name__}, which cannot be called on a tensor")
         self.model = model
         self._device = _device(source.gpu_id)
         self._inputs = _shapes(source.directory)
         self._labels = labels.read(source.directory, "synset.txt", "labels.txt")
 
     def features(self, inputs: Inputs) -> dict[str, Any]:
-        """By name, in the order of the model's inputs."""
+        """Return the inputs by name, in the order of the model's arguments."""
         if self._inputs is not None:
             return tensors.fill(inputs, self._inputs)
         if isinstance(inputs, Picture):
             raise UnsuitableMediaTypeError(
-                f"The model's input size is unknown, so it takes no image: add a shapes.json such as {shapes.EXAMPLE}."
+                f"the model's input size is unknown, for which images need a shapes.json, such as {shapes_file.EXAMPLE}"
             )
         return {"input": _untyped(inputs)}
 
@@ -56,66 +55,66 @@ class TorchHandler(RowHandler):
         if not self._labels:
             return output
         if not isinstance(output, numpy.ndarray) or output.ndim < 2:
-            raise WrongLabelsError("Labels are for a model with one output of rows of scores; this one has another.")
+            raise WrongLabelsError("labels need a model with one output of rows of scores; this one has another")
         best = [labels.best(row, self._labels) for row in output]
         return best[0] if isinstance(inputs, Picture) else best
 
-    def forward(self, features: dict[str, Any], wish: Hashable) -> Any:
+    def forward(self, features: dict[str, Any], variant: Hashable) -> Any:
         try:
             with torch.inference_mode():
                 output = self.model(*(_tensor(array).to(self._device) for array in features.values()))
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, AssertionError, ValueError, TypeError) as error:
-            refusal = _refusal(error, [list(array.shape) for array in features.values()])
-            if refusal is None:
+            text = _input_error(error, [list(array.shape) for array in features.values()])
+            if text is None:
                 raise
-            raise BadBodyError(refusal) from error
+            raise BadBodyError(text) from error
         return _plain(output)
 
 
-def _refusal(error: Exception, given: list[list[int]]) -> str | None:
-    """What to tell the caller where the input is to blame."""
-    if WRONG_COUNT.search(str(error)):
+def _input_error(error: Exception, given: list[list[int]]) -> str | None:
+    """Return a text for the caller if the error is due to the input, None if it is the model's."""
+    if _WRONG_COUNT.search(str(error)):
         return (
-            f"The model takes another number of inputs than {len(given)}: add a shapes.json that names each, in the "
-            f"order of its arguments, such as {shapes.EXAMPLE}, and send an object with a value for each."
+            f"the model takes another number of inputs than {len(given)}: add a shapes.json that names each, in the "
+            f"order of its arguments, such as {shapes_file.EXAMPLE}, and send an object with a value for each"
         )
     reason = str(error).strip().rpartition("\n")[2].removeprefix("RuntimeError: ")
-    if isinstance(error, RuntimeError | AssertionError) and WRONG_INPUT.search(reason):
-        return f"The model cannot take input of shape {given}: {reason}"
+    if isinstance(error, RuntimeError | AssertionError) and _WRONG_INPUT.search(reason):
+        return f"the model cannot take input of shape {given}: {reason}"
     return None
 
 
 def _shapes(directory: Path) -> list[InputShape] | None:
-    """The shapes of the model's inputs, where a file beside it tells them."""
+    """Return the shapes of the model's inputs, if a file beside it has them."""
     found = model_files.matching(directory, ["shapes.json", "*-shapes.json"])
     if len(found) > 1:
-        raise BadModelError(f"Two files tell the input's shape: {', '.join(path.name for path in found)}; keep one.")
-    return shapes.read(found[0]) if found else None
+        raise BadModelError(f"two files have the input's shape: {', '.join(path.name for path in found)}; keep one")
+    return shapes_file.read(found[0]) if found else None
 
 
 def _untyped(rows: Rows) -> Any:
-    """Numbers as float32, except what came as an array of integers, such as tokens; a flat list is one row."""
+    """Convert numbers to float32, except an array of integers, such as tokens; a flat list is one row."""
     if isinstance(rows.values, torch.Tensor):
         return rows.values
     array = rows.values
     if not isinstance(array, numpy.ndarray) or array.dtype.kind == "f":
         array = tensors.numbers(array)
     if array.dtype.kind not in "iufb":
-        raise BadBodyError(f"A tensor holds numbers; given {array.dtype}.")
+        raise BadBodyError(f"a tensor holds numbers; given {array.dtype}")
     return array.reshape(1, -1) if array.ndim < 2 else array
 
 
 def _tensor(array: Any) -> torch.Tensor:
-    """A copy, since the array may be a read-only or big-endian view of the request's body."""
+    """Copy the array, which may be a read-only or big-endian view of the request's body."""
     if isinstance(array, torch.Tensor):
         return array
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
 
 
 def _plain(output: Any) -> Any:
-    """Tensors as arrays, in whatever the model nests them; a model with one output in a tuple answers that."""
+    """Convert tensors to arrays, in whatever the model nests them; a tuple of one output is that output."""
     match output:
         case torch.Tensor():
             return (
@@ -142,16 +141,16 @@ def _device(gpu_id: int | None) -> torch.device:
 
 
 def _loader(path: Path) -> Callable[[Path, torch.device], Any]:
-    """By what the file holds: its suffix tells nothing."""
+    """Choose by what the file holds: its suffix says nothing."""
     names = _names_in(path)
     if any(name.endswith("/constants.pkl") for name in names):
         return _load_script
     if any(name.endswith(("/models/model.json", "serialized_exported_program.json")) for name in names):
         return _load_program
     raise BadModelError(
-        f"{path.name} is neither TorchScript nor a program of torch.export, but {_kind(path, names)}. "
-        "Save the model with torch.export.save(torch.export.export(model, (example,)), 'model.pt2') "
-        "or torch.jit.script(model).save('model.pt'), or add an inference.py with a model_fn that builds it."
+        f"{path.name} is neither TorchScript nor a program of torch.export, but {_kind(path, names)}; "
+        "save the model with torch.export.save(torch.export.export(model, (example,)), 'model.pt2') "
+        "or torch.jit.script(model).save('model.pt'), or add an inference.py with a model_fn that builds it"
     )
 
 
@@ -165,7 +164,7 @@ def _names_in(path: Path) -> list[str]:
 
 def _kind(path: Path, names: list[str]) -> str:
     if any(name.endswith("/data.pkl") for name in names):
-        return "what torch.save writes: a state dict or a pickled module, which is not unpickled here"
+        return "what torch.save writes, a state dict or a pickled module, which is not unpickled here"
     with path.open("rb") as file:
         start = file.read(2)
     return "a pickle" if start[:1] == b"\x80" else "a damaged or truncated archive"
@@ -173,7 +172,7 @@ def _kind(path: Path, names: list[str]) -> str:
 
 def _load_script(path: Path, device: torch.device) -> Any:
     with warnings.catch_warnings():
-        # TorchScript is deprecated, which concerns who writes it; it is read as long as PyTorch does.
+        # TorchScript is deprecated, which concerns its writers; it is read as long as PyTorch reads it.
         warnings.simplefilter("ignore", DeprecationWarning)
         load: Callable[..., Any] = torch.jit.load
         return _loaded(path, lambda: load(str(path), map_location=device).eval())

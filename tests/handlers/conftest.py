@@ -1,5 +1,4 @@
-from __future__ import annotations
-
+import importlib.util
 import json
 import pickle
 import sys
@@ -8,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy
 import pytest
 
@@ -19,7 +17,7 @@ Archive = Callable[..., Path]
 
 @pytest.fixture(autouse=True)
 def own_imports(tmp_path: Path) -> Iterator[None]:
-    """A model's modules stay out of the next test; in the container each model has a process of its own."""
+    """Keep a model's modules out of the next test; in the container each model has a process of its own."""
     path, modules = list(sys.path), dict(sys.modules)
     yield
     sys.path[:] = path
@@ -31,7 +29,7 @@ def own_imports(tmp_path: Path) -> Iterator[None]:
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Archive:
-    """Makes a model's folder: `archive(**{"code/inference.py": source})`, on top of another folder's files."""
+    """Make a model's folder: `archive(**{"code/inference.py": source})`, on top of another folder's files."""
 
     def make(base: Path | None = None, /, **files: Any) -> Path:
         folder = tmp_path / "model"
@@ -53,6 +51,7 @@ def _write(path: Path, content: Any) -> None:
 @pytest.fixture(scope="session")
 def digits() -> tuple[Any, Any]:
     """Handwritten digits as images of 8 x 8 grey pixels, 0 to 255, and what they show."""
+    pytest.importorskip("sklearn")
     from sklearn.datasets import load_digits
 
     data = load_digits()
@@ -70,7 +69,8 @@ def digits_forest(tmp_path_factory: pytest.TempPathFactory, digits: tuple[Any, A
 
 @pytest.fixture(scope="session")
 def moons_forest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Seed 004's model, written as it writes it."""
+    """Fit a forest of five trees for two features, written with pickle."""
+    pytest.importorskip("sklearn")
     from sklearn.datasets import make_moons
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.model_selection import train_test_split
@@ -86,6 +86,7 @@ def moons_forest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def named_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Fitted on a table with names: one column of words, one of numbers."""
+    pytest.importorskip("sklearn")
     import pandas
     from sklearn.compose import make_column_transformer
     from sklearn.linear_model import LogisticRegression
@@ -94,11 +95,13 @@ def named_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     table = pandas.DataFrame({"colour": ["red", "blue", "red", "blue"] * 5, "size": [1.0, 2.0, 3.0, 4.0] * 5})
     encode = make_column_transformer((OneHotEncoder(), ["colour"]), remainder="passthrough")
-    answers = ["warm", "cold", "warm", "cold"] * 5
-    return _dumped(tmp_path_factory, "model.joblib", make_pipeline(encode, LogisticRegression()).fit(table, answers))
+    targets = ["warm", "cold", "warm", "cold"] * 5
+    return _dumped(tmp_path_factory, "model.joblib", make_pipeline(encode, LogisticRegression()).fit(table, targets))
 
 
 def _dumped(factory: pytest.TempPathFactory, name: str, model: Any) -> Path:
+    import joblib
+
     folder = factory.mktemp("sklearn")
     joblib.dump(model, folder / name)
     return folder
@@ -106,6 +109,8 @@ def _dumped(factory: pytest.TempPathFactory, name: str, model: Any) -> Path:
 
 @pytest.fixture(scope="session")
 def mxnet() -> Any:
+    if importlib.util.find_spec("mxnet") is None:
+        pytest.skip("mxnet is not installed")
     from polyhost.handlers import mxnet_handler
 
     return mxnet_handler.mxnet
@@ -113,7 +118,7 @@ def mxnet() -> Any:
 
 @pytest.fixture(scope="session")
 def mxnet_net(tmp_path_factory: pytest.TempPathFactory, mxnet: Any) -> Path:
-    """A small convolutional network in the layout of seed 001: 3 x 6 x 6 images, seven classes."""
+    """Build a small convolutional network for 3 x 6 x 6 images and seven classes, with labels."""
     folder = tmp_path_factory.mktemp("mxnet")
     layer = mxnet.sym.Convolution(mxnet.sym.Variable("data"), kernel=(3, 3), num_filter=4, name="conv0")
     layer = mxnet.sym.Activation(mxnet.sym.BatchNorm(layer, name="bn0"), act_type="relu")
@@ -139,7 +144,8 @@ def mxnet_net(tmp_path_factory: pytest.TempPathFactory, mxnet: Any) -> Path:
 
 @pytest.fixture(scope="session")
 def torch_net() -> Any:
-    """Sums its pixels, and answers that sum and its negative: easy to check by hand."""
+    """Build a network that returns the sum of its pixels and its negative: easy to check by hand."""
+    pytest.importorskip("torch")
     import torch
 
     class Net(torch.nn.Module):
@@ -157,6 +163,7 @@ def torch_net() -> Any:
 
 @pytest.fixture(scope="session")
 def torch_script(tmp_path_factory: pytest.TempPathFactory, torch_net: Any) -> Path:
+    pytest.importorskip("torch")
     import torch
 
     folder = tmp_path_factory.mktemp("torch")
@@ -169,6 +176,7 @@ def torch_script(tmp_path_factory: pytest.TempPathFactory, torch_net: Any) -> Pa
 
 @pytest.fixture(scope="session")
 def torch_program(tmp_path_factory: pytest.TempPathFactory, torch_net: Any) -> Path:
+    pytest.importorskip("torch")
     import torch
 
     folder = tmp_path_factory.mktemp("torch")

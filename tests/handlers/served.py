@@ -1,6 +1,4 @@
-"""One model behind the service, asked as MMS asks: with MMS's own context."""
-
-from __future__ import annotations
+"""One model behind the service, called as MMS calls it: with MMS's own context."""
 
 import io
 import json
@@ -18,8 +16,8 @@ ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
 
 @dataclass(frozen=True)
-class Reply:
-    """An item of the answer: its body, or the exception in its place."""
+class ServedResponse:
+    """An item that the service returned: its body, or the exception in its place."""
 
     item: Any
     content_type: str | None
@@ -37,7 +35,7 @@ class Reply:
 
     @property
     def error(self) -> Any:
-        assert isinstance(self.item, Exception), f"answered {self.item!r}"
+        assert isinstance(self.item, Exception), f"the response is {self.item!r}"
         return self.item
 
     @property
@@ -51,15 +49,15 @@ class Served:
         self.context = Context("model", str(folder), {}, 1, gpu_id, "1.1.11")
         assert self._service.handle(None, self.context) is None
 
-    def ask(self, body: bytes | str, content_type: str = "application/json", **headers: str) -> Reply:
-        return self.ask_all((body, {"Content-Type": content_type, **headers}))[0]
+    def post(self, body: bytes | str, content_type: str = "application/json", **headers: str) -> ServedResponse:
+        return self.post_all((body, {"Content-Type": content_type, **headers}))[0]
 
-    def ask_all(self, *requests: tuple[bytes | str, dict[str, str]]) -> list[Reply]:
+    def post_all(self, *requests: tuple[bytes | str, dict[str, str]]) -> list[ServedResponse]:
         self.context.request_processor = [RequestProcessor(headers) for _, headers in requests]
         bodies = [body.encode() if isinstance(body, str) else body for body, _ in requests]
         items = self._service.handle([{"body": bytearray(body)} for body in bodies], self.context)
         assert items is not None and len(items) == len(requests)
-        return [Reply(item, self.context.get_response_content_type(index)) for index, item in enumerate(items)]
+        return [ServedResponse(item, self.context.get_response_content_type(index)) for index, item in enumerate(items)]
 
 
 def npy(array: Any) -> bytes:

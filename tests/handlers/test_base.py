@@ -1,17 +1,13 @@
-"""One object in, one object out, whatever the model answers."""
-
-from __future__ import annotations
+"""One object in, one object out, whatever the model returns."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy
-import pandas
 import pytest
-import scipy.sparse
-import torch
 
-from polyhost.handlers.base import as_asked
+from polyhost.handlers.base import in_form_of_request
 from polyhost.handlers.encoders import encode
 from polyhost.handlers.media_types import CSV, JSON
 from polyhost.handlers.payload import Rows
@@ -20,7 +16,7 @@ ONE = Rows([[1, 2]], ("a", "b"), single=True)
 
 
 @pytest.mark.parametrize(
-    ("prediction", "answer"),
+    ("prediction", "value"),
     [
         (numpy.array([3]), 3),
         (numpy.array([[0.5, 0.25]]), [0.5, 0.25]),
@@ -37,16 +33,26 @@ ONE = Rows([[1, 2]], ("a", "b"), single=True)
         (None, None),
         ([], []),
         (numpy.array([0.5, 0.25, 0.25]), [0.5, 0.25, 0.25]),
-        (pandas.DataFrame({"a": [1], "b": [2]}), [1, 2]),
-        (pandas.Series([1], index=[7]), 1),
-        (scipy.sparse.eye_array(1, 2), [1, 0]),
-        (torch.tensor([[1, 2]]), [1, 2]),
     ],
 )
-def test_one_object(prediction: Any, answer: Any) -> None:
-    assert json.loads(encode(as_asked(prediction, ONE, JSON), JSON)) == {"prediction": answer}
+def test_one_object(prediction: Any, value: Any) -> None:
+    assert json.loads(encode(in_form_of_request(prediction, ONE, JSON), JSON)) == {"prediction": value}
+
+
+@pytest.mark.parametrize(
+    ("module", "make", "value"),
+    [
+        ("pandas", lambda pandas: pandas.DataFrame({"a": [1], "b": [2]}), [1, 2]),
+        ("pandas", lambda pandas: pandas.Series([1], index=[7]), 1),
+        ("scipy.sparse", lambda sparse: sparse.eye_array(1, 2), [1, 0]),
+        ("torch", lambda torch: torch.tensor([[1, 2]]), [1, 2]),
+    ],
+)
+def test_one_object_of_a_library(module: str, make: Callable[[Any], Any], value: Any) -> None:
+    prediction = make(pytest.importorskip(module))
+    assert json.loads(encode(in_form_of_request(prediction, ONE, JSON), JSON)) == {"prediction": value}
 
 
 def test_one_object_as_csv_is_a_row() -> None:
     prediction = numpy.array([3])
-    assert as_asked(prediction, ONE, CSV) is prediction
+    assert in_form_of_request(prediction, ONE, CSV) is prediction

@@ -1,7 +1,5 @@
 """Batches of scikit-learn, PyTorch and MXNet: the rows of several requests in one call of the model."""
 
-from __future__ import annotations
-
 import json
 import pickle
 import warnings
@@ -16,7 +14,7 @@ from tests.handlers.conftest import Archive
 from tests.handlers.served import ATTRIBUTES, Served, npy, picture
 
 JSON = {"Content-Type": "application/json"}
-# Answers a row that begins below zero with the number of rows that it came with, any other with 0.
+# Predicts the number of rows in the call for a row that begins below zero, and 0 for any other.
 COUNTS = """
 import numpy
 class Counts:
@@ -28,52 +26,55 @@ class Counts:
 """
 
 
-def untried(archive: Archive, source: str) -> Served:
+def unverified(archive: Archive, source: str) -> Served:
     return Served(archive(**{"counts.py": source, "model.pkl": b"ccounts\nCounts\n)\x81."}))
 
 
 @pytest.fixture
 def counts(archive: Archive) -> Served:
-    """After its trial: the first batch was answered one by one too."""
-    served = untried(archive, COUNTS + "LIST = False\n")
+    """Serve a model that was verified: its first batches were computed both ways."""
+    served = unverified(archive, COUNTS + "LIST = False\n")
     for headers in ({}, {ATTRIBUTES: "output=probabilities"}):
-        asked(served, [[1]], [[2]], **headers)
+        predictions(served, [[1]], [[2]], **headers)
     return served
 
 
-def asked(served: Served, *bodies: Any, **headers: str) -> list[Any]:
-    replies = served.ask_all(*((json.dumps(body), JSON | headers) for body in bodies))
-    return [reply.json for reply in replies]
+def predictions(served: Served, *bodies: Any, **headers: str) -> list[Any]:
+    responses = served.post_all(*((json.dumps(body), JSON | headers) for body in bodies))
+    return [response.json for response in responses]
 
 
-def test_the_rows_of_all_requests_are_one_call(counts: Served) -> None:
-    assert asked(counts, [[-1, 2]], [[-3, 4], [-5, 6]], [-7, 8]) == [[4], [4, 4], [4]]
+def test_rows_of_all_requests_go_in_one_call(counts: Served) -> None:
+    assert predictions(counts, [[-1, 2]], [[-3, 4], [-5, 6]], [-7, 8]) == [[4], [4, 4], [4]]
 
 
-def test_the_first_batch_is_answered_one_by_one(archive: Archive) -> None:
+def test_first_batch_is_computed_one_by_one(archive: Archive) -> None:
     """For each output, since one may have rows where another has none."""
-    served = untried(archive, COUNTS + "LIST = False\n")
+    served = unverified(archive, COUNTS + "LIST = False\n")
     probabilities = {ATTRIBUTES: "output=probabilities"}
-    assert asked(served, [[1]], [[2], [3]]) == [[0], [0, 0]]
-    assert asked(served, [[1]], [[2], [3]], **probabilities) == [[[0, 0]], [[0, 0]] * 2]
-    assert asked(served, [[-1]], [[-2], [-3]]) == [[3], [3, 3]]
-    assert asked(served, [[-1]], [[-2], [-3]], **probabilities) == [[[3, 3]], [[3, 3]] * 2]
+    assert predictions(served, [[1]], [[2], [3]]) == [[0], [0, 0]]
+    assert predictions(served, [[1]], [[2], [3]], **probabilities) == [[[0, 0]], [[0, 0]] * 2]
+    assert predictions(served, [[-1]], [[-2], [-3]]) == [[3], [3, 3]]
+    assert predictions(served, [[-1]], [[-2], [-3]], **probabilities) == [[[3, 3]], [[3, 3]] * 2]
 
 
 @pytest.mark.parametrize("output", ["predictions", "probabilities"])
-def test_an_answer_that_depends_on_other_rows(archive: Archive, caplog: pytest.LogCaptureFixture, output: str) -> None:
-    served = untried(archive, COUNTS + "LIST = False\n")
+def test_output_that_depends_on_other_rows_is_not_batched(
+    archive: Archive, caplog: pytest.LogCaptureFixture, output: str
+) -> None:
+    served = unverified(archive, COUNTS + "LIST = False\n")
     shape: Any = (lambda count: count) if output == "predictions" else (lambda count: [count, count])
     for _ in range(2):
-        answers = asked(served, [[-1]], [[-2], [-3]], **{ATTRIBUTES: f"output={output}"})
-        assert answers == [[shape(1)], [shape(2)] * 2]
-    assert caplog.text.count("the answer to one row depends on the others") == 1
+        found = predictions(served, [[-1]], [[-2], [-3]], **{ATTRIBUTES: f"output={output}"})
+        assert found == [[shape(1)], [shape(2)] * 2]
+    assert caplog.text.count("a row's output depends on others") == 1
 
 
-def test_a_first_axis_as_long_as_the_rows_by_chance(
+def test_first_axis_that_is_not_rows_is_not_batched(
     archive: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Three steps of time, and three rows in all: cut by rows, a caller would get another's steps."""
+    pytest.importorskip("torch")
     import torch
 
     class TimeFirst(torch.nn.Module):
@@ -82,14 +83,15 @@ def test_a_first_axis_as_long_as_the_rows_by_chance(
 
     served = Served(torch_archive(archive, tmp_path, TimeFirst()))
     for _ in range(2):
-        assert asked(served, [[1, 2, 3]], [[4, 5, 6], [7, 8, 9]]) == [
+        assert predictions(served, [[1, 2, 3]], [[4, 5, 6], [7, 8, 9]]) == [
             [[[1]], [[2]], [[3]]],
             [[[4], [7]], [[5], [8]], [[6], [9]]],
         ]
     assert caplog.text.count("a request's part has the shape [1, 3, 1], and alone [3, 1, 1]") == 1
 
 
-def test_an_output_that_does_not_grow_with_the_rows(archive: Archive, tmp_path: Path) -> None:
+def test_output_that_does_not_grow_with_the_rows_is_not_batched(archive: Archive, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
     import torch
 
     class Sums(torch.nn.Module):
@@ -98,84 +100,86 @@ def test_an_output_that_does_not_grow_with_the_rows(archive: Archive, tmp_path: 
 
     served = Served(torch_archive(archive, tmp_path, Sums()))
     for _ in range(2):
-        answers = asked(served, [[1, 2, 3]], [[4, 5, 6], [7, 8, 9]])
-        assert [answer["sum"] for answer in answers] == [[1, 2, 3], [11, 13, 15]]
+        found = predictions(served, [[1, 2, 3]], [[4, 5, 6], [7, 8, 9]])
+        assert [prediction["sum"] for prediction in found] == [[1, 2, 3], [11, 13, 15]]
 
 
-def test_each_in_its_own_form(counts: Served) -> None:
-    replies = counts.ask_all(
+def test_each_response_has_its_own_media_type(counts: Served) -> None:
+    responses = counts.post_all(
         ("[[-1, 2]]", JSON | {"Accept": "text/csv"}),
         ('{"a": -1, "b": 2}', JSON),
         ("[-3, 4]\n[-5, 6]", {"Content-Type": "application/jsonlines"}),
     )
-    assert [reply.body for reply in replies] == [b"4\n", b'{"prediction": 4}', b"[4, 4]"]
+    assert [response.body for response in responses] == [b"4\n", b'{"prediction": 4}', b"[4, 4]"]
 
 
-def test_requests_that_are_not_alike_go_apart(counts: Served) -> None:
-    assert asked(counts, [[-1, 2]], [[-1, 2, 3]], [[-1.5, 2]], [[-3, 4]]) == [[2], [1], [1], [2]]
+def test_requests_of_different_shapes_are_batched_apart(counts: Served) -> None:
+    assert predictions(counts, [[-1, 2]], [[-1, 2, 3]], [[-1.5, 2]], [[-3, 4]]) == [[2], [1], [1], [2]]
 
 
-def test_other_outputs_go_apart(counts: Served) -> None:
+def test_requests_for_different_outputs_are_batched_apart(counts: Served) -> None:
     probabilities = JSON | {ATTRIBUTES: "output=probabilities"}
-    replies = counts.ask_all(("[[-1]]", JSON), ("[[-1]]", probabilities), ("[[-1]]", probabilities), ("[[-1]]", JSON))
-    assert [reply.json for reply in replies] == [[2], [[2.0, 2.0]], [[2.0, 2.0]], [2]]
+    responses = counts.post_all(
+        ("[[-1]]", JSON), ("[[-1]]", probabilities), ("[[-1]]", probabilities), ("[[-1]]", JSON)
+    )
+    assert [response.json for response in responses] == [[2], [[2.0, 2.0]], [[2.0, 2.0]], [2]]
 
 
-def test_an_unknown_output_fails_alone(counts: Served) -> None:
-    replies = counts.ask_all(("[[-1]]", JSON), ("[[-1]]", JSON | {ATTRIBUTES: "output=colours"}), ("[[-1]]", JSON))
-    assert [replies[index].json for index in (0, 2)] == [[2], [2]]
-    assert replies[1].status == 400
+def test_unknown_output_fails_alone(counts: Served) -> None:
+    responses = counts.post_all(("[[-1]]", JSON), ("[[-1]]", JSON | {ATTRIBUTES: "output=colours"}), ("[[-1]]", JSON))
+    assert [responses[index].json for index in (0, 2)] == [[2], [2]]
+    assert responses[1].status == 400
 
 
-def test_a_row_that_the_model_refuses_fails_alone(
+def test_row_that_the_model_rejects_fails_alone(
     digits_forest: Path, digits: tuple[Any, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The call for all fails by it, and each then goes alone."""
     served = Served(digits_forest)
     images, targets = digits
     rows = [[image.ravel().tolist()] for image in (images[:2] + 0.5)]
-    expected = [served.ask(json.dumps(row)).json for row in rows]
+    expected = [served.post(json.dumps(row)).json for row in rows]
     broken = [[float("inf")] * 64]  # numbers like the others'
-    replies = served.ask_all(*((json.dumps(body), JSON) for body in (rows[0], broken, rows[1])))
-    assert [replies[index].json for index in (0, 2)] == expected == [[target] for target in targets[:2]]
-    assert (replies[1].status, "contains infinity" in str(replies[1].error)) == (400, True)
-    assert asked(served, *rows) == expected
-    assert "each goes alone" not in caplog.text
+    responses = served.post_all(*((json.dumps(body), JSON) for body in (rows[0], broken, rows[1])))
+    assert [responses[index].json for index in (0, 2)] == expected == [[target] for target in targets[:2]]
+    assert (responses[1].status, "contains infinity" in str(responses[1].error)) == (400, True)
+    assert predictions(served, *rows) == expected
+    assert "batching is disabled" not in caplog.text
 
 
-def test_the_bad_one_of_a_joined_call(archive: Archive, caplog: pytest.LogCaptureFixture) -> None:
+def test_bad_request_in_a_batch_fails_alone(archive: Archive, caplog: pytest.LogCaptureFixture) -> None:
     source = COUNTS.replace("counts = [", "assert 13 not in rows, 'thirteen'\n        counts = [") + "LIST = False\n"
-    served = untried(archive, source)
-    asked(served, [[1]], [[2]])
-    replies = served.ask_all(("[[-1]]", JSON), ("[[13]]", JSON), ("[[-2]]", JSON))
-    assert [replies[index].json for index in (0, 2)] == [[1], [1]]
-    assert str(replies[1].error).startswith("thirteen") and replies[1].error.phase == "predict"
-    assert asked(served, [[-1]], [[-2]]) == [[2], [2]]
-    assert "each goes alone" not in caplog.text
+    served = unverified(archive, source)
+    predictions(served, [[1]], [[2]])
+    responses = served.post_all(("[[-1]]", JSON), ("[[13]]", JSON), ("[[-2]]", JSON))
+    assert [responses[index].json for index in (0, 2)] == [[1], [1]]
+    assert str(responses[1].error).startswith("thirteen") and responses[1].error.phase == "predict"
+    assert predictions(served, [[-1]], [[-2]]) == [[2], [2]]
+    assert "batching is disabled" not in caplog.text
 
 
-def test_an_output_without_rows_is_asked_for_one_by_one(archive: Archive, caplog: pytest.LogCaptureFixture) -> None:
+def test_output_without_rows_is_computed_one_by_one(archive: Archive, caplog: pytest.LogCaptureFixture) -> None:
     """A list may be anything; the log says once why there are no more batches."""
-    served = untried(archive, COUNTS + "LIST = True\n")
+    served = unverified(archive, COUNTS + "LIST = True\n")
     for _ in range(2):
-        assert asked(served, [[-1]], [[-2], [-3]]) == [[1], [2, 2]]
-    assert caplog.text.count("each goes alone from now on: InseparableError: the answer to 3 rows") == 1
+        assert predictions(served, [[-1]], [[-2], [-3]]) == [[1], [2, 2]]
+    assert caplog.text.count("batching is disabled for this model: InseparableError: the output for 3 rows") == 1
 
 
-def test_tables(named_pipeline: Path) -> None:
+def test_tables_are_batched(named_pipeline: Path) -> None:
     served = Served(named_pipeline)
     red, blue = {"size": 1.0, "colour": "red"}, {"colour": "blue", "size": 2.0}
-    assert asked(served, red, [blue, red], blue) == [
+    assert predictions(served, red, [blue, red], blue) == [
         {"prediction": "warm"},
         ["cold", "warm"],
         {"prediction": "cold"},
     ]
-    replies = served.ask_all((json.dumps(red), JSON), (json.dumps({"size": 2.0}), JSON))
-    assert replies[0].json == {"prediction": "warm"}
-    assert "without ['colour']" in str(replies[1].error)
+    responses = served.post_all((json.dumps(red), JSON), (json.dumps({"size": 2.0}), JSON))
+    assert responses[0].json == {"prediction": "warm"}
+    assert "without ['colour']" in str(responses[1].error)
 
 
-def test_a_real_estimator_answers_as_it_does_alone(archive: Archive, digits: tuple[Any, Any]) -> None:
+def test_real_estimator_predicts_in_a_batch_as_alone(archive: Archive, digits: tuple[Any, Any]) -> None:
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.multioutput import MultiOutputClassifier
 
@@ -187,11 +191,12 @@ def test_a_real_estimator_answers_as_it_does_alone(archive: Archive, digits: tup
     bodies = [rows[:1].tolist(), rows[1:4].tolist(), rows[4:5].tolist()]
     for output in ("predictions", "probabilities"):
         headers = {ATTRIBUTES: f"output={output}"}
-        alone = [served.ask(json.dumps(body), **headers).json for body in bodies]
-        assert asked(served, *bodies, **headers) == alone
+        alone = [served.post(json.dumps(body), **headers).json for body in bodies]
+        assert predictions(served, *bodies, **headers) == alone
 
 
 def torch_archive(archive: Archive, tmp_path: Path, model: Any) -> Path:
+    pytest.importorskip("torch")
     import torch
 
     with warnings.catch_warnings():
@@ -200,7 +205,8 @@ def torch_archive(archive: Archive, tmp_path: Path, model: Any) -> Path:
     return archive(**{"model.pt": (tmp_path / "m.pt").read_bytes()})
 
 
-def test_torch_outputs_in_a_dict(archive: Archive, tmp_path: Path) -> None:
+def test_torch_outputs_in_a_dict_are_batched(archive: Archive, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
     import torch
 
     class Several(torch.nn.Module):
@@ -209,14 +215,17 @@ def test_torch_outputs_in_a_dict(archive: Archive, tmp_path: Path) -> None:
             return {"sums": [x.sum(1), joined], "twice": [2 * x]}
 
     served = Served(torch_archive(archive, tmp_path, Several()))
-    asked(served, [[1, 2]], [[3, 4]])
-    assert asked(served, [[-1, 2]], [[-3, 4], [-5, 6]]) == [
+    predictions(served, [[1, 2]], [[3, 4]])
+    assert predictions(served, [[-1, 2]], [[-3, 4], [-5, 6]]) == [
         {"sums": [[1], [3]], "twice": [[-2, 4]]},
         {"sums": [[1, 1], [3, 3]], "twice": [[-6, 8], [-10, 12]]},
     ]
 
 
-def test_a_torch_model_of_one_row(archive: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_torch_model_of_one_row_is_not_batched(
+    archive: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("torch")
     import torch
 
     class One(torch.nn.Module):
@@ -224,11 +233,11 @@ def test_a_torch_model_of_one_row(archive: Archive, tmp_path: Path, caplog: pyte
             return x.reshape(1, 2) + 1
 
     served = Served(torch_archive(archive, tmp_path, One()))
-    assert asked(served, [[1, 2]], [[3, 4]]) == [[[2, 3]], [[4, 5]]]
-    assert caplog.text.count("each goes alone from now on: BadBodyError") == 1
+    assert predictions(served, [[1, 2]], [[3, 4]]) == [[[2, 3]], [[4, 5]]]
+    assert caplog.text.count("batching is disabled for this model: BadBodyError") == 1
 
 
-def test_pictures_and_rows_for_mxnet(mxnet_net: Path, archive: Archive) -> None:
+def test_pictures_and_rows_are_batched_for_mxnet(mxnet_net: Path, archive: Archive) -> None:
     grid = numpy.arange(36 * 3).reshape(6, 6, 3)
     rows = npy(numpy.moveaxis(numpy.stack([grid, grid]), 3, 1).astype(numpy.float32))
     served = Served(archive(mxnet_net, **{"net-shapes.json": '[{"shape": [4, 3, 6, 6], "name": "data"}]'}))
@@ -237,19 +246,19 @@ def test_pictures_and_rows_for_mxnet(mxnet_net: Path, archive: Archive) -> None:
         (rows, {"Content-Type": "application/x-npy"}),
         (picture(grid[::-1]), {"Content-Type": "image/png"}),
     ]
-    alone = [served.ask(body, headers["Content-Type"]).json for body, headers in requests]
-    assert [reply.json for reply in served.ask_all(*requests)] == alone
+    alone = [served.post(body, headers["Content-Type"]).json for body, headers in requests]
+    assert [response.json for response in served.post_all(*requests)] == alone
 
 
-def test_pictures_and_rows_for_torch(torch_script: Path, archive: Archive) -> None:
+def test_pictures_and_rows_are_batched_for_torch(torch_script: Path, archive: Archive) -> None:
     served = Served(archive(torch_script, **{"labels.txt": "light\ndark\n"}))
     pixels = numpy.arange(16).reshape(4, 4)
     pictures = [(picture(pixels), {"Content-Type": "image/png"}), (json.dumps(pixels.tolist()), JSON)]
-    first, second = (reply.json for reply in served.ask_all(*pictures))
+    first, second = (response.json for response in served.post_all(*pictures))
     assert second == [first] and first[0].endswith("class=light")
 
 
 @pytest.mark.parametrize("output", [[], {}, (), "text", None, 3, numpy.float32(1), numpy.zeros(4), [numpy.zeros(3), 1]])
-def test_what_cannot_be_told_apart(output: Any) -> None:
-    with pytest.raises(InseparableError, match="the answer to 3 rows"):
+def test_inseparable_outputs(output: Any) -> None:
+    with pytest.raises(InseparableError, match="the output for 3 rows"):
         split(output, [1, 2])

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import io
 import operator
 import tracemalloc
@@ -17,7 +15,7 @@ from tests.handlers.served import npy, picture
 
 
 def npy_header(text: str) -> bytes:
-    """A body that begins with this text for a header, and has eight bytes after it."""
+    """Return a body that begins with this text for a header, and has eight bytes after it."""
     return b"\x93NUMPY\x02\x00" + len(text).to_bytes(4, "little") + text.encode() + b"12345678"
 
 
@@ -65,7 +63,7 @@ def test_text_bodies(content_type: str, body: str | bytes, rows: Rows) -> None:
         (b"red,\nblue,3\n", [[False, True], [False, False]]),
     ],
 )
-def test_an_empty_cell_is_a_missing_number(body: bytes, missing: list[list[bool]]) -> None:
+def test_empty_cell_is_nan(body: bytes, missing: list[list[bool]]) -> None:
     rows = decode(body, "text/csv")
     assert isinstance(rows, Rows)
     assert [[cell != cell for cell in row] for row in rows.values] == missing
@@ -77,8 +75,8 @@ def test_an_empty_cell_is_a_missing_number(body: bytes, missing: list[list[bool]
         ("application/json", b"", "empty; expected application/json"),
         ("text/csv", b"\n\n", "holds no row"),
         ("text/csv; header=present", b"a,b\n", "a header and no row"),
-        ("text/csv", b"1,2\n3\n", "Line 2 has 1 values, line 1 has 2"),
-        ("text/csv", b'1,"2\n', "Line 1 is not CSV"),
+        ("text/csv", b"1,2\n3\n", "line 2 has 1 values, line 1 has 2"),
+        ("text/csv", b'1,"2\n', "line 1 is not CSV"),
         ("text/csv", b"1,\xff", "not utf-8: invalid start byte at byte 2"),
         ("text/csv; charset=klingon", b"1", "charset 'klingon'"),
         ("text/csv; charset=undefined", b"1", "undefined encoding"),
@@ -93,10 +91,10 @@ def test_an_empty_cell_is_a_missing_number(body: bytes, missing: list[list[bool]
         (
             "application/json",
             b'[{"a": 1}, {"b": 1}]',
-            "Row 1 does not have the names of row 0: expected ['a'], given ['b']",
+            "row 1 does not have the names of row 0: expected ['a'], given ['b']",
         ),
         ("application/json", b'[{"a": 1}, [1]]', "given a list"),
-        ("application/jsonlines", b"[1]\n[2", "Line 2 is not JSON"),
+        ("application/jsonlines", b"[1]\n[2", "line 2 is not JSON"),
         ("application/x-npy", b"PK\x03\x04" * 9, "not NPY"),
         ("application/x-npy", npy([[1.0]])[:-1], "8 bytes; it holds 7"),
         ("application/x-npy", npy([[1.0]]) + b"1", "8 bytes; it holds 9"),
@@ -109,26 +107,26 @@ def test_an_empty_cell_is_a_missing_number(body: bytes, missing: list[list[bool]
         ("application/x-npy", npy_header("+" * 1000 + "1"), "header cannot be read"),
         ("application/x-npy", npy_header("((("), "header cannot be read"),
         ("application/x-npy", npy_claim("()", "(1,)"), "header cannot be read"),
-        ("application/x-npy", npy_claim("'<f8'", "(-1, -2)"), "float64[-1, -2], which is no array"),
-        ("application/x-npy", npy_claim("'<f8'", f"({'1, ' * 40})"), "1, 1], which is no array"),
-        ("application/x-npy", npy_claim("('<f8', (2, 2))", "(1,)"), "[1], which is no array"),
+        ("application/x-npy", npy_claim("'<f8'", "(-1, -2)"), "float64[-1, -2], which is not an array"),
+        ("application/x-npy", npy_claim("'<f8'", f"({'1, ' * 40})"), "1, 1], which is not an array"),
+        ("application/x-npy", npy_claim("('<f8', (2, 2))", "(1,)"), "[1], which is not an array"),
     ],
 )
-def test_bodies_that_cannot_be_read(content_type: str, body: bytes, text: str) -> None:
+def test_unreadable_bodies(content_type: str, body: bytes, text: str) -> None:
     with pytest.raises(BadBodyError) as raised:
         decode(body, content_type)
     assert text in str(raised.value)
     assert (raised.value.status, raised.value.phase) == (400, "decode")
 
 
-def test_an_unknown_type_names_the_known_ones() -> None:
+def test_unknown_type_names_the_known_ones() -> None:
     with pytest.raises(UnsupportedMediaTypeError) as raised:
         decode(b"x", "application/xml")
     assert raised.value.status == 415
     assert "'application/xml'" in str(raised.value) and all(name in str(raised.value) for name in DECODERS)
 
 
-def test_a_claimed_size_is_not_allocated() -> None:
+def test_claimed_size_is_not_allocated() -> None:
     """A header of a hundred bytes may promise terabytes."""
     stream = io.BytesIO()
     numpy.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": (1 << 40,)})
@@ -158,7 +156,7 @@ CLAIMS = st.builds(
 @example("application/x-npy", npy_header("-" * 9000 + "1"))
 @example("application/x-npy", npy_header("((("))
 @example("application/x-npy", npy_claim("'<f8'", "(-1, -1)"))
-def test_no_body_does_worse_than_400(content_type: str, body: bytes) -> None:
+def test_no_body_causes_more_than_a_400(content_type: str, body: bytes) -> None:
     try:
         decode(body, content_type)
     except HandlerError as error:
@@ -166,7 +164,7 @@ def test_no_body_does_worse_than_400(content_type: str, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("array", [[[1, 2], [3, 4]], [[1.5, 2]], [["a", "bc"]], [[True]]])
-def test_arrays_come_through(array: Any) -> None:
+def test_arrays_are_decoded_unchanged(array: Any) -> None:
     for form in (numpy.ascontiguousarray(array), numpy.asfortranarray(array)):
         rows = decode(npy(form), "application/x-npy")
         assert isinstance(rows, Rows)

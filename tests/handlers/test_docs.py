@@ -1,7 +1,5 @@
 """The examples of docs/handlers.md do what its text says."""
 
-from __future__ import annotations
-
 import importlib
 import re
 from pathlib import Path
@@ -9,7 +7,7 @@ from pathlib import Path
 import pytest
 from mms.context import Context, RequestProcessor
 
-from polyhost.handlers import shapes_file as shapes
+from polyhost.handlers import shapes_file
 from tests.handlers.conftest import Archive
 from tests.handlers.served import Served
 
@@ -22,24 +20,24 @@ def block(first_line: str) -> str:
     return str(found[0])
 
 
-def test_the_script(archive: Archive) -> None:
+def test_script_example(archive: Archive) -> None:
     served = Served(archive(**{"inference.py": block("# inference.py\n"), "weights.json": "[2, 3]"}))
-    assert served.ask("1,10", "text/csv").body == b'{"score": 32.0}'
-    assert served.ask("[1, 10]").status == 415
+    assert served.post("1,10", "text/csv").body == b'{"score": 32.0}'
+    assert served.post("[1, 10]").status == 415
 
 
-def test_the_script_of_one_function(archive: Archive, moons_forest: Path) -> None:
+def test_script_of_one_function_example(archive: Archive, moons_forest: Path) -> None:
     model = (moons_forest / "pickled_rf_model.p").read_bytes()
     folder = archive(**{"model.joblib": model, "inference.py": block("# inference.py, beside model.joblib")})
-    assert Served(folder).ask("2,-1\n-1,1", "text/csv").body == b"yes\nno"
+    assert Served(folder).post("2,-1\n-1,1", "text/csv").body == b"yes\nno"
 
 
-def test_the_script_that_yields(archive: Archive) -> None:
+def test_streaming_script_example(archive: Archive) -> None:
     served = Served(archive(**{"inference.py": block("# inference.py, in pieces")}))
-    assert b"".join(piece.encode() for piece in served.ask("", "text/plain").body) == b"one\ntwo\nthree\n"
+    assert b"".join(chunk.encode() for chunk in served.post("", "text/plain").body) == b"one\ntwo\nthree\n"
 
 
-def test_the_own_handler(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_handler_example(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = archive(**{"model_handler.py": block("# model_handler.py"), "unit.txt": "bytes\n"})
     monkeypatch.syspath_prepend(folder)
     module = importlib.import_module("model_handler")
@@ -49,7 +47,7 @@ def test_the_own_handler(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> N
     assert module.handle([{"body": bytearray(b"four")}], context) == ["4 bytes"]
 
 
-def test_the_shapes_file(tmp_path: Path) -> None:
+def test_shapes_file_example(tmp_path: Path) -> None:
     path = tmp_path / "shapes.json"
     path.write_text(block('[{"shape"'))
-    assert shapes.read(path) == [shapes.InputShape("data", (1, 3, 224, 224))]
+    assert shapes_file.read(path) == [shapes_file.InputShape("data", (1, 3, 224, 224))]

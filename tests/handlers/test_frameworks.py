@@ -119,7 +119,7 @@ from polyhost.handlers.settings import Settings
 from tests.handlers.served import Served
 model = Path({str(model)!r})
 assert lookup.choose(model, Settings()) == lookup.framework_of(model, None, Settings()) == "linear"
-assert Served(model).ask("[[1, 2]]").json == [[2, 4]]
+assert Served(model).post("[[1, 2]]").json == [[2, 4]]
 assert frameworks.environment()["LINEAR_THREADS"] == "1"
 assert frameworks.zygote_steps()["linear"][-1] == "linear_handler"
 assert is_out_of_memory(RuntimeError("no more lines"))
@@ -187,9 +187,9 @@ image = picture(numpy.zeros((8, 8)))
 jpeg = picture(numpy.zeros((8, 8)), "JPEG")
 before = set(sys.modules)
 served = Served({str(folder)!r})
-served.ask(image, "image/png"), served.ask(jpeg, "image/jpeg")
-served.ask("[[1, 2]]"), served.ask("1,2", "text/csv")
-served.ask(npy(numpy.zeros((1, 1, 4, 4), "float32")), "application/x-npy")
+served.post(image, "image/png"), served.post(jpeg, "image/jpeg")
+served.post("[[1, 2]]"), served.post("1,2", "text/csv")
+served.post(npy(numpy.zeros((1, 1, 4, 4), "float32")), "application/x-npy")
 print(sorted(set(sys.modules) - before))
 """
     assert _python(_preloading(frameworks.zygote_steps()[framework]) + code) == "1\n[]"
@@ -221,5 +221,5 @@ def _python(code: str, **environ: str) -> str:
 
 
 def _site() -> set[str]:
-    """What an interpreter of this environment imports at its start, by .pth files."""
+    """Return what an interpreter of this environment imports at its start, by .pth files."""
     return set(_python("import sys; print(*{name.partition('.')[0] for name in sys.modules})").split())

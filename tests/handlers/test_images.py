@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import io
 import struct
 import zlib
@@ -35,23 +33,23 @@ def test_layouts(pixels: Any, sample: tuple[int, ...], expected: Any) -> None:
     assert numpy.array_equal(tensor, expected)
 
 
-def test_another_size_is_resized() -> None:
+def test_pictures_are_resized() -> None:
     tensor = images.tensor(images.read(picture(numpy.full((50, 20, 3), 9))), (3, 4, 5))
     assert numpy.array_equal(tensor, numpy.full((3, 4, 5), 9))
 
 
-def test_height_times_width_times_colours() -> None:
+def test_channels_last() -> None:
     wide = numpy.arange(5 * 6 * 3).reshape(5, 6, 3)
     assert numpy.array_equal(images.tensor(images.read(picture(wide)), (5, 6, 3)), wide)
 
 
 @pytest.mark.parametrize("sample", [(2, 8, 8), (10,), (1, 2, 3, 4)])
-def test_inputs_that_no_image_fills(sample: tuple[int, ...]) -> None:
-    with pytest.raises(UnsuitableMediaTypeError, match="An image cannot fill"):
+def test_inputs_that_no_image_fits(sample: tuple[int, ...]) -> None:
+    with pytest.raises(UnsuitableMediaTypeError, match="an image does not fit"):
         images.tensor(images.read(picture(GREY)), sample)
 
 
-def test_pixels_as_they_are() -> None:
+def test_pixels_keep_their_size() -> None:
     assert numpy.array_equal(images.pixels(images.read(picture(GREY))), GREY)
     assert numpy.array_equal(images.pixels(images.read(picture(COLOUR))), COLOUR)
 
@@ -63,33 +61,33 @@ def test_sixteen_bits_are_scaled() -> None:
 
 
 @pytest.mark.parametrize("form", images.FORMATS)
-def test_every_format_is_read_and_its_truncation_told(form: str) -> None:
+def test_every_format_is_read_and_truncation_is_reported(form: str) -> None:
     whole = picture(numpy.random.default_rng(0).integers(0, 255, (64, 64)), form)
     assert images.read(whole).image.size == (64, 64)
     with pytest.raises(BadBodyError, match=r"cannot be read|is not an image"):
         images.read(whole[: len(whole) // 2])
 
 
-def test_a_decompression_bomb_is_refused() -> None:
+def test_decompression_bomb_is_rejected() -> None:
     with pytest.raises(BadBodyError, match="exceeds limit"):
         images.read(_claim(100_000, 100_000))
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize(("width", "height"), [(13_300, 13_300), (1, images.MAX_PIXELS + 1)])
-def test_a_picture_above_our_limit_is_not_decoded(width: int, height: int) -> None:
+def test_picture_above_the_limit_is_not_decoded(width: int, height: int) -> None:
     """Pillow itself would take up to 179 million pixels."""
     with pytest.raises(BadBodyError, match=f"has {width} x {height} pixels; at most 50 million"):
         images.read(_claim(width, height))
 
 
-def test_a_picture_of_as_many_pixels_as_allowed_is_decoded() -> None:
+def test_picture_at_the_limit_is_decoded() -> None:
     with pytest.raises(BadBodyError, match="cannot be read: image file is truncated"):
         images.read(_claim(1, images.MAX_PIXELS))
 
 
 def _claim(width: int, height: int) -> bytes:
-    """A PNG of this size by its header, without a pixel."""
+    """Return a PNG of this size by its header, without a pixel."""
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(b""))
 

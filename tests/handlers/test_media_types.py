@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from polyhost.handlers.errors import NotAcceptableError
@@ -23,18 +21,18 @@ from polyhost.handlers.media_types import ARRAYS, CSV, JPEG, JSON, JSON_LINES, N
         ("image/png, */*;q=0.1", JSON),
     ],
 )
-def test_the_best_answer_type(accept: str, chosen: str) -> None:
+def test_best_media_type_is_chosen(accept: str, chosen: str) -> None:
     assert choose(accept, ARRAYS, JSON) == chosen
 
 
 @pytest.mark.parametrize(("accept", "chosen"), [("", CSV), ("*/*", CSV), ("text/*, application/json;q=0.9", CSV)])
-def test_the_default_wins_where_the_client_does_not_mind(accept: str, chosen: str) -> None:
+def test_default_wins_among_equals(accept: str, chosen: str) -> None:
     assert choose(accept, ARRAYS, CSV) == chosen
 
 
 @pytest.mark.parametrize("accept", ["image/png", "application/json;q=0", "nonsense", "*/*;q=0", "text/csv;q=much"])
-def test_nothing_that_we_have(accept: str) -> None:
-    with pytest.raises(NotAcceptableError, match="answers in application/json, text/csv") as raised:
+def test_unacceptable_media_types(accept: str) -> None:
+    with pytest.raises(NotAcceptableError, match="responds in application/json, text/csv") as raised:
         choose(accept, ARRAYS, JSON)
     assert (raised.value.status, accept in str(raised.value)) == (406, True)
 
@@ -43,10 +41,10 @@ def test_nothing_that_we_have(accept: str) -> None:
     ("accept", "name"),
     [("", JSON), ("*/*", JSON), ("text/html", "text/html"), ("a/b;q=0.1, image/jpg", JPEG), ("a/b;q=0", JSON)],
 )
-def test_a_script_hears_the_first_wish(accept: str, name: str) -> None:
+def test_script_gets_the_clients_first_choice(accept: str, name: str) -> None:
     assert preferred(accept, JSON) == name
 
 
-def test_parameters_of_a_type() -> None:
+def test_parameters_of_a_media_type() -> None:
     parsed = MediaType.parse(' Text/CSV ; Charset="latin-1";header=present')
     assert (parsed.name, parsed.parameters) == (CSV, {"charset": "latin-1", "header": "present"})

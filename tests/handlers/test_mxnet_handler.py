@@ -1,8 +1,5 @@
-from __future__ import annotations
-
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +14,11 @@ LINE = re.compile(r"probability=(\d\.\d{6}), class=(n0000000\d thing \d, item \d
 IMAGE = numpy.random.default_rng(1).integers(0, 255, (6, 6, 3))
 
 
-def test_an_image_gives_the_best_five_classes_as_in_the_seed(mxnet_net: Path) -> None:
+def test_image_gives_the_five_best_classes(mxnet_net: Path) -> None:
     served = Served(mxnet_net)
-    lines = served.ask(picture(IMAGE), "application/x-image").json
+    lines = served.post(picture(IMAGE), "application/x-image").json
 
-    scores = served.ask(npy(IMAGE.transpose(2, 0, 1)[None]), "application/x-npy").json[0]
+    scores = served.post(npy(IMAGE.transpose(2, 0, 1)[None]), "application/x-npy").json[0]
     found = [LINE.fullmatch(line) for line in lines]
     assert len(lines) == 5 and all(found)
     best = sorted(enumerate(scores), key=lambda item: -item[1])[:5]
@@ -31,38 +28,38 @@ def test_an_image_gives_the_best_five_classes_as_in_the_seed(mxnet_net: Path) ->
     assert [float(match[1]) for match in found if match] == pytest.approx([score for _, score in best], abs=1e-6)
 
 
-def test_an_image_without_labels_gives_scores(mxnet_net: Path, archive: Archive) -> None:
+def test_image_without_labels_gives_scores(mxnet_net: Path, archive: Archive) -> None:
     folder = archive(mxnet_net)
     (folder / "synset.txt").unlink()
-    answer = numpy.array(Served(folder).ask(picture(IMAGE), "image/png").json)
-    assert answer.shape == (1, 7)
-    assert answer.sum() == pytest.approx(1, abs=1e-5)
+    scores = numpy.array(Served(folder).post(picture(IMAGE), "image/png").json)
+    assert scores.shape == (1, 7)
+    assert scores.sum() == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
-def test_images_of_any_size_and_kind(mxnet_net: Path, form: str) -> None:
+def test_images_of_any_size_and_format(mxnet_net: Path, form: str) -> None:
     served = Served(mxnet_net)
     for shape in ((40, 30, 3), (3, 90), (6, 6)):
-        assert len(served.ask(picture(numpy.zeros(shape), form), f"image/{form.lower()}").json) == 5
+        assert len(served.post(picture(numpy.zeros(shape), form), f"image/{form.lower()}").json) == 5
 
 
-def test_rows_of_any_number_and_form(mxnet_net: Path) -> None:
+def test_rows_in_any_number_and_media_type(mxnet_net: Path) -> None:
     served = Served(mxnet_net)
     samples = numpy.random.default_rng(2).normal(size=(5, 3, 6, 6)).round(3)
-    as_array = numpy.array(served.ask(npy(samples), "application/x-npy").json)
-    as_rows = numpy.array(served.ask(json.dumps(samples.reshape(5, -1).tolist())).json)
-    as_csv = served.ask("\n".join(",".join(map(str, row)) for row in samples.reshape(5, -1)), "text/csv").json
-    one_by_one = [served.ask(json.dumps({"data": sample.tolist()})).json["prediction"] for sample in samples]
+    as_array = numpy.array(served.post(npy(samples), "application/x-npy").json)
+    as_rows = numpy.array(served.post(json.dumps(samples.reshape(5, -1).tolist())).json)
+    as_csv = served.post("\n".join(",".join(map(str, row)) for row in samples.reshape(5, -1)), "text/csv").json
+    one_by_one = [served.post(json.dumps({"data": sample.tolist()})).json["prediction"] for sample in samples]
     assert as_array.shape == (5, 7)
     for other in (as_rows, as_csv, one_by_one):
         assert numpy.allclose(as_array, other, atol=1e-6)
 
 
-def test_a_batch_in_the_shapes_file_is_filled_and_cut(mxnet_net: Path, archive: Archive) -> None:
+def test_batch_of_the_shapes_file_is_padded_and_cut(mxnet_net: Path, archive: Archive) -> None:
     folder = archive(mxnet_net, **{"net-shapes.json": '[{"shape": [4, 3, 6, 6], "name": "data"}]'})
     samples = npy(numpy.random.default_rng(2).normal(size=(6, 3, 6, 6)))
-    expected = Served(mxnet_net).ask(samples, "application/x-npy").json
-    assert numpy.allclose(Served(folder).ask(samples, "application/x-npy").json, expected, atol=1e-6)
+    expected = Served(mxnet_net).post(samples, "application/x-npy").json
+    assert numpy.allclose(Served(folder).post(samples, "application/x-npy").json, expected, atol=1e-6)
 
 
 def saved(archive: Archive, folder: Path, mxnet: Any, network: Any, shapes: list[dict[str, Any]]) -> Path:
@@ -72,13 +69,13 @@ def saved(archive: Archive, folder: Path, mxnet: Any, network: Any, shapes: list
 
 
 def test_grey_images_for_one_channel(archive: Archive, mxnet: Any, tmp_path: Path) -> None:
-    """The network sums the picture, so that its answer is known."""
+    """The network sums the picture, so that its output is known."""
     total = mxnet.sym.sum(mxnet.sym.Variable("pixels"), axis=(1, 2, 3))
     served = Served(saved(archive, tmp_path, mxnet, total, [{"shape": [1, 1, 8, 8], "name": "pixels"}]))
     grey = numpy.arange(64).reshape(8, 8)
-    assert served.ask(picture(grey), "image/png").json == [grey.sum()]
-    assert served.ask(picture(numpy.stack([grey] * 3, axis=2)), "image/png").json == [grey.sum()]
-    assert served.ask(json.dumps(grey.tolist())).json == [grey.sum()]
+    assert served.post(picture(grey), "image/png").json == [grey.sum()]
+    assert served.post(picture(numpy.stack([grey] * 3, axis=2)), "image/png").json == [grey.sum()]
+    assert served.post(json.dumps(grey.tolist())).json == [grey.sum()]
 
 
 def test_several_inputs_and_outputs(archive: Archive, mxnet: Any, tmp_path: Path) -> None:
@@ -86,16 +83,16 @@ def test_several_inputs_and_outputs(archive: Archive, mxnet: Any, tmp_path: Path
     both = mxnet.sym.Group([left + right, left - right])
     shapes = [{"shape": [1, 2], "name": "left"}, {"shape": [1, 2], "name": "right"}]
     served = Served(saved(archive, tmp_path, mxnet, both, shapes))
-    assert served.ask('{"right": [1, 1], "left": [3, 4]}').json == {"prediction": [[4, 5], [2, 3]]}
-    assert served.ask('[{"left": [3, 4], "right": [0, 0]}, {"left": [1, 2], "right": [1, 1]}]').json == [
+    assert served.post('{"right": [1, 1], "left": [3, 4]}').json == {"prediction": [[4, 5], [2, 3]]}
+    assert served.post('[{"left": [3, 4], "right": [0, 0]}, {"left": [1, 2], "right": [1, 1]}]').json == [
         [[3, 4], [3, 4]],
         [[2, 3], [0, 1]],
     ]
-    assert "inputs ['left', 'right']" in str(served.ask("[[3, 4]]").error)
+    assert "inputs ['left', 'right']" in str(served.post("[[3, 4]]").error)
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_an_output_without_rows_first_is_not_cut(
+def test_output_without_rows_first_is_not_cut(
     archive: Archive, mxnet: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, several: bool
 ) -> None:
     rows = mxnet.sym.Variable("data")
@@ -104,25 +101,25 @@ def test_an_output_without_rows_first_is_not_cut(
     served = Served(saved(archive, tmp_path, mxnet, network, [{"shape": [2, 3], "name": "data"}]))
     given = [[1, 2, 3], [4, 5, 6]]
     expected = [[1, 4], [2, 5], [3, 6]]
-    assert served.ask(json.dumps(given)).json == ([expected, given] if several else expected)
+    assert served.post(json.dumps(given)).json == ([expected, given] if several else expected)
     for other in (given[:1], given * 2):
-        reply = served.ask(json.dumps(other))
-        assert reply.status == 400
-        assert f"cannot be cut: send 2 rows, not {len(other)}" in str(reply.error)
+        response = served.post(json.dumps(other))
+        assert response.status == 400
+        assert f"cannot be cut: send 2 rows, not {len(other)}" in str(response.error)
 
-    together = served.ask_all(*((json.dumps(given), {"Content-Type": "application/json"}) for _ in range(2)))
-    assert [reply.json for reply in together] == [[expected, given] if several else expected] * 2
+    together = served.post_all(*((json.dumps(given), {"Content-Type": "application/json"}) for _ in range(2)))
+    assert [response.json for response in together] == [[expected, given] if several else expected] * 2
 
 
-def test_a_gpu_that_is_not_there_is_a_warning(mxnet_net: Path, mxnet: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_gpu_is_a_warning(mxnet_net: Path, mxnet: Any, caplog: pytest.LogCaptureFixture) -> None:
     """As with the MXNet of the package index, which is built without CUDA."""
     if mxnet.context.num_gpus():
         pytest.skip("this MXNet sees a GPU")
-    assert len(Served(mxnet_net, gpu_id=0).ask(picture(IMAGE), "image/png").json) == 5
+    assert len(Served(mxnet_net, gpu_id=0).post(picture(IMAGE), "image/png").json) == 5
     assert "GPU 0 was assigned" in caplog.text
 
 
-def test_the_newest_epoch_is_taken(mxnet_net: Path, archive: Archive) -> None:
+def test_highest_epoch_is_loaded(mxnet_net: Path, archive: Archive) -> None:
     older = (mxnet_net / "net-0000.params").read_bytes()
     Served(archive(mxnet_net, **{"net-0000.params": b"damaged", "net-0007.params": older, "._net-0009.params": b"x"}))
 
@@ -139,10 +136,12 @@ def test_the_newest_epoch_is_taken(mxnet_net: Path, archive: Archive) -> None:
         (b"", "application/x-image", 400, "empty"),
     ],
 )
-def test_bodies_that_do_not_fit(mxnet_net: Path, body: bytes, content_type: str, status: int, text: str) -> None:
-    reply = Served(mxnet_net).ask(body, content_type)
-    assert (reply.status, reply.error.phase) == (status, "decode")
-    assert text in str(reply.error)
+def test_bodies_that_do_not_fit_the_network(
+    mxnet_net: Path, body: bytes, content_type: str, status: int, text: str
+) -> None:
+    response = Served(mxnet_net).post(body, content_type)
+    assert (response.status, response.error.phase) == (status, "decode")
+    assert text in str(response.error)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +159,7 @@ def test_bodies_that_do_not_fit(mxnet_net: Path, body: bytes, content_type: str,
         ({"synset.txt": b"\xff"}, r"synset\.txt is not utf-8"),
     ],
 )
-def test_files_that_do_not_fit(mxnet_net: Path, archive: Archive, files: dict[str, Any], text: str) -> None:
+def test_inconsistent_files(mxnet_net: Path, archive: Archive, files: dict[str, Any], text: str) -> None:
     with pytest.raises(BadModelError, match=text):
         Served(archive(mxnet_net, **files))
 
@@ -173,7 +172,7 @@ def test_files_that_do_not_fit(mxnet_net: Path, archive: Archive, files: dict[st
         ("net-symbol.json", r"found nothing"),
     ],
 )
-def test_a_file_is_missing(mxnet_net: Path, archive: Archive, missing: str, text: str) -> None:
+def test_missing_files(mxnet_net: Path, archive: Archive, missing: str, text: str) -> None:
     folder = archive(mxnet_net)
     (folder / missing).unlink()
     with pytest.raises(BadModelError, match=text):
@@ -187,15 +186,11 @@ def test_truncated_parameters(mxnet_net: Path, archive: Archive) -> None:
 
 
 def test_fewer_labels_than_classes(mxnet_net: Path, archive: Archive) -> None:
-    reply = Served(archive(mxnet_net, **{"synset.txt": "cat\ndog\n"})).ask(picture(IMAGE), "image/png")
-    assert (reply.status, "7 classes, but its labels name 2" in str(reply.error)) == (500, True)
+    response = Served(archive(mxnet_net, **{"synset.txt": "cat\ndog\n"})).post(picture(IMAGE), "image/png")
+    assert (response.status, "7 classes, but its labels name 2" in str(response.error)) == (500, True)
 
 
-def test_a_line_of_labels_ends_with_the_line_only(mxnet_net: Path, archive: Archive) -> None:
+def test_labels_are_split_at_newlines_only(mxnet_net: Path, archive: Archive) -> None:
     names = "".join(f"thing {index}\u2028or \x85 two\r\n" for index in range(7))
-    lines = Served(archive(mxnet_net, **{"synset.txt": names})).ask(picture(IMAGE), "image/png").json
+    lines = Served(archive(mxnet_net, **{"synset.txt": names})).post(picture(IMAGE), "image/png").json
     assert all(line.endswith("\u2028or \x85 two") for line in lines)
-
-
-def test_the_shim_comes_with_the_handler(mxnet: Any) -> None:
-    assert sys.modules["numpy"].__dict__["bool"] is numpy.bool_

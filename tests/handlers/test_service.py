@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -11,25 +9,25 @@ from tests.handlers.conftest import Archive
 from tests.handlers.served import ATTRIBUTES, Served
 
 
-def test_a_batch_has_an_answer_of_its_own_for_each_item(moons_forest: Path) -> None:
-    replies = Served(moons_forest).ask_all(
+def test_batch_has_one_response_per_item(moons_forest: Path) -> None:
+    responses = Served(moons_forest).post_all(
         ("[[2, -1]]", {"content-type": "application/json", "accept": "text/csv"}),
         ("2,-1", {"CONTENT-TYPE": "text/csv"}),
         ("2,-1", {"Content-Type": "text/xml"}),
         ("[[2, -1]]", {"Content-Type": "application/json", "Accept": "image/png"}),
         ("", {}),
     )
-    assert [reply.content_type for reply in replies] == ["text/csv", "application/json", None, None, None]
-    assert [reply.body for reply in replies[:2]] == [b"1\n", b"[1]"]
-    assert [reply.status for reply in replies[2:]] == [415, 406, 400]
+    assert [response.content_type for response in responses] == ["text/csv", "application/json", None, None, None]
+    assert [response.body for response in responses[:2]] == [b"1\n", b"[1]"]
+    assert [response.status for response in responses[2:]] == [415, 406, 400]
 
 
-def test_the_default_answer_type_is_a_setting(moons_forest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_accept_is_a_setting(moons_forest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/csv")
-    assert Served(moons_forest).ask("[[2, -1]]").body == b"1\n"
+    assert Served(moons_forest).post("[[2, -1]]").body == b"1\n"
 
 
-def test_a_default_answer_that_nobody_writes_fails_the_load(
+def test_unwritable_default_accept_fails_the_load(
     moons_forest: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/html; charset=utf-8")
@@ -40,11 +38,11 @@ def test_a_default_answer_that_nobody_writes_fails_the_load(
 
 
 @pytest.mark.parametrize("function", ["output_fn(prediction, accept)", "transform_fn(model, body, kind, accept)"])
-def test_a_script_may_write_any_default(archive: Archive, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+def test_script_may_write_any_default_accept(archive: Archive, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     monkeypatch.setenv("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/html")
     source = f"def model_fn(model_dir):\n    return len\ndef {function}:\n    return accept\n"
-    reply = Served(archive(**{"inference.py": source})).ask("[[1]]")
-    assert (reply.body, reply.content_type) == (b"text/html", "text/html")
+    response = Served(archive(**{"inference.py": source})).post("[[1]]")
+    assert (response.body, response.content_type) == (b"text/html", "text/html")
 
 
 @pytest.mark.parametrize("place", ["requirements.txt", "code/requirements.txt"])
@@ -57,23 +55,23 @@ def test_requirements_are_not_installed(
 
 
 @pytest.mark.parametrize("gpu_id", [None, -1, "-1"])
-def test_no_gpu(torch_program: Path, gpu_id: int | None, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_gpu_is_assigned(torch_program: Path, gpu_id: int | None, caplog: pytest.LogCaptureFixture) -> None:
     Served(torch_program, gpu_id=gpu_id)
     assert "GPU" not in caplog.text
 
 
-def test_a_failed_load_raises_and_leaves_nothing(archive: Archive) -> None:
+def test_failed_load_can_be_repeated(archive: Archive) -> None:
     service, context = Service(), Context("model", str(archive()), {}, 1, None, "1.1.11")
     for _ in range(2):
         with pytest.raises(BadModelError):
             service.handle(None, context)
 
 
-def test_a_request_before_the_load_loads(moons_forest: Path) -> None:
+def test_request_before_the_load_loads(moons_forest: Path) -> None:
     context = Context("model", str(moons_forest), {}, 1, None, "1.1.11")
     context.request_processor = [RequestProcessor({"Content-Type": "text/csv"})]
     assert Service().handle([{"body": b"2,-1"}], context) == [b"[1]"]
 
 
-def test_attributes_that_are_no_pairs_do_not_matter(moons_forest: Path) -> None:
-    assert Served(moons_forest).ask("[2, -1]", **{ATTRIBUTES: "c000b4f9-df62; nothing"}).json == [1]
+def test_malformed_custom_attributes_are_ignored(moons_forest: Path) -> None:
+    assert Served(moons_forest).post("[2, -1]", **{ATTRIBUTES: "c000b4f9-df62; nothing"}).json == [1]

@@ -22,12 +22,12 @@ def test_from_the_environment() -> None:
         ("text/html", "text/html"),
     ],
 )
-def test_the_default_answer_by_any_of_its_names(value: str, name: str) -> None:
+def test_default_accept_by_any_of_its_names(value: str, name: str) -> None:
     assert Settings.from_environ({"SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": value}).default_accept == name
 
 
 @pytest.mark.parametrize("value", ["/etc/serve.py", "../serve.py", "serve", "code/../../serve.py"])
-def test_a_program_outside_the_archive(value: str) -> None:
+def test_program_outside_the_archive(value: str) -> None:
     with pytest.raises(BadSettingError, match=f"SAGEMAKER_PROGRAM={value!r}: must name a Python file"):
         Settings.from_environ({"SAGEMAKER_PROGRAM": value})
 

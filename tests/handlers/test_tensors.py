@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import re
 from typing import Any
 
@@ -26,7 +24,7 @@ SIZE = InputShape("size", (1, 1), "int64")
         [1, 2, 3, 4, 5, 6],
     ],
 )
-def test_one_row_in_any_form(values: Any) -> None:
+def test_one_row_in_any_nesting(values: Any) -> None:
     array = fill(Rows(values), [IMAGE])["image"]
     assert array.shape == (1, 1, 2, 3)
     assert array.ravel().tolist() == [1, 2, 3, 4, 5, 6]
@@ -51,7 +49,7 @@ def test_inputs_by_name() -> None:
     assert arrays["size"].dtype == numpy.int64
 
 
-def test_inputs_of_unlike_lengths() -> None:
+def test_inputs_of_different_lengths() -> None:
     rows = Rows([[[1, 2], [1, 2]]], ("a", "b"))
     shapes = [InputShape("a", (1, 2)), InputShape("b", (1, 1))]
     with pytest.raises(WrongShapeError, match=r"given \[1, 2\]"):
@@ -105,7 +103,7 @@ def test_numbers_that_the_type_cannot_hold(values: Any, dtype: str, value: str) 
         (numpy.array([[1.5]], ">f8"), "float32", [[1.5]]),
     ],
 )
-def test_numbers_that_it_can(values: Any, dtype: str, expected: Any) -> None:
+def test_numbers_that_the_type_can_hold(values: Any, dtype: str, expected: Any) -> None:
     converted = numbers(values, dtype)
     assert (converted.dtype, converted.tolist()) == (numpy.dtype(dtype), expected)
 
@@ -114,7 +112,7 @@ def test_null_is_not_a_number() -> None:
     assert numpy.isnan(numbers([[None, 1]])).tolist() == [[True, False]]
 
 
-def test_an_image_for_bytes_below_zero_is_refused() -> None:
+def test_image_for_int8_is_rejected() -> None:
     """Above 127 it would wrap."""
     dark = Picture(Image.new("L", (3, 2), 100))
     assert fill(dark, [InputShape("image", (1, 1, 2, 3), "uint8")])["image"].tolist() == [[[[100] * 3] * 2]]

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import io
 import json
 import pickle
@@ -9,11 +7,13 @@ from typing import Any
 
 import numpy
 import pytest
-import torch
 
 from polyhost.handlers.errors import BadModelError, WrongLabelsError
 from tests.handlers.conftest import Archive
 from tests.handlers.served import Served, npy, picture
+
+pytest.importorskip("torch")
+import torch
 
 PIXELS = numpy.arange(16).reshape(4, 4)
 SAMPLES = numpy.stack([PIXELS, PIXELS + 1]).reshape(2, 1, 4, 4).astype(numpy.float32)
@@ -27,24 +27,24 @@ def model(request: pytest.FixtureRequest) -> Path:
 
 def test_arrays_give_scores(model: Path) -> None:
     served = Served(model)
-    assert served.ask(npy(SAMPLES), "application/x-npy").json == [[120, -120], [136, -136]]
-    assert served.ask(npy(SAMPLES.astype(">f8")), "application/x-npy").json == [[120, -120], [136, -136]]
-    assert served.ask(json.dumps(SAMPLES.tolist()), Accept="text/csv").body == b"120.0,-120.0\n136.0,-136.0\n"
+    assert served.post(npy(SAMPLES), "application/x-npy").json == [[120, -120], [136, -136]]
+    assert served.post(npy(SAMPLES.astype(">f8")), "application/x-npy").json == [[120, -120], [136, -136]]
+    assert served.post(json.dumps(SAMPLES.tolist()), Accept="text/csv").body == b"120.0,-120.0\n136.0,-136.0\n"
 
 
-def test_shapes_let_rows_be_flat_and_images_in(torch_script: Path) -> None:
+def test_shapes_file_allows_flat_rows_and_images(torch_script: Path) -> None:
     served = Served(torch_script)
-    assert served.ask(json.dumps(SAMPLES.reshape(2, 16).tolist())).json == [[120, -120], [136, -136]]
-    assert served.ask(json.dumps({"pixels": PIXELS.tolist()})).json == {"prediction": [120, -120]}
-    assert served.ask(picture(PIXELS), "image/png").json == [[120, -120]]
-    assert served.ask(picture(numpy.full((16, 16, 3), 7)), "image/png").json == [[112, -112]]
+    assert served.post(json.dumps(SAMPLES.reshape(2, 16).tolist())).json == [[120, -120], [136, -136]]
+    assert served.post(json.dumps({"pixels": PIXELS.tolist()})).json == {"prediction": [120, -120]}
+    assert served.post(picture(PIXELS), "image/png").json == [[120, -120]]
+    assert served.post(picture(numpy.full((16, 16, 3), 7)), "image/png").json == [[112, -112]]
 
 
-def test_labels_give_the_best(torch_script: Path, archive: Archive) -> None:
+def test_labels_give_the_five_best_classes(torch_script: Path, archive: Archive) -> None:
     served = Served(archive(torch_script, **{"labels.txt": "plus\nminus\n"}))
     expected = ["probability=1.000000, class=plus", "probability=0.000000, class=minus"]
-    assert served.ask(picture(PIXELS), "image/png").json == expected
-    assert served.ask(npy(SAMPLES), "application/x-npy").json == [expected, expected]
+    assert served.post(picture(PIXELS), "image/png").json == expected
+    assert served.post(npy(SAMPLES), "application/x-npy").json == [expected, expected]
 
 
 class Pair(torch.nn.Module):
@@ -70,9 +70,9 @@ class Sums(torch.nn.Module):
 @pytest.mark.parametrize("network", [Pair, Named, Matrix, Sums])
 def test_labels_are_for_rows_of_scores(archive: Archive, network: type[torch.nn.Module]) -> None:
     served = Served(archive(**{"model.pt2": _exported(network(), torch.zeros(1, 2)), "labels.txt": "plus\nminus\n"}))
-    reply = served.ask("[[1, 2]]")
-    assert isinstance(reply.error, WrongLabelsError)
-    assert str(reply.error).startswith("Labels are for")
+    response = served.post("[[1, 2]]")
+    assert isinstance(response.error, WrongLabelsError)
+    assert str(response.error).startswith("labels need")
 
 
 def test_scores_may_have_axes_of_one(archive: Archive) -> None:
@@ -81,7 +81,7 @@ def test_scores_may_have_axes_of_one(archive: Archive) -> None:
             return x[:, :, None, None]
 
     served = Served(archive(**{"model.pt2": _exported(Pooled(), torch.zeros(1, 2)), "labels.txt": "plus\nminus\n"}))
-    assert served.ask("[[0.25, 0.75]]").json == [
+    assert served.post("[[0.25, 0.75]]").json == [
         ["probability=0.750000, class=minus", "probability=0.250000, class=plus"]
     ]
 
@@ -103,44 +103,44 @@ def test_several_inputs_need_a_shapes_file(archive: Archive, kind: str) -> None:
         "module": {"inference.py": f"import torch\nfrom {__name__} import *\ndef model_fn(d): return Difference()\n"},
     }[kind]
     body = json.dumps({"right": [1, 1], "left": [3, 4]})
-    reply = Served(archive(**files)).ask(body)
-    assert (reply.status, "add a shapes.json that names each" in str(reply.error)) == (400, True)
+    response = Served(archive(**files)).post(body)
+    assert (response.status, "add a shapes.json that names each" in str(response.error)) == (400, True)
 
     files["shapes.json"] = '[{"shape": [1, 2], "name": "left"}, {"shape": [1, 2], "name": "right"}]'
-    assert Served(archive(**files)).ask(body).json == {"prediction": [2, 3]}
+    assert Served(archive(**files)).post(body).json == {"prediction": [2, 3]}
 
 
-def test_without_shapes_an_image_is_refused(torch_program: Path) -> None:
-    reply = Served(torch_program).ask(picture(PIXELS), "image/png")
-    assert (reply.status, "add a shapes.json" in str(reply.error)) == (415, True)
+def test_image_without_shapes_file_is_rejected(torch_program: Path) -> None:
+    response = Served(torch_program).post(picture(PIXELS), "image/png")
+    assert (response.status, "need a shapes.json" in str(response.error)) == (415, True)
 
 
-def test_a_shape_that_the_file_rules_out(torch_script: Path) -> None:
-    reply = Served(torch_script).ask("[[1, 2, 3]]")
-    assert (reply.status, "expected [n, 1, 4, 4] or n rows of 16 values" in str(reply.error)) == (400, True)
+def test_shape_that_the_file_rules_out(torch_script: Path) -> None:
+    response = Served(torch_script).post("[[1, 2, 3]]")
+    assert (response.status, "expected [n, 1, 4, 4] or n rows of 16 values" in str(response.error)) == (400, True)
 
 
-def test_a_shape_that_only_the_model_refuses(model: Path, archive: Archive) -> None:
+def test_shape_that_only_the_model_rejects(model: Path, archive: Archive) -> None:
     folder = archive(model)
     (folder / "shapes.json").unlink(missing_ok=True)
-    reply = Served(folder).ask("[[1, 2, 3]]")
-    assert reply.status == 400
-    assert "input of shape [[1, 3]]" in str(reply.error)
+    response = Served(folder).post("[[1, 2, 3]]")
+    assert response.status == 400
+    assert "input of shape [[1, 3]]" in str(response.error)
 
 
-def test_words_are_no_tensor(torch_program: Path) -> None:
+def test_text_is_rejected(torch_program: Path) -> None:
     served = Served(torch_program)
-    assert "not a number" in str(served.ask('[["a"]]').error)
-    assert "given <U1" in str(served.ask(npy([["a"]]), "application/x-npy").error)
+    assert "not a number" in str(served.post('[["a"]]').error)
+    assert "given <U1" in str(served.post(npy([["a"]]), "application/x-npy").error)
 
 
-def test_integers_stay_integers_in_an_array(archive: Archive) -> None:
+def test_integers_of_an_array_stay_integers(archive: Archive) -> None:
     class Pick(torch.nn.Module):
         def forward(self, tokens: torch.Tensor) -> torch.Tensor:
             return torch.eye(5)[tokens]
 
     served = Served(archive(**{"model.pt2": _exported(Pick(), torch.tensor([[1, 2]]))}))
-    assert served.ask(npy(numpy.array([[3, 0]])), "application/x-npy").json == [[[0, 0, 0, 1, 0], [1, 0, 0, 0, 0]]]
+    assert served.post(npy(numpy.array([[3, 0]])), "application/x-npy").json == [[[0, 0, 0, 1, 0], [1, 0, 0, 0, 0]]]
 
 
 def test_nested_outputs(archive: Archive) -> None:
@@ -149,20 +149,20 @@ def test_nested_outputs(archive: Archive) -> None:
             return {"twice": x * 2, "pair": (x.bfloat16(), x.sum())}
 
     served = Served(archive(**{"model.pt2": _exported(Many(), torch.zeros(1, 2))}))
-    assert served.ask("[[1, 2]]").json == {"twice": [[2, 4]], "pair": [[[1, 2]], 3]}
+    assert served.post("[[1, 2]]").json == {"twice": [[2, 4]], "pair": [[[1, 2]], 3]}
 
 
-def test_not_a_number_becomes_null(archive: Archive) -> None:
+def test_nan_becomes_null(archive: Archive) -> None:
     class Divide(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return 1 / x
 
     served = Served(archive(**{"model.pt2": _exported(Divide(), torch.ones(1, 2))}))
-    assert served.ask("[[0, 2]]").json == [[None, 0.5]]
+    assert served.post("[[0, 2]]").json == [[None, 0.5]]
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_state_dict_is_not_unpickled(archive: Archive, torch_net: Any, zipped: bool) -> None:
+def test_state_dict_is_not_unpickled(archive: Archive, torch_net: Any, zipped: bool) -> None:
     stream = io.BytesIO()
     torch.save(torch_net.state_dict(), stream, _use_new_zipfile_serialization=zipped)
     kind = "state dict or a pickled module" if zipped else "but a pickle"
@@ -170,7 +170,7 @@ def test_a_state_dict_is_not_unpickled(archive: Archive, torch_net: Any, zipped:
         Served(archive(**{"model.pth": stream.getvalue()}))
 
 
-def test_a_pickle_in_disguise_does_not_run(archive: Archive, tmp_path: Path) -> None:
+def test_pickle_with_another_suffix_does_not_run(archive: Archive, tmp_path: Path) -> None:
     class Bomb:
         def __reduce__(self) -> Any:
             return (Path.touch, (tmp_path / "ran",))
@@ -180,7 +180,7 @@ def test_a_pickle_in_disguise_does_not_run(archive: Archive, tmp_path: Path) -> 
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_truncated_archive(archive: Archive, torch_script: Path) -> None:
+def test_truncated_archive(archive: Archive, torch_script: Path) -> None:
     whole = (torch_script / "model.pt").read_bytes()
     with pytest.raises(BadModelError, match="damaged or truncated"):
         Served(archive(**{"model.pt": whole[: len(whole) // 2]}))
@@ -197,10 +197,10 @@ def test_two_shapes_files(archive: Archive, torch_script: Path) -> None:
         Served(archive(torch_script, **{"net-shapes.json": "[]"}))
 
 
-def test_a_gpu_that_is_not_there_is_a_warning(torch_program: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_gpu_is_a_warning(torch_program: Path, caplog: pytest.LogCaptureFixture) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    assert Served(torch_program, gpu_id=0).ask(npy(SAMPLES), "application/x-npy").json[0] == [120, -120]
+    assert Served(torch_program, gpu_id=0).post(npy(SAMPLES), "application/x-npy").json[0] == [120, -120]
     assert "GPU 0 was assigned" in caplog.text
 
 

@@ -1,4 +1,4 @@
-"""MMS's handler contract in this process: finding the handler, loading, calling, and every way to break it."""
+"""MMS's handler interface in this process: finding the handler, loading, calling, and every way to break it."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ from polyhost.container.worker.types import Request, Response
 
 @pytest.fixture(autouse=True)
 def own_imports() -> Iterator[None]:
-    """What a model's loading adds to the interpreter, its process would have for itself alone."""
+    """Restore the imports and the search path, which in the container are a process's own."""
     modules, path = dict(sys.modules), sys.path[:]
     yield
     sys.path[:] = path
@@ -45,7 +45,7 @@ def write(folder: Path) -> Write:
 
 @pytest.fixture
 def load(folder: Path, write: Write) -> Callable[..., Model]:
-    """Loads a handler file of this source."""
+    """Load a handler file of this source."""
 
     def load(source: str, **spec: Any) -> Model:
         write("h.py", source)
@@ -64,7 +64,7 @@ def request(body: bytes = b"", /, number: int = 1, headers: dict[str, str] | Non
     return Request(f"r{number}", headers or {}, {"body": bytearray(body)})
 
 
-def answer(model: Model, body: bytes = b"", **headers: str) -> Response:
+def respond(model: Model, body: bytes = b"", **headers: str) -> Response:
     (response,) = model.predict([request(body, headers=headers)])
     return response
 
@@ -80,16 +80,16 @@ def failure(response: Response) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("handler", ["h.py", "h.py:handle", "h", "h:handle", "sub/h.py", "code/h.py", "lib.h:other"])
-def test_the_ways_to_name_a_handler(folder: Path, write: Write, handler: str) -> None:
+def test_ways_to_name_a_handler(folder: Path, write: Write, handler: str) -> None:
     source = "def handle(data, context): return data and [__file__]\nother = handle"
     for name in ("sub/h.py", "lib/h.py", "code/h.py" if "code" in handler else "h.py"):
         write(name, source)
 
-    body = answer(Model.load(ModelSpec("m", folder, handler))).body.decode()
+    body = respond(Model.load(ModelSpec("m", folder, handler))).body.decode()
     assert body.startswith(str(folder)) and body.endswith("h.py")
 
 
-def test_a_function_is_called_once_with_no_data_to_load(load: Callable[..., Model], folder: Path) -> None:
+def test_function_is_called_once_without_data_to_load(load: Callable[..., Model], folder: Path) -> None:
     model = load(
         """
         loads = []
@@ -103,11 +103,11 @@ def test_a_function_is_called_once_with_no_data_to_load(load: Callable[..., Mode
         gpu_id=1,
     )
 
-    (properties,) = json.loads(answer(model).body)
+    (properties,) = json.loads(respond(model).body)
     assert (properties["model_dir"], properties["batch_size"], properties["gpu_id"]) == (str(folder), 4, 1)
 
 
-def test_a_class_is_initialised_and_then_asked(load: Callable[..., Model]) -> None:
+def test_class_is_initialised_before_requests(load: Callable[..., Model]) -> None:
     model = load("""
         from json import JSONDecoder  # a class that is not the module's own
         class Service:
@@ -117,27 +117,27 @@ def test_a_class_is_initialised_and_then_asked(load: Callable[..., Model]) -> No
                 return [self.name]
     """)
 
-    assert answer(model).body == b"m"
+    assert respond(model).body == b"m"
 
 
-def test_the_archives_manifest_names_its_handler(folder: Path, write: Write) -> None:
+def test_handler_of_the_manifest(folder: Path, write: Write) -> None:
     write("MAR-INF/MANIFEST.json", '{"model": {"handler": "mine.py:answer"}}')
     write("mine.py", "def answer(data, context): return data and [context.manifest['model']['handler']]")
 
-    assert answer(Model.load(ModelSpec("m", folder))).body == b"mine.py:answer"
+    assert respond(Model.load(ModelSpec("m", folder))).body == b"mine.py:answer"
 
 
-def test_modules_of_the_models_own_are_found_even_under_our_names(load: Callable[..., Model], write: Write) -> None:
+def test_archive_may_have_a_module_handlers(load: Callable[..., Model], write: Write) -> None:
     write("handlers.py", "name = 'the model has this name'")
     model = load("import handlers\ndef handle(data, context): return data and [handlers.name]")
 
-    assert answer(model).body == b"the model has this name"
+    assert respond(model).body == b"the model has this name"
 
 
-def test_a_handler_file_may_be_called_like_a_module_that_it_imports(folder: Path, write: Write) -> None:
+def test_handler_file_may_have_the_name_of_a_module_it_imports(folder: Path, write: Write) -> None:
     write("json.py", "import json\ndef handle(data, context): return data and [json.dumps([1])]")
 
-    assert answer(Model.load(ModelSpec("m", folder, "json.py"))).body == b"[1]"
+    assert respond(Model.load(ModelSpec("m", folder, "json.py"))).body == b"[1]"
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,7 @@ def test_a_handler_file_may_be_called_like_a_module_that_it_imports(folder: Path
         ("def handle(): pass", 500, "TypeError", "positional argument"),
     ],
 )
-def test_a_load_that_fails_says_why(
-    load: Callable[..., Model], source: str, status: int, type_: str, words: str
-) -> None:
+def test_failed_load_has_a_reason(load: Callable[..., Model], source: str, status: int, type_: str, words: str) -> None:
     error = load_error(lambda: load(source))
 
     assert (error.status, error.type) == (status, type_)
@@ -165,7 +163,7 @@ def test_a_load_that_fails_says_why(
 
 
 @pytest.mark.parametrize("handler", ["missing.py", "missing", "missing.module:f", "h.py:missing"])
-def test_a_handler_that_is_not_there(load: Callable[..., Model], handler: str) -> None:
+def test_missing_handler(load: Callable[..., Model], handler: str) -> None:
     error = load_error(lambda: load("def handle(data, context): pass", handler=handler))
 
     assert (error.status, error.type) == (400, "HandlerNotFoundError")
@@ -173,7 +171,7 @@ def test_a_handler_that_is_not_there(load: Callable[..., Model], handler: str) -
 
 
 @pytest.mark.parametrize("manifest", ["{", "caf\udce9"])
-def test_a_manifest_that_cannot_be_read(folder: Path, write: Write, manifest: str) -> None:
+def test_unreadable_manifest(folder: Path, write: Write, manifest: str) -> None:
     write("MAR-INF/MANIFEST.json", "")
     (folder / "MAR-INF/MANIFEST.json").write_bytes(manifest.encode(errors="surrogateescape"))
 
@@ -199,16 +197,16 @@ def calling(load: Callable[..., Model], expression: str, **spec: Any) -> Model:
         ("None", b"null", "application/json"),
     ],
 )
-def test_what_a_handler_returns_becomes_the_body(
+def test_return_value_becomes_the_body(
     load: Callable[..., Model], value: str, body: bytes, content_type: str | None
 ) -> None:
-    response = answer(calling(load, f"[{value}]"))
+    response = respond(calling(load, f"[{value}]"))
 
     assert (response.id, response.status, response.body) == ("r1", 200, body)
     assert response.headers.get("content-type") == content_type
 
 
-def test_the_handler_sees_headers_and_parameters_and_sets_status_and_headers(load: Callable[..., Model]) -> None:
+def test_handler_reads_and_sets_headers(load: Callable[..., Model]) -> None:
     model = load("""
         class S:
             def handle(self, data, context):
@@ -217,13 +215,13 @@ def test_the_handler_sees_headers_and_parameters_and_sets_status_and_headers(loa
                 context.set_response_header(0, "x-count", 3)
                 return [context.get_request_header(0, "Accept").encode() + data[0]["body"]]
     """)
-    response = answer(model, b"-body", Accept="a/b")
+    response = respond(model, b"-body", Accept="a/b")
 
     assert (response.status, response.phrase, response.body) == (202, "later", b"a/b-body")
     assert response.headers == {"content-type": "text/x", "x-count": "3"}
 
 
-def test_headers_and_status_of_one_call_do_not_reach_the_next(load: Callable[..., Model]) -> None:
+def test_headers_and_status_do_not_reach_the_next_request(load: Callable[..., Model]) -> None:
     model = load("""
         class S:
             def handle(self, data, context):
@@ -232,12 +230,12 @@ def test_headers_and_status_of_one_call_do_not_reach_the_next(load: Callable[...
                     context.set_response_content_type(0, "text/x")
                 return [b""]
     """)
-    assert answer(model, b"x").status == 400
+    assert respond(model, b"x").status == 400
 
-    assert (answer(model).status, answer(model).headers) == (200, {})
+    assert (respond(model).status, respond(model).headers) == (200, {})
 
 
-def test_an_error_of_one_item_leaves_its_neighbours_alone(load: Callable[..., Model]) -> None:
+def test_error_of_one_item_affects_no_other(load: Callable[..., Model]) -> None:
     model = calling(load, "[b'one', ValueError('bad'), {1, 2}, b'four']")
     responses = model.predict([request(number=number) for number in range(1, 5)])
 
@@ -257,7 +255,7 @@ def test_an_error_of_one_item_leaves_its_neighbours_alone(load: Callable[..., Mo
         ("['\\udce9', '\\udce9']", 500, "BadAnswerError", "surrogates"),
     ],
 )
-def test_an_error_of_the_call_is_the_answer_to_all(
+def test_error_of_the_handler_fails_all_requests(
     load: Callable[..., Model], expression: str, status: int, type_: str, words: str
 ) -> None:
     responses = calling(load, expression).predict([request(number=1), request(number=2)])
@@ -279,24 +277,24 @@ def test_an_error_of_the_call_is_the_answer_to_all(
         ("context.set_response_header(0, 'x', 'a\\r\\nSet-Cookie: b')", "Set-Cookie"),
     ],
 )
-def test_a_status_or_header_that_cannot_be_sent_is_told(load: Callable[..., Model], misuse: str, words: str) -> None:
-    status, type_, message = failure(answer(calling(load, f"[{misuse}] and [b'']")))
+def test_status_or_header_that_cannot_be_sent(load: Callable[..., Model], misuse: str, words: str) -> None:
+    status, type_, message = failure(respond(calling(load, f"[{misuse}] and [b'']")))
 
     assert (status, type_, words in message) == (500, "BadAnswerError", True)
 
 
-def test_a_status_that_was_taken_back_is_the_usual_one(load: Callable[..., Model]) -> None:
-    response = answer(calling(load, "[context.set_response_status(None, None, 0)] and [b'']"))
+def test_status_set_to_none_is_200(load: Callable[..., Model]) -> None:
+    response = respond(calling(load, "[context.set_response_status(None, None, 0)] and [b'']"))
 
     assert (response.status, response.phrase) == (200, "OK")
 
 
-def test_a_response_above_the_limit_is_an_error_that_names_the_setting(folder: Path, write: Write) -> None:
+def test_response_above_the_limit_names_the_setting(folder: Path, write: Write) -> None:
     write("h.py", "class S:\n def handle(self, data, context): return [b'x' * int(data[0]['body'])]")
     model = Model.load(ModelSpec("m", folder, "h.py"), 100)
 
-    assert answer(model, b"100").status == 200
-    status, type_, message = failure(answer(model, b"101"))
+    assert respond(model, b"100").status == 200
+    status, type_, message = failure(respond(model, b"101"))
     assert (status, type_) == (500, "ResponseTooLargeError")
     assert "101 bytes, the limit is 100; raise SAGEMAKER_MAX_REQUEST_SIZE" in message
 
@@ -304,36 +302,34 @@ def test_a_response_above_the_limit_is_an_error_that_names_the_setting(folder: P
 # The log
 
 
-def test_an_error_is_logged_for_its_request_with_a_traceback_if_it_is_ours(
+def test_only_server_errors_are_logged_with_a_traceback(
     load: Callable[..., Model], caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = load(
-        """
-        class Refusal(Exception):
+    model = load("""
+        class Rejection(Exception):
             status = 415
         class S:
             def handle(self, data, context):
-                return [Refusal("no"), ValueError("broken")]
-    """.replace("class Refusal", "class Refusal")
-    )
+                return [Rejection("no"), ValueError("broken")]
+    """)
     model.predict([request(number=1), request(number=2)])
 
     assert [(record.levelname, bool(record.exc_info)) for record in caplog.records] == [
         ("WARNING", False),
         ("ERROR", True),
     ]
-    assert [record.getMessage() for record in caplog.records] == ["415 Refusal: no", "500 ValueError: broken"]
+    assert [record.getMessage() for record in caplog.records] == ["415 Rejection: no", "500 ValueError: broken"]
 
 
-def test_the_target_model_is_found_whatever_the_headers_case() -> None:
+def test_target_model_is_found_in_any_case() -> None:
     assert request(headers={"x-AMZN-sagemaker-Target-Model": "a.tar.gz"}).target_model == "a.tar.gz"
     assert request().target_model is None
 
 
-# Answers in pieces
+# Streamed responses
 
 
-def asked(model: Model, body: bytes = b"") -> tuple[Request, Response]:
+def call(model: Model, body: bytes = b"") -> tuple[Request, Response]:
     request = Request("r", {}, {"body": body})
     (response,) = model.predict([request])
     return request, response
@@ -341,27 +337,27 @@ def asked(model: Model, body: bytes = b"") -> tuple[Request, Response]:
 
 YIELDING = """
     def handle(data, context):
-        return None if data is None else [pieces(bytes(data[0]["body"]))]
+        return None if data is None else [chunks(bytes(data[0]["body"]))]
 
-    def pieces(body):
+    def chunks(body):
         if body == b"at once":
-            raise KeyError("no first piece")
+            raise KeyError("no first chunk")
         yield "a"
         yield b"b"
         yield {"c": 1}
         if body == b"later":
-            raise KeyError("no last piece")
+            raise KeyError("no last chunk")
 """
 
 
-def test_pieces_are_bytes_lines_and_text(load: Callable[..., Model]) -> None:
-    _, response = asked(load(YIELDING))
+def test_chunks_are_bytes_lines_and_text(load: Callable[..., Model]) -> None:
+    _, response = call(load(YIELDING))
 
     assert response.chunks is not None
     assert (response.status, response.body, list(response.chunks)) == (200, b"a", [b"b", b'{"c": 1}\n'])
 
 
-def test_a_handler_that_is_a_generator_itself(load: Callable[..., Model]) -> None:
+def test_handler_that_is_a_generator(load: Callable[..., Model]) -> None:
     source = """
         class Yielding:
             def handle(self, data, context):
@@ -369,28 +365,30 @@ def test_a_handler_that_is_a_generator_itself(load: Callable[..., Model]) -> Non
                 yield "b"
     """
     model = load(source)
-    request, response = asked(model)
+    request, response = call(model)
 
     assert model.whole(request, response).body == b"ab"
 
 
-def test_nothing_is_yielded(load: Callable[..., Model]) -> None:
+def test_generator_without_chunks(load: Callable[..., Model]) -> None:
     model = load("def handle(data, context):\n    return data and [iter(())]")
 
-    assert model.whole(*asked(model)).body == b""
+    assert model.whole(*call(model)).body == b""
 
 
-@pytest.mark.parametrize(("body", "message"), [(b"at once", "no first piece"), (b"later", "no last piece")])
-def test_a_failure_on_the_way_fails_the_whole(load: Callable[..., Model], body: bytes, message: str) -> None:
+@pytest.mark.parametrize(("body", "message"), [(b"at once", "no first chunk"), (b"later", "no last chunk")])
+def test_failure_after_the_first_chunk_fails_a_buffered_response(
+    load: Callable[..., Model], body: bytes, message: str
+) -> None:
     model = load(YIELDING)
 
-    whole = model.whole(*asked(model, body))
+    whole = model.whole(*call(model, body))
 
     assert (whole.status, message in json.loads(whole.body)["message"]) == (500, True)
 
 
-def test_pieces_that_are_too_large_together(load: Callable[..., Model]) -> None:
+def test_chunks_that_exceed_the_limit_together(load: Callable[..., Model]) -> None:
     model = load("def handle(data, context):\n    return data and [iter(['12345', '67890'])]")
     model.max_response_bytes = 9
 
-    assert json.loads(model.whole(*asked(model)).body)["type"] == "ResponseTooLargeError"
+    assert json.loads(model.whole(*call(model)).body)["type"] == "ResponseTooLargeError"
