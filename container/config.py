@@ -3,32 +3,36 @@
 import json
 import logging
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from polyhost.container.errors import ConfigError
-from polyhost.handlers import lookup
+from polyhost.handlers import frameworks, lookup
 from polyhost.handlers.errors import BadSettingError
 from polyhost.handlers.settings import Settings
 
 _MB = 1024 * 1024
-_MOST = 1_000_000  # of what is counted: calls
+_MAX_NUMBER = 1_000_000  # of invocations, workers, seconds: what is above must be a mistake
+_NETTY_THREADS = 32  # a load holds a Netty thread until the model is up: with few threads, loads would delay requests
+_STEP = re.compile(r"\w+(\.\w+)*(:\w+)?")  # "package.module" or "package.module:function"
 
 
 class Optimization(StrEnum):
-    """What POLYHOST_DISABLE can switch off, to measure what it gains (`scripts/bench --ablation`)."""
+    """What POLYHOST_DISABLE can switch off, to measure what it gains: `scripts/bench --ablation`."""
 
     FILL_HEAP = "fill-heap"
+    PREFAULT = "prefault"
     HEADER_CACHE = "header-cache"
     BURSTS = "bursts"
 
 
 @dataclass(frozen=True)
 class Config:
-    """Read once in the entry point and handed down, as JSON, to the processes that it starts."""
+    """The settings: read once in the entry point and handed down, as JSON, to the processes that it starts."""
 
     port: int
     base_dir: str
@@ -53,24 +57,23 @@ class Config:
     batch_size: int
     batch_delay_ms: int
     finish_s: int
+    netty_threads: int
+    netty_client_threads: int
+    job_queue_size: int | None
     disabled: tuple[str, ...]
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> "Config":
-        """Raises ConfigError, which names the variable, its value and what it may be."""
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        """Read the settings. Raises ConfigError, which names the variable, its value and what it may be."""
         read = _Reader(environ)
         native = read("POLYHOST_FRONTEND", _one_of("mms", "native"), "mms") == "native"
-        read("SAGEMAKER_STARTUP_TIMEOUT", _positive, None)  # the toolkit's own, which would end in a traceback
-        try:
-            Settings.from_environ(environ)  # the handlers', which every load would fail by
-        except BadSettingError as error:
-            raise ConfigError(str(error)) from None
+        _check_settings_of_others(read, environ)
         return cls(
-            port=read("SAGEMAKER_BIND_TO_PORT", _any_port if native else _port, 8080),
+            port=read("SAGEMAKER_BIND_TO_PORT", _port if native else _mms_port, 8080),
             base_dir=read("SAGEMAKER_BASE_DIR", str, "/opt/ml"),
-            # Presence of anything but "true" means single-model: the toolkit compares with "true" as well.
+            # Anything but "true" means single-model: the toolkit, too, compares with "true".
             multi_model=read("SAGEMAKER_MULTI_MODEL", str, "false") == "true",
-            handler=read("SAGEMAKER_HANDLER", lookup.canonical, lookup.SERVICE),
+            handler=read("SAGEMAKER_HANDLER", _handler, lookup.SERVICE),
             workers=read("SAGEMAKER_MODEL_SERVER_WORKERS", _positive, None),
             response_timeout_s=read("SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS", _positive, 60),
             load_timeout_s=read("POLYHOST_LOAD_TIMEOUT_SECONDS", _positive, 300),
@@ -79,21 +82,28 @@ class Config:
             log_json=read("POLYHOST_LOG_FORMAT", _one_of("json", "text"), "json") == "json",
             log_level=read("SAGEMAKER_CONTAINER_LOG_LEVEL", _log_level, logging.INFO),
             run_dir=read("POLYHOST_RUN_DIR", str, None),
-            preload=read("POLYHOST_PRELOAD", _words, ()),
-            zygotes=read("POLYHOST_ZYGOTES", _words, None),
+            preload=read("POLYHOST_PRELOAD", _steps, ()),
+            zygotes=read("POLYHOST_ZYGOTES", _zygotes, None),
             memory_reserve_bytes=read("POLYHOST_MEMORY_RESERVE_MB", _megabytes, None),
             max_workers=read("POLYHOST_MAX_WORKERS", _positive, len(os.sched_getaffinity(0))),
             state_dir=read("POLYHOST_STATE_DIR", str, "/var/lib/polyhost"),
-            visible_gpus=environ.get("CUDA_VISIBLE_DEVICES"),  # empty means none, and not absent
+            # Not by `read`, because an empty value means no GPU. CUDA accepts anything: it ignores unknown devices.
+            visible_gpus=environ.get("CUDA_VISIBLE_DEVICES"),
             native=native,
-            queue_size=read("POLYHOST_QUEUE_SIZE", _count, 100),
-            batch_size=read("POLYHOST_BATCH_SIZE", _count, 1),
+            queue_size=read("POLYHOST_QUEUE_SIZE", _positive, 100),
+            batch_size=read("POLYHOST_BATCH_SIZE", _positive, 1),
             batch_delay_ms=read("POLYHOST_BATCH_DELAY_MS", _milliseconds, 0),
             finish_s=read("POLYHOST_FINISH_SECONDS", _positive, 6),
+            netty_threads=read("MMS_NUMBER_OF_NETTY_THREADS", _whole_number(0), _NETTY_THREADS),
+            # Started one by one with the first connections to workers. MMS loses a load whose thread cannot be started
+            # (a NullPointerException in WorkerThread's clean-up), so there should be few, started early.
+            netty_client_threads=read("MMS_NETTY_CLIENT_THREADS", _whole_number(0), os.cpu_count() or 1),
+            job_queue_size=read("MMS_JOB_QUEUE_SIZE", _positive, None),
             disabled=read("POLYHOST_DISABLE", _optimizations, ()),
         )
 
     def enabled(self, optimization: Optimization) -> bool:
+        """Return whether POLYHOST_DISABLE leaves this optimization on."""
         return optimization not in self.disabled
 
     @property
@@ -105,11 +115,18 @@ class Config:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> "Config":
+    def from_json(cls, text: str) -> Self:
         values = json.loads(text)
         for name in ("preload", "zygotes", "disabled"):
             values[name] = tuple(values[name]) if values[name] is not None else None
         return cls(**{item.name: values[item.name] for item in fields(cls)})
+
+
+def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the processes that the container starts: this installation comes first on the path."""
+    root = str(Path(__file__).parents[2])
+    paths = [root, *filter(None, [environ.get("PYTHONPATH")])]
+    return {**environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 class _Reader:
@@ -128,58 +145,76 @@ class _Reader:
             raise ConfigError(f"{name}={value!r}: {error}") from None
 
 
-def _positive(value: str) -> int:
-    if not value.isdecimal() or int(value) == 0:
-        raise ValueError("must be a whole number above 0")
-    return int(value)
+def _check_settings_of_others(read: _Reader, environ: Mapping[str, str]) -> None:
+    """Check what the toolkit and the handlers read later: one would raise a traceback, the others fail at each load."""
+    read("SAGEMAKER_STARTUP_TIMEOUT", _positive, None)
+    try:
+        Settings.from_environ(environ)
+    except BadSettingError as error:
+        raise ConfigError(str(error)) from None
 
 
-def _port(value: str) -> int:
-    # Connector.java refuses ports from 32767 on.
-    if not value.isdecimal() or not 0 < int(value) < 32767:
-        raise ValueError("must be a port from 1 to 32766 (Multi Model Server takes none above)")
-    return int(value)
+def _whole_number(minimum: int, maximum: int = _MAX_NUMBER, what: str = "a whole number") -> Callable[[str], int]:
+    def convert(value: str) -> int:
+        if not value.isdecimal() or not minimum <= int(value) <= maximum:
+            raise ValueError(f"must be {what} from {minimum} to {maximum}")
+        return int(value)
+
+    return convert
 
 
-def _count(value: str) -> int:
-    count = _positive(value)
-    if count > _MOST:
-        raise ValueError(f"must be a whole number from 1 to {_MOST}")
-    return count
+_positive = _whole_number(1)
+_milliseconds = _whole_number(0, what="a whole number of milliseconds")
+_port = _whole_number(1, 65535, "a port")
 
 
-def _any_port(value: str) -> int:
-    if not value.isdecimal() or not 0 < int(value) <= 65535:
-        raise ValueError("must be a port from 1 to 65535")
-    return int(value)
-
-
-def _milliseconds(value: str) -> int:
-    if not value.isdecimal():
-        raise ValueError("must be a whole number of milliseconds")
-    return int(value)
+def _mms_port(value: str) -> int:
+    try:
+        return _whole_number(1, 32766, "a port")(value)
+    except ValueError as error:  # Connector.java rejects ports from 32767 on
+        raise ValueError(f"{error} (Multi Model Server accepts none above)") from None
 
 
 def _payload_mb(value: str) -> int:
-    megabytes = _positive(value)
-    if megabytes > 2047:
-        raise ValueError("must be megabytes from 1 to 2047 (Multi Model Server counts bytes in 32 bits)")
-    return megabytes
+    try:
+        return _whole_number(1, 2047, "megabytes")(value)
+    except ValueError as error:
+        raise ValueError(f"{error} (Multi Model Server counts bytes in 32 bits)") from None
 
 
 def _megabytes(value: str) -> int:
-    return _positive(value) * _MB
+    return _whole_number(1, what="megabytes")(value) * _MB
 
 
 def _words(value: str) -> tuple[str, ...]:
     return tuple(value.replace(",", " ").split())
 
 
-def _optimizations(value: str) -> tuple[str, ...]:
-    known = tuple(map(str, Optimization))
-    if not set(_words(value)) <= set(known):
-        raise ValueError(f"must be any of {', '.join(known)}")
-    return _words(value)
+def _words_of(known: Callable[[], tuple[str, ...]]) -> Callable[[str], tuple[str, ...]]:
+    def convert(value: str) -> tuple[str, ...]:
+        words = _words(value)
+        if not set(words) <= set(known()):
+            raise ValueError(f"must be any of {', '.join(known())}")
+        return words
+
+    return convert
+
+
+_optimizations = _words_of(lambda: tuple(map(str, Optimization)))
+_zygotes = _words_of(lambda: tuple(frameworks.zygote_steps()))
+
+
+def _steps(value: str) -> tuple[str, ...]:
+    words = _words(value)
+    if not all(map(_STEP.fullmatch, words)):
+        raise ValueError("must be names of modules, such as xgboost or package.module")
+    return words
+
+
+def _handler(value: str) -> str:
+    if value.startswith(":"):
+        raise ValueError("must be MODULE[:FUNCTION] or FILE.py[:FUNCTION]")
+    return lookup.canonical(value)
 
 
 def _one_of(*choices: str) -> Callable[[str], str]:
@@ -192,7 +227,7 @@ def _one_of(*choices: str) -> Callable[[str], str]:
 
 
 def _log_level(value: str) -> int:
-    """A number, as SageMaker's SDK sends it ("20"), or a name."""
+    """Convert a number, as SageMaker's SDK sends it ("20"), or a name."""
     level = int(value) if value.isdecimal() else logging.getLevelNamesMapping().get(value.upper())
     if level is None:
         raise ValueError("must be a level of Python's logging, such as 20 or INFO")

@@ -1,25 +1,50 @@
-"""Settings from the environment: defaults, conversions, and what a wrong value is told."""
+"""Settings from the environment: defaults, conversions, errors."""
 
 import logging
 import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
-from polyhost.container.config import Config
+from polyhost.container.config import Config, Optimization, child_environment
 from polyhost.container.errors import ConfigError
-from polyhost.handlers import lookup
+from polyhost.handlers.lookup import SERVICE
+from tests.support.container import ENTRY_POINT, ROOT
 
 MB = 1024 * 1024
 
 
-def test_an_empty_environment_gives_the_defaults() -> None:
+class RecordingEnviron(Mapping[str, str]):
+    """An empty environment that records the names of the variables that are read."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.names.add(name)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def test_defaults() -> None:
     config = Config.from_environ({})
 
-    assert (config.port, config.base_dir, config.handler) == (8080, "/opt/ml", lookup.SERVICE)
+    assert (config.port, config.base_dir, config.handler) == (8080, "/opt/ml", SERVICE)
     assert (config.max_payload_bytes, config.response_timeout_s, config.load_timeout_s) == (25 * MB, 60, 300)
     assert (config.log_json, config.log_level) == (True, logging.INFO)
     assert config.max_workers == len(os.sched_getaffinity(0))
-    assert (config.zygotes, config.workers) == (None, None)
+    assert (config.zygotes, config.workers, config.visible_gpus) == (None, None, None)
+    assert (config.netty_threads, config.netty_client_threads) == (32, os.cpu_count())
+    assert all(map(config.enabled, Optimization))
 
 
 @pytest.mark.parametrize(
@@ -28,40 +53,81 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         ("SAGEMAKER_BIND_TO_PORT", "9000", "port", 9000),
         ("SAGEMAKER_BIND_TO_PORT", " 9000 ", "port", 9000),
         ("SAGEMAKER_BIND_TO_PORT", "", "port", 8080),
+        ("SAGEMAKER_BASE_DIR", "/ml", "base_dir", "/ml"),
         ("SAGEMAKER_MULTI_MODEL", "true", "multi_model", True),
         ("SAGEMAKER_MULTI_MODEL", "True", "multi_model", False),
+        ("SAGEMAKER_HANDLER", "handlers.service:handle", "handler", SERVICE),
+        ("SAGEMAKER_HANDLER", "own.py:predict", "handler", "own.py:predict"),
         ("SAGEMAKER_MODEL_SERVER_WORKERS", "3", "workers", 3),
+        ("SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS", "90", "response_timeout_s", 90),
+        ("SAGEMAKER_MODEL_SERVER_VMARGS", "-Xmx1g", "vmargs", "-Xmx1g"),
         ("SAGEMAKER_MAX_REQUEST_SIZE", "2047", "max_payload_bytes", 2047 * MB),
         ("SAGEMAKER_CONTAINER_LOG_LEVEL", "10", "log_level", logging.DEBUG),
         ("SAGEMAKER_CONTAINER_LOG_LEVEL", "warning", "log_level", logging.WARNING),
+        ("POLYHOST_FRONTEND", "Native", "native", True),
+        ("POLYHOST_QUEUE_SIZE", "7", "queue_size", 7),
+        ("POLYHOST_BATCH_SIZE", "8", "batch_size", 8),
+        ("POLYHOST_BATCH_DELAY_MS", "0", "batch_delay_ms", 0),
+        ("POLYHOST_LOAD_TIMEOUT_SECONDS", "600", "load_timeout_s", 600),
         ("POLYHOST_LOG_FORMAT", "TEXT", "log_json", False),
         ("POLYHOST_FINISH_SECONDS", "5", "finish_s", 5),
-        ("POLYHOST_PRELOAD", "xgboost, transformers", "preload", ("xgboost", "transformers")),
-        ("POLYHOST_ZYGOTES", "sklearn torch", "zygotes", ("sklearn", "torch")),
+        ("POLYHOST_PRELOAD", "xgboost, a.b:warm_up", "preload", ("xgboost", "a.b:warm_up")),
+        ("POLYHOST_ZYGOTES", "sklearn bare", "zygotes", ("sklearn", "bare")),
+        ("POLYHOST_MAX_WORKERS", "9", "max_workers", 9),
+        ("POLYHOST_MEMORY_RESERVE_MB", "5", "memory_reserve_bytes", 5 * MB),
+        ("POLYHOST_STATE_DIR", "/state", "state_dir", "/state"),
+        ("POLYHOST_RUN_DIR", "/run", "run_dir", "/run"),
+        ("POLYHOST_DISABLE", "bursts,fill-heap", "disabled", ("bursts", "fill-heap")),
+        ("MMS_NUMBER_OF_NETTY_THREADS", "0", "netty_threads", 0),
+        ("MMS_NETTY_CLIENT_THREADS", "3", "netty_client_threads", 3),
+        ("MMS_JOB_QUEUE_SIZE", "50", "job_queue_size", 50),
+        ("MMS_JOB_QUEUE_SIZE", "", "job_queue_size", None),
+        ("CUDA_VISIBLE_DEVICES", "", "visible_gpus", ""),
+        ("CUDA_VISIBLE_DEVICES", "GPU-8f3a", "visible_gpus", "GPU-8f3a"),
     ],
 )
 def test_a_variable_sets_its_field(name: str, value: str, field: str, expected: object) -> None:
     assert getattr(Config.from_environ({name: value}), field) == expected
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "remedy"),
-    [
-        ("SAGEMAKER_BIND_TO_PORT", "http", "1 to 32766"),
-        ("SAGEMAKER_BIND_TO_PORT", "0", "1 to 32766"),
-        ("SAGEMAKER_BIND_TO_PORT", "32767", "1 to 32766"),
-        ("SAGEMAKER_BIND_TO_PORT", "-1", "1 to 32766"),
-        ("SAGEMAKER_MODEL_SERVER_WORKERS", "0", "above 0"),
-        ("SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS", "1.5", "above 0"),
-        ("SAGEMAKER_MAX_REQUEST_SIZE", "2048", "1 to 2047"),
-        ("SAGEMAKER_CONTAINER_LOG_LEVEL", "loud", "INFO"),
-        ("POLYHOST_LOG_FORMAT", "xml", "json, text"),
-        ("POLYHOST_MAX_WORKERS", "none", "above 0"),
-        ("SAGEMAKER_PROGRAM", "/etc/serve.py", "a Python file of the archive"),
-        ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "json", "a media type"),
-    ],
-)
-def test_a_wrong_value_is_told_with_name_value_and_remedy(name: str, value: str, remedy: str) -> None:
+UNUSABLE = [
+    ("SAGEMAKER_BIND_TO_PORT", "http", "1 to 32766"),
+    ("SAGEMAKER_BIND_TO_PORT", "0", "1 to 32766"),
+    ("SAGEMAKER_BIND_TO_PORT", "32767", "1 to 32766"),
+    ("SAGEMAKER_BIND_TO_PORT", "-1", "1 to 32766"),
+    ("SAGEMAKER_HANDLER", ":handle", "MODULE[:FUNCTION]"),
+    ("SAGEMAKER_PROGRAM", "/etc/serve.py", "a Python file of the archive"),
+    ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "json", "a media type"),
+    ("SAGEMAKER_MODEL_SERVER_WORKERS", "0", "from 1 to"),
+    ("SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS", "1.5", "from 1 to"),
+    ("SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS", "1000001", "from 1 to 1000000"),
+    ("SAGEMAKER_MAX_REQUEST_SIZE", "2048", "1 to 2047"),
+    ("SAGEMAKER_CONTAINER_LOG_LEVEL", "loud", "INFO"),
+    ("SAGEMAKER_STARTUP_TIMEOUT", "soon", "from 1 to"),
+    ("POLYHOST_FRONTEND", "nginx", "mms, native"),
+    ("POLYHOST_QUEUE_SIZE", "0", "from 1 to"),
+    ("POLYHOST_BATCH_SIZE", "many", "from 1 to"),
+    ("POLYHOST_BATCH_DELAY_MS", "-1", "milliseconds"),
+    ("POLYHOST_FINISH_SECONDS", "0", "from 1 to"),
+    ("POLYHOST_LOAD_TIMEOUT_SECONDS", "0", "from 1 to"),
+    ("POLYHOST_LOG_FORMAT", "xml", "json, text"),
+    ("POLYHOST_ZYGOTES", "sklearn,pytorch", "torch"),
+    ("POLYHOST_PRELOAD", "a/b.py", "names of modules"),
+    ("POLYHOST_MAX_WORKERS", "none", "from 1 to"),
+    ("POLYHOST_MEMORY_RESERVE_MB", "5%", "megabytes"),
+    ("POLYHOST_DISABLE", "bursts,everything", "fill-heap, prefault, header-cache, bursts"),
+    ("MMS_NUMBER_OF_NETTY_THREADS", "-1", "from 0 to"),
+    ("MMS_NETTY_CLIENT_THREADS", "few", "from 0 to"),
+    ("MMS_JOB_QUEUE_SIZE", "0", "from 1 to"),
+]
+ANY_VALUE = {
+    "SAGEMAKER_BASE_DIR", "SAGEMAKER_MULTI_MODEL", "SAGEMAKER_MODEL_SERVER_VMARGS", "CUDA_VISIBLE_DEVICES",
+    "POLYHOST_STATE_DIR", "POLYHOST_RUN_DIR",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value", "remedy"), UNUSABLE)
+def test_an_error_names_variable_value_and_remedy(name: str, value: str, remedy: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Config.from_environ({name: value})
 
@@ -69,17 +135,61 @@ def test_a_wrong_value_is_told_with_name_value_and_remedy(name: str, value: str,
     assert remedy in str(caught.value)
 
 
+def test_the_native_front_end_accepts_every_port() -> None:
+    config = Config.from_environ({"POLYHOST_FRONTEND": "native", "SAGEMAKER_BIND_TO_PORT": "65535"})
+
+    assert config.port == 65535
+
+
+def test_every_variable_that_is_read_can_be_wrong_or_takes_any_value() -> None:
+    environ = RecordingEnviron()
+    Config.from_environ(environ)
+
+    assert environ.names == {name for name, _, _ in UNUSABLE} | ANY_VALUE
+
+
+def test_documentation_lists_every_variable_that_is_read() -> None:
+    environ = RecordingEnviron()
+    Config.from_environ(environ)
+    documented = set(re.findall(r"`([A-Z][A-Z_]+)`", (ROOT / "docs" / "configuration.md").read_text()))
+
+    assert environ.names <= documented
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SAGEMAKER_PROGRAM", "../serve.py"), ("POLYHOST_ZYGOTES", "pytorch"), ("POLYHOST_DISABLE", "x")],
+)
+def test_an_unusable_value_ends_the_container_with_status_2(name: str, value: str) -> None:
+    result = subprocess.run(
+        [sys.executable, ENTRY_POINT, "serve"],
+        env={**os.environ, name: value}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"polyhost: {name}={value!r}: must ")
+    assert result.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "environ", [{}, {"POLYHOST_PRELOAD": "a b", "POLYHOST_ZYGOTES": "torch", "SAGEMAKER_MODEL_SERVER_WORKERS": "2"}]
 )
-def test_the_way_to_another_process_loses_nothing(environ: dict[str, str]) -> None:
+def test_json_round_trip(environ: dict[str, str]) -> None:
     config = Config.from_environ(environ)
 
     assert Config.from_json(config.to_json()) == config
 
 
-def test_models_lie_in_different_folders_by_mode() -> None:
+def test_the_models_folder_depends_on_the_mode() -> None:
     many = Config.from_environ({"SAGEMAKER_BASE_DIR": "/ml", "SAGEMAKER_MULTI_MODEL": "true"})
     one = Config.from_environ({"SAGEMAKER_BASE_DIR": "/ml"})
 
     assert (str(many.models_dir), str(one.models_dir)) == ("/ml/models", "/ml/model")
+
+
+def test_processes_of_the_container_import_this_installation_first() -> None:
+    paths = child_environment({"PYTHONPATH": "/own", "A": "b"})["PYTHONPATH"].split(os.pathsep)
+
+    assert (Path(paths[0]) / "polyhost" / "__init__.py").is_file()
+    assert paths[1:] == ["/own"]
+    assert child_environment({"A": "b"})["A"] == "b"
