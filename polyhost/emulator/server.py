@@ -66,32 +66,43 @@ async def run_emulator(config: EmulatorConfig) -> AsyncIterator[str]:
         ):
             source = _model_source(config, url)
             platform = Platform(driver, source, recorder, faults, http, folder, config.memory_scale)
-            store = ResourceStore(config.state)
-            registry = EndpointRegistry(platform, store)
-            control_plane = ControlPlane(driver, store, registry)
-            runtime = Runtime(registry, recorder, faults, config.timeout_s)
-            prometheus = PrometheusExporter(recorder)
-            state_api = StateApi(registry.all, recorder, faults)
-            own = Router([*state_api.routes(), *prometheus.routes(), *dashboard_routes()])
-            app = EmulatorApp(control_plane, runtime, own, moto_application(), access)
-            background = (
-                CloudWatchPublisher(recorder, url),
-                ContainerLogPublisher(recorder, url),
-                InstanceSampler(registry.all, recorder),
-            )
-            async with _serve_http(app, listener):
-                tasks = [asyncio.create_task(work.run()) for work in background]
-                try:
-                    registry.restore()
-                    yield url
-                finally:
-                    control_plane.close()
-                    await registry.close()
-                    for task in tasks:
-                        task.cancel()
-                    await asyncio.gather(*tasks, return_exceptions=True)
+            async with _run_services(config, platform, listener, access, url):
+                yield url
     finally:
         listener.close()
+
+
+@asynccontextmanager
+async def _run_services(
+    config: EmulatorConfig, platform: Platform, listener: socket.socket, access: AccessPolicy, url: str
+) -> AsyncIterator[None]:
+    """Serve the API and the dashboard, publish telemetry, and run the endpoints of the saved state."""
+    recorder, faults = platform.recorder, platform.faults
+    store = ResourceStore(config.state)
+    registry = EndpointRegistry(platform, store)
+    control_plane = ControlPlane(platform.driver, store, registry)
+    runtime = Runtime(registry, recorder, faults, config.timeout_s)
+    prometheus = PrometheusExporter(recorder)
+    state_api = StateApi(registry.all, recorder, faults)
+    own = Router([*state_api.routes(), *prometheus.routes(), *dashboard_routes()])
+    app = EmulatorApp(control_plane, runtime, own, moto_application(), access)
+    background = (
+        CloudWatchPublisher(recorder, url),
+        ContainerLogPublisher(recorder, url),
+        InstanceSampler(registry.all, recorder),
+    )
+    async with _serve_http(app, listener):
+        tasks = [asyncio.create_task(work.run()) for work in background]
+        try:
+            registry.restore()
+            yield
+        finally:
+            # Endpoints first: what they record while they stop is still published.
+            control_plane.close()
+            await registry.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def serve(config: EmulatorConfig, on_ready: Callable[[str], None]) -> None:

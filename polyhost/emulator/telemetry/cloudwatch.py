@@ -12,7 +12,7 @@ from typing import Any
 from polyhost.emulator import aws_clients
 from polyhost.emulator.config import ACCOUNT
 from polyhost.emulator.telemetry.periodic import run_every
-from polyhost.emulator.telemetry.recorder import Measurement, Recorder
+from polyhost.emulator.telemetry.recorder import MetricValue, Recorder
 
 INSTANCE_METRICS = ("LoadedModelCount", "CPUUtilization", "MemoryUtilization", "DiskUtilization")
 _ENDPOINT_NAMESPACE = "AWS/SageMaker"
@@ -40,22 +40,22 @@ class _StatisticSet:
 
 
 class CloudWatchPublisher:
-    """Publishes the recorder's measurements. `url` is the emulator's own."""
+    """Publishes the recorder's metric values. `url` is the emulator's own."""
 
     def __init__(self, recorder: Recorder, url: str) -> None:
         self._url = url
         self._pending: dict[_Key, _StatisticSet] = defaultdict(_StatisticSet)
         self._clients: dict[str, Any] = {}  # by region
         self._periods = 0
-        recorder.listen(on_measurement=self._on_measurement)
+        recorder.listen(on_metric=self._on_metric)
 
     async def run(self) -> None:
         """Publish until cancelled."""
         await run_every(_PERIOD_S, self._publish)
 
-    def _on_measurement(self, measured: Measurement) -> None:
-        place = measured.place
-        self._pending[place.region, place.endpoint, place.variant, measured.name, measured.unit].add(measured.value)
+    def _on_metric(self, metric: MetricValue) -> None:
+        place = metric.place
+        self._pending[place.region, place.endpoint, place.variant, metric.name, metric.unit].add(metric.value)
 
     def _publish(self) -> None:
         pending, self._pending = self._pending, defaultdict(_StatisticSet)

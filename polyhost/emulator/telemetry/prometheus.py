@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from polyhost.emulator.telemetry.cloudwatch import INSTANCE_METRICS
-from polyhost.emulator.telemetry.recorder import Measurement, Place, Recorder
+from polyhost.emulator.telemetry.recorder import MetricValue, Place, Recorder
 
 _MODEL_LABELS = ("region", "endpoint", "variant", "model")
 _INSTANCE_LABELS = ("region", "endpoint", "variant", "instance")
@@ -30,7 +30,7 @@ _HISTOGRAMS = {
 
 
 class PrometheusExporter:
-    """Exports the recorder's measurements."""
+    """Exports the recorder's metric values."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._registry = CollectorRegistry()
@@ -46,7 +46,7 @@ class PrometheusExporter:
             name: Gauge(f"polyhost_{_snake_case(name)}", name, _INSTANCE_LABELS, registry=self._registry)
             for name in INSTANCE_METRICS
         }
-        recorder.listen(on_measurement=self._on_measurement, on_removed=self._on_removed)
+        recorder.listen(on_metric=self._on_metric, on_removed=self._on_removed)
 
     def routes(self) -> list[Route]:
         """Return the route for Prometheus to scrape."""
@@ -55,15 +55,15 @@ class PrometheusExporter:
     async def _get(self, request: Request) -> Response:
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
 
-    def _on_measurement(self, measured: Measurement) -> None:
-        place = measured.place
-        labels = place.region, place.endpoint, place.variant, measured.model
-        if counter := self._counters.get(measured.name):
-            counter.labels(*labels).inc(measured.value)
-        elif histogram := self._histograms.get(measured.name):
-            histogram.labels(*labels).observe(measured.value / 1e6)
-        elif gauge := self._gauges.get(measured.name):
-            gauge.labels(place.region, place.endpoint, place.variant, place.instance).set(measured.value)
+    def _on_metric(self, metric: MetricValue) -> None:
+        place = metric.place
+        labels = place.region, place.endpoint, place.variant, metric.model
+        if counter := self._counters.get(metric.name):
+            counter.labels(*labels).inc(metric.value)
+        elif histogram := self._histograms.get(metric.name):
+            histogram.labels(*labels).observe(metric.value / 1e6)
+        elif gauge := self._gauges.get(metric.name):
+            gauge.labels(place.region, place.endpoint, place.variant, place.instance).set(metric.value)
 
     def _on_removed(self, place: Place) -> None:
         """Remove the series of an endpoint or instance; Prometheus itself keeps what it has scraped."""

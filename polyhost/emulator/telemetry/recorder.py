@@ -1,4 +1,4 @@
-"""Events for the dashboard, measurements for CloudWatch and Prometheus: recorded once, so that all of them agree."""
+"""Events for the dashboard, metrics for CloudWatch and Prometheus: recorded once, so that all of them agree."""
 
 import time
 from collections import deque
@@ -49,7 +49,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Measurement:
+class MetricValue:
     """One value of a CloudWatch metric. `model` is for Prometheus only: AWS has no metrics per model."""
 
     name: str  # as CloudWatch names it, e.g. ModelLoadingTime
@@ -61,7 +61,7 @@ class Measurement:
 
 
 class Recorder:
-    """Keeps the latest events, and passes events, measurements and log lines on to its listeners.
+    """Keeps the latest events, and passes events, metric values and log lines on to its listeners.
 
     Listeners are called in the event loop and must not block.
     """
@@ -69,20 +69,20 @@ class Recorder:
     def __init__(self) -> None:
         self.events: deque[Event] = deque(maxlen=KEPT_EVENTS)
         self._on_event: list[Callable[[Event], None]] = []
-        self._on_measurement: list[Callable[[Measurement], None]] = []
+        self._on_metric: list[Callable[[MetricValue], None]] = []
         self._on_log_line: list[Callable[[Place, str], None]] = []
         self._on_removed: list[Callable[[Place], None]] = []
 
     def listen(
         self,
         on_event: Callable[[Event], None] | None = None,
-        on_measurement: Callable[[Measurement], None] | None = None,
+        on_metric: Callable[[MetricValue], None] | None = None,
         on_log_line: Callable[[Place, str], None] | None = None,
         on_removed: Callable[[Place], None] | None = None,
     ) -> None:
         """Add listeners for as long as the recorder lives."""
         self._on_event += [on_event] if on_event else []
-        self._on_measurement += [on_measurement] if on_measurement else []
+        self._on_metric += [on_metric] if on_metric else []
         self._on_log_line += [on_log_line] if on_log_line else []
         self._on_removed += [on_removed] if on_removed else []
 
@@ -104,9 +104,9 @@ class Recorder:
 
     def measure(self, name: str, value: float, unit: str, place: Place, model: str = "") -> None:
         """Record one value of a metric."""
-        measurement = Measurement(name, value, unit, place, model)
-        for listener in self._on_measurement:
-            listener(measurement)
+        metric_value = MetricValue(name, value, unit, place, model)
+        for listener in self._on_metric:
+            listener(metric_value)
 
     def log_line(self, place: Place, line: str) -> None:
         """Record a line of a container's output."""
