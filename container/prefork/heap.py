@@ -1,25 +1,28 @@
-"""Makes the memory that a zygote's forks share as small and as still as it can be.
+"""Makes the memory that forks share with their zygote as small, and as rarely written to, as possible.
 
-A page that a fork writes to is copied. So a fork should have no reason to write among what is shared: neither to
-collect garbage there, nor to put something new into a hole that something old has left.
+Linux copies a shared memory page when a fork first writes to it. So a fork should have no reason to write to pages with
+old objects: neither to collect garbage there, nor to put a new object into a hole that an old one has left.
 """
 
 import ctypes
 import gc
-from pathlib import Path
+import sys
+import sysconfig
 
-_MADV_COLLAPSE = 25  # madvise(2), Linux 6.1
-_HUGE_PAGE = 2 << 20
+from polyhost.container.system import malloc
 
-# CPython 3.11, Objects/obmalloc.c: places up to 512 bytes come from pools of 16 KB behind a header, of one size each.
-_PLACES = range(16, 512 + 1, 16)
-_POOL, _POOL_HEADER = 1 << 14, 48
-_MOST_IN_HOLES = 1 << 20  # bytes a size; where PYTHONMALLOC names another allocator, nothing else would be the end
-_BLOCKS = [1 << power for power in range(16, 3, -1)]
+# CPython's small objects, of up to 512 bytes in steps of 16, come from pools of 16 KB behind a header, each with blocks
+# of one size (Objects/obmalloc.c and, from 3.12, Include/internal/pycore_obmalloc.h; tested with these versions).
+_KNOWN_VERSIONS = ((3, 11), (3, 12), (3, 13))
+_BLOCK_SIZES = range(16, 512 + 1, 16)
+_POOL_BYTES, _POOL_HEADER_BYTES = 1 << 14, 48
+_MAX_FILL_BYTES = 1 << 20  # per size: a limit in case PYTHONMALLOC names another allocator
+
+_CHUNK_SIZES = [1 << power for power in range(16, 3, -1)]  # of malloc, the largest first
 
 
 class _MallocInfo(ctypes.Structure):
-    """mallinfo2(3)."""
+    """The result of mallinfo2(3)."""
 
     _fields_ = [
         (name, ctypes.c_size_t)
@@ -29,65 +32,52 @@ class _MallocInfo(ctypes.Structure):
     ]  # fmt: skip
 
 
-def settle() -> None:
-    """Once, after all imports and rehearsals."""
+def settle(fill: bool = True) -> None:
+    """Prepare the heap for forks, after all imports and warm-up; `fill` its holes, as far as this Python is known."""
     gc.collect()
-    gc.freeze()  # a collection in a fork would write to, and so copy, every page that holds objects
-    gc.disable()  # none here either; each worker enables it for itself
-    give_back()
-    _fill_pools()
-    _fill_heap()
-    _collapse()
+    gc.freeze()  # a collection in a fork would write to, and so copy, every page with objects
+    gc.disable()  # a zygote needs none either; each worker enables it for itself
+    malloc.trim()
+    if fill:
+        _fill_pools()
+        _fill_heap()
 
 
-def give_back() -> None:
-    """Free memory, to the kernel."""
-    ctypes.CDLL(None).malloc_trim(0)
+def knows_pools() -> bool:
+    """Return whether the layout of this Python's pools is known: free-threaded builds have another allocator."""
+    free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+    known = sys.implementation.name == "cpython" and sys.version_info[:2] in _KNOWN_VERSIONS
+    return known and not free_threaded and sys.maxsize > 1 << 32
 
 
 def _fill_pools() -> None:
-    """Takes, for good, the places that are free in Python's pools: what a fork makes is then in new ones of its own.
+    """Allocate, for good, all free blocks in Python's pools, so that a fork's objects come from new pools.
 
-    A size has no hole left when a whole pool's places came one behind the other.
+    A size has no hole left once a whole pool's blocks came one behind the other.
     """
+    if not knows_pools():
+        return
     allocate = ctypes.pythonapi.PyObject_Malloc
     allocate.argtypes, allocate.restype = [ctypes.c_size_t], ctypes.c_size_t
-    for size in _PLACES:
-        in_a_row, last = 1, 0
-        for _ in range(_MOST_IN_HOLES // size):
-            place = allocate(size)
-            in_a_row = in_a_row + 1 if place == last + size else 1
-            last = place
-            if in_a_row == (_POOL - _POOL_HEADER) // size:
+    for size in _BLOCK_SIZES:
+        consecutive, last = 1, 0
+        for _ in range(_MAX_FILL_BYTES // size):
+            block = allocate(size)
+            consecutive = consecutive + 1 if block == last + size else 1
+            last = block
+            if consecutive == (_POOL_BYTES - _POOL_HEADER_BYTES) // size:
                 break
 
 
 def _fill_heap() -> None:
-    """The same for malloc: the largest first, each size until a block is cut off the heap's end instead."""
+    """Do the same to malloc: allocate chunks of each size until one comes from the heap's end instead of a hole."""
     libc = ctypes.CDLL(None)
     allocate, info = libc.malloc, getattr(libc, "mallinfo2", None)
-    if info is None:  # glibc before 2.33, or another library
+    if info is None:  # glibc before 2.33, or another C library
         return
     allocate.argtypes, allocate.restype, info.restype = [ctypes.c_size_t], ctypes.c_void_p, _MallocInfo
-    for size in _BLOCKS:
+    for size in _CHUNK_SIZES:
         at_end = info().keepcost
-        # malloc's own word completes the size; where there is no memory, it is not the hole that is missing
+        # A word of malloc's own completes the size. Without memory, malloc returns NULL and the loop ends.
         while allocate(size - ctypes.sizeof(ctypes.c_size_t)) and info().keepcost == at_end:
             pass
-
-
-def _collapse() -> None:
-    """Asks for huge pages, of which a fork copies one entry in place of 512: PyTorch's forks in half the time.
-
-    Where the kernel does not know the advice, or has no huge page, all stays as it is. A page written to after the
-    fork is still copied alone.
-    """
-    madvise = ctypes.CDLL(None).madvise
-    madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        addresses, access, _, _, _, *name = line.split(None, 5)
-        if access == "rw-p" and name in ([], ["[heap]"]):
-            start, end = (int(address, 16) for address in addresses.split("-"))
-            start, end = -(-start // _HUGE_PAGE) * _HUGE_PAGE, end // _HUGE_PAGE * _HUGE_PAGE
-            if start < end:
-                madvise(start, end - start, _MADV_COLLAPSE)

@@ -19,7 +19,7 @@ from polyhost.container import log
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import ForkDescriptors, ForkRequest
 from polyhost.container.errors import Failure, LoadError, WorkerDiedError
-from polyhost.container.prefork import heap
+from polyhost.container.system import malloc
 from polyhost.container.system.procfs import mark
 from polyhost.container.worker.model import Model, ModelSpec
 from polyhost.container.worker.model_directory import is_within
@@ -180,7 +180,7 @@ class Worker:
         else:
             self._predict_together(command.requests, WorkerState.IDLE)
         if first:
-            heap.give_back()  # a first call leaves more behind than any other: a ResNet's, 16 MB
+            malloc.trim()  # a first call leaves more behind than any other: a ResNet's, 16 MB
 
     def _predict_together(self, requests: list[Request], afterwards: WorkerState) -> None:
         model = self._model

@@ -1,11 +1,15 @@
-"""A process that settles its heap: what it makes afterwards lies among nothing that was there before."""
+"""The heap of a process after `settle`: new objects lie apart from old ones."""
 
 import ctypes
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 
 import pytest
+
+from polyhost.container.prefork import heap
+from polyhost.container.system import malloc
 
 HOLES = """
     import ctypes, sys
@@ -19,8 +23,8 @@ HOLES = """
     def address(block):
         return ctypes.addressof(ctypes.c_char.from_buffer(block))
 
-    if "settle" in sys.argv:
-        heap.settle()
+    if len(sys.argv) > 1:
+        heap.settle(fill=sys.argv[1] == "fill")
     pools = {id(item) >> 14 for item in old}
     end_of_old = max(map(address, blocks))
     new = [bytes(size) for size in (41, 401) for _ in range(1_000)]
@@ -30,20 +34,69 @@ HOLES = """
 
 
 def among_the_old(*arguments: str) -> list[int]:
-    """How many of the new objects, and of the new blocks, lie among the old ones."""
+    """Return how many new objects, and how many new blocks, lie among old ones."""
     command = [sys.executable, "-c", textwrap.dedent(HOLES), *arguments]
     return [int(word) for word in subprocess.run(command, capture_output=True, check=True).stdout.split()]
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="malloc does not tell what it has")
-def test_what_is_new_fills_no_hole_among_what_is_old() -> None:
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33")
+@pytest.mark.skipif(not heap.knows_pools(), reason="the layout of this Python's pools is not known")
+def test_a_settled_heap_reuses_no_free_blocks() -> None:
     objects, blocks = among_the_old()
     assert objects > 1_000 and blocks > 0
 
-    assert among_the_old("settle") == [0, 0]
+    assert among_the_old("fill") == [0, 0]
 
 
-def test_it_ends_with_another_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_holes_are_not_filled_where_that_is_switched_off() -> None:
+    objects, _ = among_the_old("no fill")
+
+    assert objects > 1_000
+
+
+def test_settle_ends_with_another_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONMALLOC", "malloc")
 
-    assert len(among_the_old("settle")) == 2
+    assert len(among_the_old("fill")) == 2
+
+
+@pytest.fixture
+def allocations(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Record the sizes of allocations for filling, and allocate nothing."""
+    sizes: list[int] = []
+    monkeypatch.setattr(ctypes.pythonapi, "PyObject_Malloc", lambda size: sizes.append(size) or 0, raising=False)
+    monkeypatch.setattr(heap, "_MAX_FILL_BYTES", 1 << 10)
+    yield sizes
+
+
+@pytest.mark.parametrize(
+    ("version", "free_threaded", "filled"),
+    [
+        ((3, 11, 0), 0, True), ((3, 12, 1), None, True), ((3, 13, 9), 0, True),
+        ((3, 13, 0), 1, False), ((3, 14, 0), 0, False), ((3, 10, 0), 0, False),
+    ],
+)  # fmt: skip
+def test_pools_are_filled_only_where_their_layout_is_known(
+    allocations: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    version: tuple[int, int, int],
+    free_threaded: int | None,
+    filled: bool,
+) -> None:
+    monkeypatch.setattr(sys, "version_info", version)
+    monkeypatch.setattr(heap.sysconfig, "get_config_var", lambda name: free_threaded)
+
+    heap._fill_pools()
+
+    assert bool(allocations) is filled
+
+
+def test_nothing_is_filled_without_mallinfo2(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OldLibrary:
+        def malloc(self, size: int) -> int:
+            raise AssertionError("malloc was called")
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: OldLibrary())
+
+    heap._fill_heap()
+    malloc.trim()
