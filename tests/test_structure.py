@@ -1,0 +1,94 @@
+"""The structure that the documentation promises: one name per module, arrows in one direction, no cycles."""
+
+import importlib.util
+import subprocess
+import sys
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+IMPORT_EVERYTHING = """
+import importlib, os, pkgutil, sys, warnings
+warnings.simplefilter("ignore")
+import polyhost
+import polyhost.handlers.mxnet_handler  # before NumPy's other users: it makes MXNet importable
+for module in pkgutil.walk_packages(polyhost.__path__, "polyhost."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+for name, module in sorted(sys.modules.items()):
+    path = getattr(module, "__file__", None)
+    if path and os.path.realpath(path).startswith(ROOT):
+        print(name, os.path.realpath(path))
+"""
+
+
+@pytest.fixture(scope="module")
+def structure() -> ModuleType:
+    loader = SourceFileLoader("structure", str(ROOT / "scripts" / "structure"))
+    spec = importlib.util.spec_from_loader("structure", loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["structure"] = module  # where dataclasses look the module up
+    loader.exec_module(module)
+    return module
+
+
+def test_no_module_is_imported_under_two_names() -> None:
+    if importlib.util.find_spec("mxnet") is None:
+        pytest.skip("mxnet is not installed")
+    code = IMPORT_EVERYTHING.replace("ROOT", repr(str(ROOT)))
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    names: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines():
+        name, path = line.split(" ", 1)
+        names.setdefault(path, []).append(name)
+    assert len(names) > 100
+    assert {path: found for path, found in names.items() if len(found) > 1} == {}
+    assert all(name.startswith("polyhost") for found in names.values() for name in found)
+
+
+def test_the_two_folders_are_imported_by_their_full_names_only(structure: ModuleType) -> None:
+    found = structure.modules({**structure.PRODUCT, **structure.OTHERS})
+    wrong = [
+        (module.name, name)
+        for module in found.values()
+        if not module.name.startswith("tests.models.")
+        for name in structure._imported(module, runtime_only=False)
+        if name.partition(".")[0] in ("container", "handlers", "cli", "emulator")
+    ]
+    assert wrong == []
+
+
+def test_there_are_no_import_cycles(structure: ModuleType) -> None:
+    found = structure.modules(structure.PRODUCT)
+    structure.resolve_imports(found)
+    assert structure.cycles(found) == []
+
+
+# What each package may not import at module level. Whoever installs the emulator has no MMS; the image has no emulator.
+FORBIDDEN = {
+    "polyhost.handlers": ("polyhost.container", "polyhost.cli", "polyhost.emulator"),
+    "polyhost.container": ("polyhost.cli", "polyhost.emulator"),
+    "polyhost.model_cache": ("polyhost.emulator", "polyhost.container", "polyhost.cli"),
+    "polyhost.emulator": ("polyhost.container", "polyhost.handlers", "polyhost.cli"),
+    "polyhost.emulator.hosting": ("polyhost.emulator.api", "polyhost.emulator.ui"),
+    "polyhost.cli": ("polyhost.container", "polyhost.emulator"),
+}
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_packages_import_in_one_direction(structure: ModuleType, package: str) -> None:
+    found = structure.modules(structure.PRODUCT)
+    structure.resolve_imports(found)
+    wrong = [
+        (module.name, name)
+        for module in found.values()
+        if f"{module.name}.".startswith(f"{package}.")
+        for name in module.imports
+        if f"{name}.".startswith(tuple(f"{forbidden}." for forbidden in FORBIDDEN[package]))
+    ]
+    assert wrong == []
