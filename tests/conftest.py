@@ -12,10 +12,37 @@ from tests.support.container import ContainerProcess, running
 from tests.support.models import place
 from tests.support.short_dir import short_directory
 
+pytest_plugins = ["tests.support.progress"]
+
+# What scripts/test --quick leaves out: tests of whole containers and emulators, and others that take seconds.
+_SLOW = (
+    "benchmarks/test_soak.py",
+    "cli/test_check.py",
+    "cli/test_emulator.py",
+    "cli/test_examples.py",
+    "cli/test_serve.py",
+    "docs/",
+    "emulator/telemetry/",
+    "emulator/test_multi_model_endpoint.py",
+    "emulator/test_neighbours.py",
+    "emulator/test_streaming.py",
+    "emulator/ui/",
+    "image/",
+    "integration/",
+)
+
 # By hand, for longer: scripts/test tests/integration/test_fuzz.py --hypothesis-profile=long --timeout=0
 settings.register_profile("default", deadline=None)
 settings.register_profile("long", deadline=None, max_examples=20_000)
 settings.load_profile("default")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow tests."""
+    for item in items:
+        place = item.path.relative_to(Path(__file__).parent).as_posix()
+        if place.startswith(_SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

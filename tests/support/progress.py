@@ -1,7 +1,7 @@
 """A pytest plugin that says how long the run will still take, at each tenth of it.
 
-The terminal's own progress counts tests; a test of a whole container takes a hundred times as long as one of a parser. So
-the estimate uses the durations of the last run, which pytest's cache keeps, and the mean of those for tests that are new.
+The terminal's own progress counts tests, and a test of a whole container takes a hundred times as long as one of a
+parser. So the estimate uses the durations of the last run, which pytest's cache keeps, and their mean for new tests.
 """
 
 import time

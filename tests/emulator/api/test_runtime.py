@@ -113,6 +113,7 @@ def test_failed_load_is_a_model_error_until_the_archive_is_fixed(local: Local, h
         (packed({"a": b"", "a/b": b"x"}), "its members contradict each other"),
         (packed({"../escape": b"x"}), "'../escape' would be written outside"),
     ],
+    ids=["text", "cut short", "damaged", "file as folder", "escape"],
 )
 def test_bad_archive_is_a_validation_error_with_its_url(
     local: Local, hosted: Hosted, content: bytes, words: str
