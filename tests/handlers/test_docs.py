@@ -1,15 +1,21 @@
 """The examples of docs/handlers.md do what its text says."""
 
 import importlib
+import os
 import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from mms.context import Context, RequestProcessor
 
 from polyhost.handlers import shapes_file
+from polyhost.handlers.frameworks import ENTRY_POINTS
 from tests.handlers.conftest import Archive
 from tests.handlers.served import Served
+from tests.support.distribution import install
 
 TEXT = (Path(__file__).parents[2] / "docs" / "handlers.md").read_text()
 
@@ -51,3 +57,16 @@ def test_shapes_file_example(tmp_path: Path) -> None:
     path = tmp_path / "shapes.json"
     path.write_text(block('[{"shape"'))
     assert shapes_file.read(path) == [shapes_file.InputShape("data", (1, 3, 224, 224))]
+
+
+def test_plugin_example(archive: Archive, tmp_path: Path) -> None:
+    entry_points = tomllib.loads(block("# pyproject.toml"))["project"]["entry-points"]["polyhost.handlers"]
+    modules = {name: block(f"# {name}.py") for name in ("polyhost_linear", "polyhost_linear_handler")}
+    install(tmp_path / "site", ENTRY_POINTS, entry_points, **modules)
+    code = f"""
+from tests.handlers.served import Served
+print(Served({str(archive(**{"double.linear": "2"}))!r}).post("[[1, 2]]").body)
+"""
+    environ = {**os.environ, "PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{Path(__file__).parents[2]}"}
+    result = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "b'[[2.0, 4.0]]'"

@@ -12,6 +12,7 @@ import pytest
 
 from polyhost.handlers import frameworks
 from polyhost.handlers.frameworks import Framework
+from tests.support.distribution import install
 
 
 def skip_unless_installed(framework: str) -> None:
@@ -90,25 +91,19 @@ Install = Callable[..., Path]
 
 
 @pytest.fixture
-def install(tmp_path: Path) -> Install:
-    """Make a folder with a distribution of these entry points: `install(linear="linear_plugin:ROW")`."""
+def plugin(tmp_path: Path) -> Install:
+    """Install a distribution with these entry points: `plugin(linear="linear_plugin:ROW")`; return its folder."""
 
-    def install(**entry_points: str) -> Path:
-        folder = tmp_path / "site"
-        metadata = folder / "polyhost_linear-1.0.dist-info"
-        metadata.mkdir(parents=True)
-        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: polyhost-linear\nVersion: 1.0\n")
-        lines = (f"{name} = {value}\n" for name, value in entry_points.items())
-        (metadata / "entry_points.txt").write_text("[polyhost.handlers]\n" + "".join(lines))
-        (folder / "linear_plugin.py").write_text(PLUGIN)
-        (folder / "linear_handler.py").write_text(HANDLER)
-        return folder
+    def install_plugin(**entry_points: str) -> Path:
+        site = tmp_path / "site"
+        install(site, frameworks.ENTRY_POINTS, entry_points, linear_plugin=PLUGIN, linear_handler=HANDLER)
+        return site
 
-    return install
+    return install_plugin
 
 
-def test_plugin_serves_its_models(install: Install, tmp_path: Path) -> None:
-    site, model = install(linear="linear_plugin:ROW"), tmp_path / "model"
+def test_plugin_serves_its_models(plugin: Install, tmp_path: Path) -> None:
+    site, model = plugin(linear="linear_plugin:ROW"), tmp_path / "model"
     model.mkdir()
     (model / "double.linear").write_text("2")
     code = f"""
@@ -140,16 +135,16 @@ print(dict(frameworks.broken_plugins()))
         ({"a": "linear_plugin:BUILT_IN"}, "a", "there is a framework 'torch' already"),
     ],
 )
-def test_broken_plugin_is_skipped(install: Install, entry_points: dict[str, str], name: str, reason: str) -> None:
+def test_broken_plugin_is_skipped(plugin: Install, entry_points: dict[str, str], name: str, reason: str) -> None:
     code = f"""
 from polyhost.handlers import frameworks
 assert list(frameworks.registered())[-3:] == ["mxnet", "torch", "sklearn"]
 print(frameworks.broken_plugins()[{name!r}])
 """
-    assert reason in _python(code, PYTHONPATH=str(install(**entry_points)))
+    assert reason in _python(code, PYTHONPATH=str(plugin(**entry_points)))
 
 
-def test_models_of_a_broken_plugin_fail_with_its_reason(install: Install, tmp_path: Path) -> None:
+def test_models_of_a_broken_plugin_fail_with_its_reason(plugin: Install, tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()
     (model / "double.linear").touch()
@@ -160,7 +155,7 @@ try:
 except Exception as error:
     print(error)
 """
-    message = _python(code, PYTHONPATH=str(install(linear="linear_plugin:MISSING")))
+    message = _python(code, PYTHONPATH=str(plugin(linear="linear_plugin:MISSING")))
     assert "nothing here can be served; found at the archive's root: double.linear" in message
     assert "; the handler plugin linear is not used: AttributeError: module 'linear_plugin' has no" in message
 
