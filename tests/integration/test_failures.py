@@ -151,7 +151,7 @@ def test_manifest_that_is_no_json(container: ContainerProcess, new_model: NewMod
 
 
 @pytest.mark.parametrize(
-    ("kind", "answer"), [("seed_style_handler", "ABC"), ("class_handler", "abc!"), ("echo", "abc")]
+    ("kind", "answer"), [("function_over_a_class", "ABC"), ("class_handler", "abc!"), ("echo", "abc")]
 )
 def test_kinds_of_handlers(container: ContainerProcess, new_model: NewModel, kind: str, answer: str) -> None:
     name = container.loaded(new_model(kind))

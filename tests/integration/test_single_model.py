@@ -57,7 +57,7 @@ def test_one_worker_a_core_by_default(tmp_path: Path, front: str) -> None:
 
 def test_a_handler_of_the_containers_own(tmp_path: Path, front: str) -> None:
     """SAGEMAKER_HANDLER names a file, for archives that bring no handler."""
-    handler = FOLDER / "seed_style_handler" / "model_handler.py"
+    handler = FOLDER / "function_over_a_class" / "model_handler.py"
     with serving(tmp_path, front, "empty", SAGEMAKER_HANDLER=f"{handler}:handle") as container:
         assert container.http.post("/invocations", content="abc").text == "ABC"
 
