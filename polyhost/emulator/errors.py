@@ -85,7 +85,7 @@ class AccessDenied(AwsError):
     status = 403
 
 
-# Hosting: raised by drivers, downloads and instances; `runtime` and `endpoint` turn them into the above
+# Hosting: raised when an endpoint is created or updated. polyhost.model_cache.errors has those of invocations.
 
 
 class HostingError(EmulatorError):
@@ -97,44 +97,4 @@ class ImageError(HostingError):
 
 
 class ContainerError(HostingError):
-    """A container did not start, or did not answer /ping in time; the message ends with its last words."""
-
-
-class ContainerGone(HostingError):
-    """The container closed the connection without an answer, or does not listen (any more).
-
-    `may_retry`: the call had not reached a model yet, so that another instance may take it.
-    """
-
-    def __init__(self, message: str, may_retry: bool = False) -> None:
-        super().__init__(message)
-        self.may_retry = may_retry
-
-
-class ContainerTimeout(HostingError):
-    """The container did not answer in time."""
-
-
-class DownloadError(HostingError):
-    """Base of what goes wrong on the way from S3 to the instance's disk."""
-
-
-class DiskFull(DownloadError):
-    """The machine's disk has no room left, whatever the instance's volume would still take."""
-
-
-class ModelDataMissing(DownloadError):
-    """No object at this address."""
-
-
-class ArchiveError(DownloadError):
-    """Not a gzip-compressed tar, or one with members that would leave its folder, or one that is too large."""
-
-
-class LoadRefused(HostingError):
-    """The container answered a load with an error; `status` and `body` are its own."""
-
-    def __init__(self, status: int, body: bytes) -> None:
-        super().__init__(f"the container answered the load with {status}: {body[:2000].decode(errors='replace')}")
-        self.status = status
-        self.body = body
+    """A container did not start, or did not answer /ping in time; the message ends with its last output."""

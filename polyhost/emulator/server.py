@@ -8,7 +8,6 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -27,12 +26,10 @@ from polyhost.emulator.api.runtime import Runtime
 from polyhost.emulator.config import EmulatorConfig
 from polyhost.emulator.errors import EmulatorError, StartError
 from polyhost.emulator.hosting.container_client import session
-from polyhost.emulator.hosting.downloads import ModelSource
 from polyhost.emulator.hosting.drivers.docker import DockerDriver
 from polyhost.emulator.hosting.drivers.process import ProcessDriver
 from polyhost.emulator.hosting.faults import Faults
-from polyhost.emulator.hosting.instance import Platform
-from polyhost.emulator.hosting.interfaces import Driver
+from polyhost.emulator.hosting.interfaces import Driver, Platform
 from polyhost.emulator.run_dir import run_dir
 from polyhost.emulator.telemetry.cloudwatch import CloudWatchPublisher
 from polyhost.emulator.telemetry.container_logs import ContainerLogPublisher
@@ -41,6 +38,8 @@ from polyhost.emulator.telemetry.recorder import Recorder
 from polyhost.emulator.telemetry.sampler import InstanceSampler
 from polyhost.emulator.ui.dashboard import dashboard_routes
 from polyhost.emulator.ui.state_api import StateApi
+from polyhost.model_cache.downloads import ModelSource
+from polyhost.model_cache.s3 import S3Store
 
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 15.0
@@ -166,9 +165,12 @@ class Emulator:
 
 
 def _model_source(config: EmulatorConfig, own_url: str) -> ModelSource:
-    if config.s3_endpoint is not None:
-        return ModelSource(partial(aws_clients.external_s3_client, url=config.s3_endpoint))
-    return ModelSource(partial(aws_clients.client, "s3", url=own_url))
+    def store(region: str) -> S3Store:
+        if config.s3_endpoint is not None:
+            return S3Store(aws_clients.external_s3_client(region, config.s3_endpoint))
+        return S3Store(aws_clients.client("s3", region, own_url))
+
+    return ModelSource(store)
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """Model archives for the small container."""
 
+import gzip
 import io
 import json
 import tarfile
@@ -19,11 +20,11 @@ def archive(name: str, **settings: Any) -> bytes:
 
 
 def packed(files: dict[str, bytes]) -> bytes:
-    """Return an archive with these files."""
+    """Return an archive with these files; the same ones always give the same bytes, as ids of tests must."""
     content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz") as tar:
+    with tarfile.open(fileobj=content, mode="w") as tar:
         for path, data in files.items():
             member = tarfile.TarInfo(path)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
-    return content.getvalue()
+    return gzip.compress(content.getvalue(), mtime=0)

@@ -15,19 +15,13 @@ from polyhost.emulator.api.asgi import RequestHeaders, ResponseHeaders
 from polyhost.emulator.api.runtime_errors import error_for_failure, error_for_response
 from polyhost.emulator.api.service_model import ServiceModel, violations_message
 from polyhost.emulator.config import ACCOUNT
-from polyhost.emulator.errors import (
-    ContainerTimeout,
-    HostingError,
-    ModelDataMissing,
-    ModelError,
-    ModelNotReady,
-    ServiceUnavailable,
-    ValidationError,
-)
-from polyhost.emulator.hosting.endpoint import Endpoint, Variant
+from polyhost.emulator.errors import ModelError, ModelNotReady, ServiceUnavailable, ValidationError
+from polyhost.emulator.hosting.endpoint import Endpoint
 from polyhost.emulator.hosting.faults import Faults
-from polyhost.emulator.hosting.interfaces import INVOCATION_TIMEOUT_S, Answer, Call
+from polyhost.emulator.hosting.interfaces import INVOCATION_TIMEOUT_S, ContainerResponse, InvocationRequest
+from polyhost.emulator.hosting.variants import Variant
 from polyhost.emulator.telemetry.recorder import Place, Recorder
+from polyhost.model_cache.errors import ContainerTimeoutError, ModelDataMissingError, ModelServingError
 
 MAX_BODY_BYTES = 6_291_456  # botocore, BodyBlob
 _OPERATIONS = ("InvokeEndpoint", "InvokeEndpointWithResponseStream")
@@ -83,12 +77,12 @@ class _EventStreamRelay:
     """Passes a container's response on to the client as an event stream."""
 
     def __init__(self, sink: ResponseSink) -> None:
-        self.begun = False
+        self.started = False
         self.variant = ""
         self._sink = sink
 
-    async def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        self.begun = True
+    async def start(self, status: int, headers: Mapping[str, str]) -> None:
+        self.started = True
         streamed = _response_headers(headers, self.variant, _STREAMED_CONTENT_TYPE)
         await self._sink.start([(_CONTENT_TYPE, event_stream.CONTENT_TYPE.encode()), *streamed])
 
@@ -126,13 +120,13 @@ class Runtime:
         try:
             await self._invoke("InvokeEndpointWithResponseStream", region, name, headers, body, relay)
         except ModelError as error:
-            if not relay.begun:
+            if not relay.started:
                 raise
-            late = isinstance(error.__cause__, ContainerTimeout)
+            late = isinstance(error.__cause__, ContainerTimeoutError)
             code = "ModelInvocationTimeExceeded" if late else "StreamBroken"
             await relay.fail("ModelStreamError", Message=str(error.__cause__), ErrorCode=code)
         except Exception as error:
-            if not relay.begun:
+            if not relay.started:
                 raise
             logger.exception("the response stream of endpoint %s broke", name)
             await relay.fail("InternalStreamFailure", Message=f"the emulator failed: {error!r}")
@@ -145,7 +139,7 @@ class Runtime:
         headers: RequestHeaders,
         body: bytes,
         relay: _EventStreamRelay | None = None,
-    ) -> tuple[Variant, Answer]:
+    ) -> tuple[Variant, ContainerResponse]:
         start = time.perf_counter()
         members = {
             member: headers[header].decode("latin-1")
@@ -164,24 +158,26 @@ class Runtime:
         if relay is not None:
             relay.variant = variant.name
         passed = {header: members[member] for member, header in _TO_CONTAINER.items() if member in members}
-        call = Call(body, passed, target, self._timeout_s, relay)
-        response = await self._send(call, endpoint, variant, place)
+        request = InvocationRequest(body, passed, target, self._timeout_s, relay)
+        response = await self._send(request, endpoint, variant, place)
         self._measure(place, variant, target, response, int((time.perf_counter() - start) * 1e6))
         if response.status >= 300:
             raise error_for_response(response, endpoint)
         return variant, response
 
-    async def _send(self, call: Call, endpoint: Endpoint, variant: Variant, place: Place) -> Answer:
+    async def _send(
+        self, request: InvocationRequest, endpoint: Endpoint, variant: Variant, place: Place
+    ) -> ContainerResponse:
         try:
-            return await variant.fleet.invoke(call)
+            return await variant.fleet.invoke(request)
         except ModelNotReady:
-            self._measure(place, variant, call.target_model)
+            self._measure(place, variant, request.target_model)
             raise
-        except HostingError as error:
+        except ModelServingError as error:
             # Clients can ask for any name: only models that exist get time series of their own.
-            model = None if isinstance(error, ModelDataMissing) else call.target_model
+            model = None if isinstance(error, ModelDataMissingError) else request.target_model
             self._measure(place, variant, model, failed=True)
-            if call.relay is not None and call.relay.begun:
+            if request.relay is not None and request.relay.started:
                 self._recorder.measure("MidStreamErrors", 1, "None", place)
             raise error_for_failure(error, endpoint) from error
 
@@ -205,7 +201,7 @@ class Runtime:
         place: Place,
         variant: Variant,
         model: str | None,
-        response: Answer | None = None,
+        response: ContainerResponse | None = None,
         total_us: int = 0,
         failed: bool = False,
     ) -> None:

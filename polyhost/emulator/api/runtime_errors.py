@@ -1,46 +1,47 @@
 """ModelError and its like, with the texts, statuses and limits of the service."""
 
 from polyhost.emulator.config import ACCOUNT
-from polyhost.emulator.errors import (
-    ArchiveError,
-    ContainerGone,
-    ContainerTimeout,
-    DownloadError,
-    HostingError,
-    LoadRefused,
-    ModelDataMissing,
-    ModelError,
-    ServiceUnavailable,
-    ValidationError,
-)
+from polyhost.emulator.errors import ModelError, ServiceUnavailable, ValidationError
 from polyhost.emulator.hosting.endpoint import Endpoint
-from polyhost.emulator.hosting.interfaces import Answer
+from polyhost.emulator.hosting.failure_reasons import model_data_missing
+from polyhost.emulator.hosting.interfaces import ContainerResponse
+from polyhost.model_cache.errors import (
+    ContainerGoneError,
+    ContainerTimeoutError,
+    DownloadError,
+    LoadRejectedError,
+    ModelDataInvalidError,
+    ModelDataMissingError,
+    ModelServingError,
+)
 
 _MAX_MESSAGE_CHARS = 2048  # botocore, Message: of a ModelError's Message and of its OriginalMessage
 
 
-def error_for_response(response: Answer, endpoint: Endpoint) -> ModelError:
+def error_for_response(response: ContainerResponse, endpoint: Endpoint) -> ModelError:
     """Return the error for a container's response whose status is not 2xx."""
     return _model_error(endpoint, response.status, response.body.decode(errors="replace"))
 
 
-def error_for_failure(error: HostingError, endpoint: Endpoint) -> ModelError | ValidationError | ServiceUnavailable:
+def error_for_failure(
+    error: ModelServingError, endpoint: Endpoint
+) -> ModelError | ValidationError | ServiceUnavailable:
     """Return the error for an invocation to which the model did not respond."""
-    if isinstance(error, ModelDataMissing):
-        return ValidationError(str(error))
-    if isinstance(error, ArchiveError):
+    if isinstance(error, ModelDataMissingError):
+        return ValidationError(model_data_missing(error))
+    if isinstance(error, ModelDataInvalidError):
         return ValidationError(f"Failed to unpack the model data: {error}")
     if isinstance(error, DownloadError):
         return ServiceUnavailable(f"Failed to download model data: {error}")
-    if isinstance(error, LoadRefused):
+    if isinstance(error, LoadRejectedError):
         return _model_error(endpoint, error.status, error.body.decode(errors="replace"))
-    if isinstance(error, ContainerTimeout):
+    if isinstance(error, ContainerTimeoutError):
         text = (
             "Your invocation timed out while waiting for a response from container primary. Review the latency metrics"
             " for each container in Amazon CloudWatch, resolve the issue, and try again."
         )
     else:
-        assert isinstance(error, ContainerGone), error
+        assert isinstance(error, ContainerGoneError), error
         text = (
             f"Amazon SageMaker could not get a response from the {endpoint.name} endpoint. This can occur when CPU or"
             f" memory utilization is high. ({error})"

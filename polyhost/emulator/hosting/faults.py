@@ -1,4 +1,4 @@
-"""Faults on demand, for testing clients: what goes wrong next, and where."""
+"""Faults on demand, for tests of clients: what goes wrong next, and where."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,8 +12,8 @@ from polyhost.emulator.errors import (
     ThrottlingException,
 )
 
-Kind = Literal["slow-load", "refuse-load", "kill-container", "time-out", "error"]
-# What the runtime may answer where nothing is wrong with the call, the model or the emulator.
+FaultKind = Literal["slow-load", "refuse-load", "kill-container", "time-out", "error"]
+# Errors that the runtime may return though nothing is wrong with the invocation, the model or the emulator.
 ERRORS: dict[str, type[AwsError]] = {
     error.code: error
     for error in (
@@ -29,9 +29,9 @@ ERRORS: dict[str, type[AwsError]] = {
 
 @dataclass
 class Fault:
-    """`count` further occasions are hit after `skip` of them have gone by; empty filters fit all."""
+    """A fault that hits the next `count` occasions after the next `skip` of them; an empty filter fits all."""
 
-    kind: Kind
+    kind: FaultKind
     count: int = 1
     skip: int = 0
     seconds: float = 5.0  # of a slow load
@@ -46,7 +46,7 @@ class Fault:
 
 
 class Faults:
-    """Those that are still to come."""
+    """The faults that are still to come."""
 
     def __init__(self) -> None:
         self.pending: list[Fault] = []
@@ -57,8 +57,8 @@ class Faults:
     def clear(self) -> None:
         self.pending.clear()
 
-    def take(self, kind: Kind, endpoint: str, variant: str, model: str = "") -> Fault | None:
-        """The fault that is due on this occasion, counted off."""
+    def take(self, kind: FaultKind, endpoint: str, variant: str, model: str = "") -> Fault | None:
+        """Return the fault that hits this occasion, if one does, and count the occasion."""
         for fault in self.pending:
             filters = ((fault.endpoint, endpoint), (fault.variant, variant), (fault.model, model))
             if fault.kind != kind or any(wanted and wanted != given for wanted, given in filters):

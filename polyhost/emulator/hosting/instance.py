@@ -1,308 +1,212 @@
-"""An instance of a variant: its container, kept alive, and the models in it."""
+"""An instance of a variant: a disk, a container, and the models in it."""
 
 import asyncio
 import shutil
 import time
-from collections import deque
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
+from enum import StrEnum
 from typing import Any
 
-import aiohttp
-
-from polyhost.emulator.errors import ContainerError, ContainerGone, ContainerTimeout, HostingError, ModelNotReady
+from polyhost.emulator.errors import ModelNotReady
+from polyhost.emulator.hosting.cache_events import CacheEvents
 from polyhost.emulator.hosting.container_client import ContainerClient
-from polyhost.emulator.hosting.downloads import ModelSource
-from polyhost.emulator.hosting.faults import Faults
+from polyhost.emulator.hosting.container_keeper import ContainerKeeper
+from polyhost.emulator.hosting.faults import Fault, FaultKind
+from polyhost.emulator.hosting.faulty_loads import FaultyLoads
 from polyhost.emulator.hosting.instance_types import TYPES
-from polyhost.emulator.hosting.interfaces import Answer, Call, Container, Driver, Launch, Usage, VariantSpec
-from polyhost.emulator.hosting.model_cache import ModelCache, ModelCopy
-from polyhost.emulator.hosting.model_url import ModelData
-from polyhost.emulator.telemetry.recorder import EventKind, Place, Recorder
-
-PING_EVERY_S = 5.0  # as container logs of real endpoints show
-PINGS_MISSED = 3
-STOP_GRACE_S = 7.0  # SageMaker gives 30 s; the emulator promises to be gone within 10, and closes its page in 2
-FIRST_PAUSE_S = 0.2
-LONGEST_PAUSE_S = 30.0
-STEADY_S = 60.0  # a container that lived as long is started anew at once
-KEPT_LINES = 40
-LOAD_OVER_S = 0.9
-
-
-@dataclass(frozen=True)
-class Platform:
-    """What every instance needs of the emulator. `folder`: where instances have their disks."""
-
-    driver: Driver
-    source: ModelSource
-    recorder: Recorder
-    faults: Faults
-    http: aiohttp.ClientSession
-    folder: Path
-    memory_scale: float = 1.0
+from polyhost.emulator.hosting.interfaces import (
+    Container,
+    ContainerResponse,
+    InvocationRequest,
+    Launch,
+    Platform,
+    VariantSpec,
+)
+from polyhost.emulator.hosting.model_snapshot import model_snapshot
+from polyhost.emulator.hosting.usage_meter import UsageMeter
+from polyhost.emulator.telemetry.recorder import EventKind, Place
+from polyhost.model_cache.cache import CacheSettings, ModelCache
+from polyhost.model_cache.disk_cache import DiskSettings
+from polyhost.model_cache.errors import ContainerGoneError, ContainerTimeoutError
+from polyhost.model_cache.loaded_models import ModelCopy
+from polyhost.model_cache.model_url import ModelData
 
 
-class ProcessorLoad:
-    """Percent of a core, over a second or more."""
+class InstanceStatus(StrEnum):
+    """States of an instance; the values are part of the JSON below /_polyhost/state."""
 
-    def __init__(self) -> None:
-        self._since = time.monotonic()
-        self._cpu_s = 0.0
-        self._percent: float | None = None
+    CREATING = "Creating"
+    IN_SERVICE = "InService"
+    RESTARTING = "Restarting"
+    STOPPED = "Stopped"
 
-    def percent(self, usage: Usage | None) -> float | None:
-        elapsed = time.monotonic() - self._since
-        if usage is None:
-            self._percent = None
-        elif elapsed >= LOAD_OVER_S:
-            spent = usage.cpu_s - self._cpu_s
-            # Less than before: of another container, or processes of this one have ended.
-            self._percent = round(100 * max(0.0, spent) / elapsed, 1)
-            self._since, self._cpu_s = time.monotonic(), usage.cpu_s
-        return self._percent
+
+_TRANSITIONS: dict[InstanceStatus, frozenset[InstanceStatus]] = {
+    InstanceStatus.CREATING: frozenset({InstanceStatus.IN_SERVICE, InstanceStatus.STOPPED}),
+    InstanceStatus.IN_SERVICE: frozenset({InstanceStatus.RESTARTING, InstanceStatus.STOPPED}),
+    InstanceStatus.RESTARTING: frozenset({InstanceStatus.IN_SERVICE, InstanceStatus.STOPPED}),
+    InstanceStatus.STOPPED: frozenset({InstanceStatus.STOPPED}),  # a stop that was cancelled is repeated
+}
 
 
 class Instance:
-    """Statuses: Creating, InService, Restarting, Stopped."""
+    """Serves invocations while its container runs; `outstanding` counts those in progress."""
 
     def __init__(self, platform: Platform, place: Place, spec: VariantSpec) -> None:
         self.id = place.instance
-        self.status = "Creating"
-        self.restarts = 0
+        self.status = InstanceStatus.CREATING
         self.outstanding = 0
-        self.memory_limit = int(TYPES[spec.instance_type].memory_bytes * platform.memory_scale)
-        self._usage: Usage | None = None
-        self._processor = ProcessorLoad()
         self._platform = platform
         self._place = place
         self._spec = spec
         self._folder = platform.folder / self.id
-        self._words: deque[str] = deque(maxlen=KEPT_LINES)
-        self._container: Container | None = None
-        self._client: ContainerClient | None = None
-        self._keeper: asyncio.Task[None] | None = None
-        self._doubted = False
-        self._launches = 0
-        self.cache: ModelCache | None = None
-        if spec.container.multi_model:
-            self.cache = ModelCache(
-                place, spec, self._folder / "models", platform.source, platform.recorder, platform.faults, self._memory
-            )
+        memory_limit = int(TYPES[spec.instance_type].memory_bytes * platform.memory_scale)
+        launch = Launch(
+            name=f"{place.endpoint.lower()}-{self.id}",
+            image=spec.container.image,
+            environment=spec.container.environment,
+            folder=self._folder,
+            multi_model=spec.container.multi_model,
+            memory_bytes=memory_limit,
+            on_line=lambda line: platform.recorder.log_line(place, line),
+        )
+        self.keeper = ContainerKeeper(
+            platform.driver, platform.http, launch, spec.startup_timeout_s, listener=self, report=self._event
+        )
+        self._meter = UsageMeter(self.keeper.usage, memory_limit)
+        self.cache = self._new_cache() if spec.container.multi_model else None
+
+    def _new_cache(self) -> ModelCache:
+        spec = self._spec
+        assert spec.container.model_data_url is not None
+        disk = DiskSettings(
+            ModelData.parse(spec.container.model_data_url),
+            self._place.region,
+            spec.volume_bytes,
+            spec.download_timeout_s,
+        )
+        return ModelCache(
+            self._folder / "models",
+            CacheSettings(disk, spec.container.keeps_models),
+            self._platform.source,
+            CacheEvents(self._platform.recorder, self._place),
+            self._meter.memory,
+        )
 
     @property
     def in_service(self) -> bool:
-        return self.status == "InService" and not self._doubted
+        return self.status is InstanceStatus.IN_SERVICE and not self.keeper.doubted
 
-    @property
-    def last_words(self) -> str:
-        return "\n".join(self._words)[-700:]  # FailureReason has room for 1024 characters
-
-    # Its life
+    # Lifecycle
 
     async def start(self) -> None:
-        """Raises ContainerError or DownloadError and then leaves nothing behind."""
+        """Start the container. Raises ContainerError or DownloadError, and then leaves nothing behind."""
         try:
             for name in ("models", "state"):
                 (self._folder / name).mkdir(parents=True)
             if self.cache is None:
                 await self._provide_model()
-            await self._launch()
+            await self.keeper.start()
         except BaseException:
-            await self._end_container()
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
-        self.status = "InService"
+        self._become(InstanceStatus.IN_SERVICE)
         self._event(EventKind.INSTANCE, "in service")
-        self._keeper = asyncio.create_task(self._keep())
+        self.keeper.watch()
 
     async def stop(self) -> None:
-        self.status = "Stopped"
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        self._become(InstanceStatus.STOPPED)
+        await self.keeper.unwatch()
         if self.cache is not None:
             await self.cache.close()
-        await self._end_container()
+        await self.keeper.stop()
         await asyncio.to_thread(shutil.rmtree, self._folder, True)
         self._event(EventKind.INSTANCE, "stopped")
         self._platform.recorder.remove(self._place)
 
     async def _provide_model(self) -> None:
-        """The one model's archive, unpacked into `model` before the container starts."""
+        """Unpack the one model's archive into `model`, before the container starts."""
         folder = self._folder / "model"
         url = self._spec.container.model_data_url
-        if url is None:  # the image brings its model
+        if url is None:  # the model is part of the image
             folder.mkdir()
             return
         fetch = self._platform.source.fetch
         data = ModelData.parse(url)
         await fetch(data, folder, self._spec.volume_bytes, self._spec.download_timeout_s, self._place.region)
 
-    async def _launch(self) -> None:
-        self._launches += 1
-        self._words.clear()
-        launch = Launch(
-            name=f"{self._place.endpoint.lower()}-{self.id}-{self._launches}",
-            image=self._spec.container.image,
-            environment=self._spec.container.environment,
-            folder=self._folder,
-            multi_model=self.cache is not None,
-            memory_bytes=self.memory_limit,
-            on_line=self._take_line,
-        )
-        self._container = await self._platform.driver.start(launch)
-        self._client = ContainerClient(self._platform.http, self._container.url)
-        await self._until_healthy(self._container, self._client)
-        self._doubted = False
+    def on_started(self, container: Container, client: ContainerClient) -> None:
         if self.cache is not None:
-            self.cache.attach(self._client, self._container.models_folder)
+            self.cache.attach(FaultyLoads(client, self._platform.faults, self._place), container.models_folder)
 
-    async def _until_healthy(self, container: Container, client: ContainerClient) -> None:
-        end = asyncio.create_task(container.wait())
-        deadline = time.monotonic() + self._spec.startup_timeout_s
-        try:
-            while True:
-                healthy = await client.ping()
-                done, _ = await asyncio.wait({end}, timeout=0 if healthy else 0.05)
-                if done:  # whoever answered then is another process, which took the port
-                    raise ContainerError(f"the container ended with status {end.result()}: {self.last_words}")
-                if healthy:
-                    return
-                if time.monotonic() > deadline:
-                    limit = self._spec.startup_timeout_s
-                    raise ContainerError(f"no 200 from /ping within {limit:.0f} s: {self.last_words}")
-        finally:
-            end.cancel()
+    def on_lost(self) -> None:
+        self._become(InstanceStatus.RESTARTING)
+        if self.cache is not None:
+            self.cache.detach()
 
-    async def _keep(self) -> None:
-        """Starts the container anew whenever it has ended, or no longer answers."""
-        pause = 0.0
-        while True:
-            born = time.monotonic()
-            try:
-                reason = await self._until_lost()
-            except Exception as error:  # nothing that goes wrong here may leave the instance without a keeper
-                reason = f"the container could not be watched: {error!r}"
-            if time.monotonic() - born > STEADY_S:
-                pause = 0.0
-            self.status = "Restarting"
-            last = "\n".join(list(self._words)[-3:])
-            self._event(EventKind.RESTARTED, f"{reason}; starting a new one{last and f'. Its last words: {last}'}")
-            if self.cache is not None:
-                self.cache.detach()
-            began = time.monotonic()
-            while True:
-                ended = await self._has_ended()
-                await asyncio.sleep(pause)
-                pause = min(max(FIRST_PAUSE_S, pause * 2), LONGEST_PAUSE_S)
-                try:
-                    if ended:
-                        await self._launch()
-                        break
-                except Exception as error:
-                    words = str(error) if isinstance(error, HostingError | OSError) else repr(error)
-                    self._event(EventKind.FAILED, f"{words}; again in {pause:.1f} s")
-            self.restarts += 1
-            self.status = "InService"
-            self._event(EventKind.INSTANCE, f"in service again after {time.monotonic() - began:.1f} s")
+    def on_replaced(self) -> None:
+        self._become(InstanceStatus.IN_SERVICE)
 
-    async def _until_lost(self) -> str:
-        """Why the container has to be replaced, once it has to."""
-        assert self._container is not None and self._client is not None
-        end = asyncio.create_task(self._container.wait())
-        missed = 0
-        try:
-            while missed < PINGS_MISSED:
-                done, _ = await asyncio.wait({end}, timeout=PING_EVERY_S)
-                if done:
-                    return f"the container ended with status {end.result()}"
-                missed = 0 if await self._answers(self._client) else missed + 1
-            await self._container.kill()  # nor would it heed SIGTERM
-            return f"the container missed {missed} pings"
-        finally:
-            end.cancel()
+    def _become(self, status: InstanceStatus) -> None:
+        assert status in _TRANSITIONS[self.status], f"{self.id} is {self.status} and cannot become {status}"
+        self.status = status
 
-    async def _answers(self, client: ContainerClient) -> bool:
-        alive = await client.ping()
-        if alive and client is self._client:
-            self._doubted = False
-        return alive
+    # Invocations
 
-    async def _has_ended(self) -> bool:
-        try:
-            await self._end_container()
-        except Exception as error:
-            self._event(EventKind.FAILED, f"the container does not end: {error!r}")
-            return False
-        return True
+    def copy_of(self, model: str) -> ModelCopy | None:
+        return self.cache.models.copies.get(model) if self.cache is not None else None
 
-    async def _end_container(self) -> None:
-        """Can be called again where it was cut short."""
-        self._client = None
-        if self._container is not None:
-            await self._container.stop(STOP_GRACE_S)
-            self._container = None
-
-    # Calls
-
-    def copies_of(self, model: str) -> ModelCopy | None:
-        return self.cache.copies.get(model) if self.cache is not None else None
-
-    async def invoke(self, call: Call) -> Answer:
-        """Raises ModelNotReady, and every kind of HostingError."""
+    async def invoke(self, request: InvocationRequest) -> ContainerResponse:
+        """Return the container's response. Raises ModelNotReady and ModelServingError."""
         self.outstanding += 1
         try:
-            if self._take("time-out", call):
-                raise ContainerTimeout("a fault on demand: the container gave no answer in time")
-            if self._take("kill-container", call) and self._container is not None:
+            if self._take_fault("time-out", request):
+                raise ContainerTimeoutError("a fault on demand: the container gave no response in time")
+            if self._take_fault("kill-container", request) and self.keeper.container is not None:
                 self._event(EventKind.FAULT, "the container is killed on demand")
-                await self._container.kill()
+                await self.keeper.kill()
             if self.cache is None:
-                return await self._ask(None, call)
-            assert call.target_model is not None
-            return await self._invoke_model(self.cache, call.target_model, call)
-        except ContainerGone:
-            # A container that was killed accepts connections until its last socket is closed. None of the next calls
-            # is to be lost like that: they go elsewhere, or wait, until it answers again or has been replaced.
-            self._doubted = True
-            if self._client is not None:
-                await self._answers(self._client)
+                return await self._ask(None, request)
+            assert request.target_model is not None
+            return await self._invoke_model(self.cache, request.target_model, request)
+        except ContainerGoneError:
+            # The next invocations must not be lost like this one: they go elsewhere, or wait.
+            await self.keeper.doubt()
             raise
         finally:
             self.outstanding -= 1
 
-    async def _invoke_model(self, cache: ModelCache, name: str, call: Call) -> Answer:
+    async def _invoke_model(self, cache: ModelCache, name: str, request: InvocationRequest) -> ContainerResponse:
         waited_us, hit = 0, True
         for attempt in (1, 2):
             copy = cache.loaded(name)
             if copy is None:
                 hit = False
-                waited_us += await self._wait_for(cache, name, call)
+                waited_us += await self._wait_for(cache, name, request)
                 copy = cache.loaded(name)
-                if copy is None:  # gone again before its turn
+                if copy is None:  # evicted before its turn
                     continue
-            cache.enter(copy)
+            cache.acquire(copy)
             try:
-                answer = await self._ask(copy.key, call)
+                response = await self._ask(copy.key, request)
             finally:
-                cache.leave(copy)
-            if answer.status == 404 and attempt == 1 and not await self._knows(copy.key):
-                cache.forget(copy)
+                cache.release(copy)
+            if response.status == 404 and attempt == 1 and not await self.keeper.client.is_loaded(copy.key):
+                cache.discard(copy)
                 continue
-            copy.usage.latencies_ms.append(answer.container_us / 1e3)
-            copy.usage.errors += answer.status >= 400
+            copy.usage.latencies_ms.append(response.container_us / 1e3)
+            copy.usage.errors += response.status >= 400
             self._measure("ModelCacheHit", float(hit), "None", name)
             if not hit:
                 self._measure("ModelLoadingWaitTime", waited_us, "Microseconds", name)
-            return replace(answer, waited_us=waited_us, cache_hit=hit)
-        raise ContainerGone(f"{name} was unloaded as often as it was loaded")
+            return replace(response, waited_us=waited_us, cache_hit=hit)
+        raise ContainerGoneError(f"{name} was unloaded as often as it was loaded")
 
-    async def _wait_for(self, cache: ModelCache, name: str, call: Call) -> int:
-        """Microseconds."""
+    async def _wait_for(self, cache: ModelCache, name: str, request: InvocationRequest) -> int:
+        """Return the time in microseconds that it took until the model was loaded."""
         start = time.monotonic()
         try:
-            async with asyncio.timeout(call.timeout_s):
+            async with asyncio.timeout(request.timeout_s):
                 await cache.load(name)
         except TimeoutError:
             raise ModelNotReady(
@@ -310,48 +214,38 @@ class Instance:
             ) from None
         return int((time.monotonic() - start) * 1e6)
 
-    async def _ask(self, key: str | None, call: Call) -> Answer:
-        if self._client is None:
-            raise ContainerGone("the container is not running", may_retry=True)
-        return await self._client.invoke(key, call.body, call.headers, call.timeout_s, call.relay)
+    async def _ask(self, key: str | None, request: InvocationRequest) -> ContainerResponse:
+        return await self.keeper.client.invoke(key, request.body, request.headers, request.timeout_s, request.relay)
 
-    async def _knows(self, key: str) -> bool:
-        """Whether the 404 was the model's own answer."""
-        return self._client is not None and await self._client.is_loaded(key)
-
-    # Telling
-
-    async def _memory(self) -> tuple[int, int]:
-        container = self._container
-        self._usage = await container.usage() if container is not None else None
-        return self._usage.memory_bytes if self._usage is not None else 0, self.memory_limit
+    # Telemetry
 
     async def snapshot(self) -> dict[str, Any]:
-        """`memory_used` and `cpu_percent` are None where they are not known."""
-        used, limit = await self._memory()
+        """Describe the instance in JSON; `memory_used` and `cpu_percent` are None if they are not known."""
+        memory_used, cpu_percent = await self._meter.sample()
+        container = self.keeper.container
         return {
             "id": self.id,
             "status": self.status,
-            "pid": self._container.pid if self._container is not None else None,
-            "url": self._container.url if self._container is not None else None,
-            "restarts": self.restarts,
-            "memory_used": used if self._usage is not None else None,
-            "memory_limit": limit,
-            "cpu_percent": self._processor.percent(self._usage),
-            "disk_used": self.cache.disk_used if self.cache is not None else 0,
+            "pid": container.pid if container is not None else None,
+            "url": container.url if container is not None else None,
+            "restarts": self.keeper.restarts,
+            "memory_used": memory_used,
+            "memory_limit": self._meter.memory_limit,
+            "cpu_percent": cpu_percent,
+            "disk_used": self.cache.disk.used_bytes if self.cache is not None else 0,
             "disk_limit": self._spec.volume_bytes,
             "outstanding": self.outstanding,
-            "models": self.cache.snapshot() if self.cache is not None else [],
+            "models": [model_snapshot(copy) for copy in self._copies_by_last_use()],
         }
 
-    def _take_line(self, line: str) -> None:
-        self._words.append(line)
-        self._platform.recorder.log_line(self._place, line)
+    def _copies_by_last_use(self) -> list[ModelCopy]:
+        return list(reversed(self.cache.models.copies.values())) if self.cache is not None else []
 
-    def _take(self, kind: Any, call: Call) -> Any:
-        return self._platform.faults.pending and self._platform.faults.take(
-            kind, self._place.endpoint, self._place.variant, call.target_model or ""
-        )
+    def _take_fault(self, kind: FaultKind, request: InvocationRequest) -> Fault | None:
+        if not self._platform.faults.pending:
+            return None
+        target = request.target_model or ""
+        return self._platform.faults.take(kind, self._place.endpoint, self._place.variant, target)
 
     def _measure(self, name: str, value: float, unit: str, model: str) -> None:
         self._platform.recorder.measure(name, value, unit, self._place, model)

@@ -1,19 +1,27 @@
-"""What the parts of the emulator tell one another about hosting; free of AWS's JSON."""
+"""Types that the parts of the emulator exchange about hosting; free of AWS's JSON."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-INVOCATION_TIMEOUT_S = (
-    60.0  # the response must be complete by then (SageMaker developer guide, your-algorithms-inference-code)
-)
+import aiohttp
+
+from polyhost.emulator.hosting.faults import Faults
+from polyhost.emulator.telemetry.recorder import Recorder
+from polyhost.model_cache.downloads import ModelSource
+
+# The response must be complete by then (developer guide, your-algorithms-inference-code).
+INVOCATION_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """What CreateModel said of the container. `model_data_url` is `s3://BUCKET/KEY` or `file:///PATH`: a prefix (ends
-    with `/`) for a multi-model container, else one archive."""
+    """A container as CreateModel describes it.
+
+    `model_data_url` is `s3://BUCKET/KEY` or `file:///PATH`: a prefix that ends with `/` for a multi-model container,
+    else one archive.
+    """
 
     image: str
     model_data_url: str | None
@@ -24,7 +32,7 @@ class ContainerSpec:
 
 @dataclass(frozen=True)
 class VariantSpec:
-    """What CreateEndpointConfig said of a variant, with its model looked up."""
+    """A variant as CreateEndpointConfig describes it, with its model looked up."""
 
     name: str
     container: ContainerSpec
@@ -38,78 +46,95 @@ class VariantSpec:
 
 @dataclass(frozen=True)
 class Launch:
-    """A container to start. `folder` stands for /opt/ml and holds `models` or `model`."""
+    """A container to start. `folder` stands for /opt/ml and has `models` or `model` in it."""
 
-    name: str  # unique on this machine, fit for a container's name
+    name: str  # unique on this machine, and a valid name of a Docker container
     image: str
     environment: Mapping[str, str]
     folder: Path
     multi_model: bool
     memory_bytes: int
-    on_line: Callable[[str], None]  # called in the event loop with each line of the container's output, without its end
+    on_line: Callable[[str], None]  # called in the event loop with each line of output, without its line feed
 
 
 @dataclass(frozen=True)
-class Usage:
-    """What a container uses: memory without the page cache that can be dropped, and the processor since its start."""
+class ResourceUsage:
+    """What a container uses: memory without the page cache that can be dropped, and CPU time since its start."""
 
     memory_bytes: int
     cpu_s: float
 
 
 class Container(Protocol):
-    """A started container."""
+    """A container that was started. It may have ended by now."""
 
     url: str  # http://127.0.0.1:PORT
-    models_folder: str  # what the container knows `folder/models` as
+    models_folder: str  # the path of `folder/models` as the container sees it
     pid: int | None
 
     async def wait(self) -> int:
-        """Its exit status, negative for a signal, once it has ended by itself or by others."""
+        """Return the exit status, negative for a signal, once the container has ended."""
 
     async def stop(self, grace_s: float) -> None:
-        """SIGTERM, SIGKILL after the grace; returns when nothing of it is left. Can be called again where it was cut
-        short."""
+        """Send SIGTERM, and SIGKILL after the grace period; return when no process is left.
+
+        Can be called again after it was cancelled.
+        """
 
     async def kill(self) -> None:
-        """SIGKILL, as a crash would."""
+        """Send SIGKILL, as a crash would."""
 
-    async def usage(self) -> Usage | None:
-        """None where that cannot be told."""
+    async def usage(self) -> ResourceUsage | None:
+        """Return what it uses, or None if that cannot be measured."""
 
 
 class Driver(Protocol):
     """A way to start containers."""
 
     async def check(self, image: str, multi_model: bool) -> str:
-        """The image's digest (or a name that stands for it). Raises ImageError."""
+        """Return the image's digest, or a name in its place. Raises ImageError."""
 
     async def start(self, launch: Launch) -> Container:
-        """Returns once the process runs, before it answers /ping. Raises ContainerError. Then, and where it is
-        cancelled, it leaves nothing behind."""
+        """Return once the process runs, before it answers /ping.
+
+        Raises ContainerError. If it does, or is cancelled, it leaves nothing behind.
+        """
 
     async def sweep(self, folder: Path) -> None:
-        """Removes the containers that a killed emulator left; their instances' folders lie in this one."""
+        """Remove the containers that a killed emulator left; the folders of their instances are in this one."""
 
     async def close(self) -> None:
-        """Frees what the driver itself holds."""
-
-
-class Relay(Protocol):
-    """Takes a good answer piece by piece, as the container sends it."""
-
-    begun: bool
-
-    async def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        """From now on the call cannot be repeated. Names of headers are in lower case."""
-
-    async def send(self, piece: bytes) -> None:
-        """In order; returns when the next may come."""
+        """Release what the driver itself has open."""
 
 
 @dataclass(frozen=True)
-class Call:
-    """An invocation on its way to a container. `headers` are those that the contract passes on."""
+class Platform:
+    """What every instance needs of the emulator; `folder` is where instances have their disks."""
+
+    driver: Driver
+    source: ModelSource
+    recorder: Recorder
+    faults: Faults
+    http: aiohttp.ClientSession
+    folder: Path
+    memory_scale: float = 1.0
+
+
+class Relay(Protocol):
+    """A receiver of a successful response, chunk by chunk, as the container sends it."""
+
+    started: bool
+
+    async def start(self, status: int, headers: Mapping[str, str]) -> None:
+        """Receive the head. From now on the invocation cannot be repeated. Names of headers are in lower case."""
+
+    async def send(self, chunk: bytes) -> None:
+        """Receive the next chunk; return when another may come."""
+
+
+@dataclass(frozen=True)
+class InvocationRequest:
+    """An invocation on its way to a container. `headers` are those that SageMaker passes on."""
 
     body: bytes
     headers: Mapping[str, str]
@@ -119,15 +144,12 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a container answered to /invocations or /models/N/invoke, whatever its status.
-
-    The body is empty where a relay took it.
-    """
+class ContainerResponse:
+    """What a container answered, whatever the status. The body is empty if a relay received it."""
 
     status: int
     headers: Mapping[str, str]  # names in lower case
     body: bytes
-    container_us: int  # time of the container's own answer
+    container_us: int  # time until the container had answered
     waited_us: int = 0  # for download and load
     cache_hit: bool = True

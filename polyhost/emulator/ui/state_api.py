@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from polyhost.emulator.hosting.endpoint import Endpoint
-from polyhost.emulator.hosting.faults import ERRORS, Fault, Faults, Kind
+from polyhost.emulator.hosting.faults import ERRORS, Fault, FaultKind, Faults
 from polyhost.emulator.telemetry.recorder import Event, Recorder
 
 _STATE_PERIOD_S = 1.0
@@ -79,8 +79,8 @@ class StateApi:
 
 def _parse_fault(members: Any) -> Fault:
     """Return the fault that a request describes. Raises ValueError or TypeError, with the reason."""
-    if not isinstance(members, dict) or members.get("kind") not in get_args(Kind):
-        raise ValueError(f"a fault must be an object whose kind is one of {', '.join(get_args(Kind))}")
+    if not isinstance(members, dict) or members.get("kind") not in get_args(FaultKind):
+        raise ValueError(f"a fault must be an object whose kind is one of {', '.join(get_args(FaultKind))}")
     numbers = {"count": (int, 1), "skip": (int, 0), "seconds": (float, 0)}
     words = ("kind", "code", "endpoint", "variant", "model")
     for name, value in members.items():

@@ -1,4 +1,4 @@
-"""The container's contract over HTTP, with servers that answer as MMS does, too late, or not at all."""
+"""The container's HTTP API, with servers that respond as MMS does, too late, or not at all."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -6,18 +6,20 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from polyhost.emulator.errors import ContainerGone, ContainerTimeout
 from polyhost.emulator.hosting.container_client import ContainerClient, session
-from polyhost.emulator.hosting.drivers.ports import free_port
+from polyhost.model_cache.errors import ContainerGoneError, ContainerTimeoutError
+from polyhost.processes import free_port
+
+pytestmark = pytest.mark.anyio
 
 Respond = Callable[[bytes, asyncio.StreamWriter], Awaitable[bool]]
 
 
 @asynccontextmanager
 async def served(respond: Respond) -> AsyncIterator[ContainerClient]:
-    """`respond` gets each request's head and tells whether the connection stays open."""
+    """Serve while the block runs; `respond` gets each request's head and returns whether the connection stays open."""
 
-    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -32,91 +34,76 @@ async def served(respond: Respond) -> AsyncIterator[ContainerClient]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(converse, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with session() as http:
         yield ContainerClient(http, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     server.close()
 
 
-def answer(status: int, body: bytes = b"", headers: str = "") -> bytes:
+def response(status: int, body: bytes = b"", headers: str = "") -> bytes:
     return f"HTTP/1.1 {status} x\r\ncontent-length: {len(body)}\r\n{headers}\r\n".encode() + body
 
 
-def test_headers_and_body_come_back_as_the_container_sent_them() -> None:
+async def test_headers_and_body_are_returned_as_the_container_sent_them() -> None:
     async def respond(head: bytes, writer: asyncio.StreamWriter) -> bool:
         assert head.startswith(b"POST /models/k/invoke ")
         assert b"Accept-Encoding" not in head and b"User-Agent" not in head
-        writer.write(answer(200, b"not gzip", "Content-Encoding: gzip\r\nX-Own: 1\r\n"))
+        writer.write(response(200, b"not gzip", "Content-Encoding: gzip\r\nX-Own: 1\r\n"))
         return True
 
-    async def scenario() -> None:
-        async with served(respond) as client:
-            got = await client.invoke("k", b"?", {"Content-Type": "text/csv"}, 5)
-            assert (got.status, got.body, got.headers["x-own"]) == (200, b"not gzip", "1")
-            assert got.container_us > 0
-
-    asyncio.run(scenario())
+    async with served(respond) as client:
+        got = await client.invoke("k", b"?", {"Content-Type": "text/csv"}, 5)
+        assert (got.status, got.body, got.headers["x-own"]) == (200, b"not gzip", "1")
+        assert got.container_us > 0
 
 
-def test_a_connection_closed_behind_an_error_costs_no_request() -> None:
+async def test_a_connection_closed_after_an_error_response_costs_no_request() -> None:
     """MMS closes it without saying so."""
     heads: list[bytes] = []
 
     async def respond(head: bytes, writer: asyncio.StreamWriter) -> bool:
         heads.append(head)
-        writer.write(answer(500 if len(heads) % 2 else 200))
+        writer.write(response(500 if len(heads) % 2 else 200))
         await writer.drain()
         return len(heads) % 2 == 0
 
-    async def scenario() -> None:
-        async with served(respond) as client:
-            statuses = [(await client.invoke("k", b"?", {}, 5)).status for _ in range(40)]
-        assert statuses == [500, 200] * 20
-        assert len(heads) == 40  # none was answered twice
-
-    asyncio.run(scenario())
+    async with served(respond) as client:
+        statuses = [(await client.invoke("k", b"?", {}, 5)).status for _ in range(40)]
+    assert statuses == [500, 200] * 20
+    assert len(heads) == 40  # none was sent twice
 
 
-def test_a_request_that_the_container_dropped_is_not_sent_again() -> None:
+async def test_a_request_is_not_sent_again_after_the_container_closed_the_connection() -> None:
     heads: list[bytes] = []
 
     async def respond(head: bytes, writer: asyncio.StreamWriter) -> bool:
         heads.append(head)
         if len(heads) == 1:
-            writer.write(answer(200))
+            writer.write(response(200))
         return len(heads) == 1
 
-    async def scenario() -> None:
-        async with served(respond) as client:
+    async with served(respond) as client:
+        await client.invoke("k", b"?", {}, 5)
+        with pytest.raises(ContainerGoneError) as gone:
             await client.invoke("k", b"?", {}, 5)
-            with pytest.raises(ContainerGone) as gone:
-                await client.invoke("k", b"?", {}, 5)
-            assert not gone.value.may_retry
-        assert len(heads) == 2
-
-    asyncio.run(scenario())
+        assert not gone.value.may_retry
+    assert len(heads) == 2
 
 
-def test_a_container_that_does_not_listen_has_had_nothing() -> None:
-    async def scenario() -> None:
-        async with session() as http:
-            client = ContainerClient(http, f"http://127.0.0.1:{free_port()}")
-            assert not await client.ping()
-            with pytest.raises(ContainerGone) as gone:
-                await client.invoke("k", b"?", {}, 5)
-            assert gone.value.may_retry
-
-    asyncio.run(scenario())
+async def test_a_request_may_be_retried_if_the_container_does_not_listen() -> None:
+    async with session() as http:
+        client = ContainerClient(http, f"http://127.0.0.1:{free_port()}")
+        assert not await client.ping()
+        with pytest.raises(ContainerGoneError) as gone:
+            await client.invoke("k", b"?", {}, 5)
+        assert gone.value.may_retry
 
 
-def test_a_container_that_is_too_slow() -> None:
+async def test_a_response_that_takes_too_long() -> None:
     async def respond(head: bytes, writer: asyncio.StreamWriter) -> bool:
         await asyncio.sleep(5)
         return False
 
-    async def scenario() -> None:
-        async with served(respond) as client:
-            with pytest.raises(ContainerTimeout, match="not answered within"):
-                await client.invoke(None, b"?", {}, 0.1)
-
-    asyncio.run(scenario())
+    async with served(respond) as client:
+        with pytest.raises(ContainerTimeoutError, match="not answered within"):
+            await client.invoke(None, b"?", {}, 0.1)

@@ -1,4 +1,4 @@
-"""Several instances: where calls go, what a killed container costs, growing and shrinking."""
+"""Several instances: the choice for an invocation, killed containers, growing and shrinking."""
 
 import asyncio
 import json
@@ -9,16 +9,19 @@ from typing import Any
 
 import pytest
 
-from polyhost.emulator.errors import ContainerError, ContainerGone
-from polyhost.emulator.hosting.fleet import SPREAD_AT, Fleet, Platform
-from polyhost.emulator.hosting.interfaces import Answer
-from tests.emulator.hosting_stand_ins import call, kinds, platform, spec, until, upload
+from polyhost.emulator.errors import ContainerError
+from polyhost.emulator.hosting.fleet import SPREAD_AT, Fleet
+from polyhost.emulator.hosting.interfaces import ContainerResponse, Platform
+from polyhost.model_cache.errors import ContainerGoneError
+from tests.emulator.hosting.harness import recorded, request_for, running_platform, until, upload, variant_spec
+
+pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
 async def running(folder: Path, instances: int = 2, **settings: Any) -> AsyncIterator[tuple[Fleet, Platform]]:
-    async with platform(folder) as given:
-        fleet = Fleet(given, "us-east-1", "e", spec(folder, instances, **settings))
+    async with running_platform(folder) as given:
+        fleet = Fleet(given, "us-east-1", "e", variant_spec(folder, instances, **settings))
         await fleet.start()
         try:
             yield fleet, given
@@ -27,137 +30,109 @@ async def running(folder: Path, instances: int = 2, **settings: Any) -> AsyncIte
             assert list((folder / "instances").iterdir()) == []
 
 
-def pid(answer: Answer) -> int:
-    assert answer.status == 200
-    return int(json.loads(answer.body)["pid"])
+def pid(response: ContainerResponse) -> int:
+    assert response.status == 200
+    return int(json.loads(response.body)["pid"])
 
 
-def test_calls_stay_with_the_instance_that_has_their_model(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        upload(tmp_path, "a", "b")
-        async with running(tmp_path) as (fleet, given):
-            pids = {name: {pid(await fleet.invoke(call(name))) for _ in range(10)} for name in ("a", "b")}
-            assert len(pids["a"]) == len(pids["b"]) == 1
-            assert pids["a"] != pids["b"]  # the emptier instance took the second model
-            assert sorted(kinds(given, "loaded")) == ["a", "b"]
-
-    asyncio.run(scenario())
+async def test_invocations_go_to_the_instance_that_has_their_model(tmp_path: Path) -> None:
+    upload(tmp_path, "a", "b")
+    async with running(tmp_path) as (fleet, given):
+        pids = {name: {pid(await fleet.invoke(request_for(name))) for _ in range(10)} for name in ("a", "b")}
+        assert len(pids["a"]) == len(pids["b"]) == 1
+        assert pids["a"] != pids["b"]  # the emptier instance took the second model
+        assert sorted(recorded(given, "loaded")) == ["a", "b"]
 
 
-def test_a_model_under_pressure_gets_a_second_instance(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        upload(tmp_path, "a", invoke_seconds=0.3)
-        async with running(tmp_path) as (fleet, given):
-            await fleet.invoke(call("a"))
-            answers = await asyncio.gather(*(fleet.invoke(call("a")) for _ in range(SPREAD_AT * 3)))
-            assert len({pid(answer) for answer in answers}) == 2
-            assert kinds(given, "loaded") == ["a", "a"]
-
-    asyncio.run(scenario())
+async def test_an_overloaded_model_is_loaded_on_a_second_instance(tmp_path: Path) -> None:
+    upload(tmp_path, "a", invoke_seconds=0.3)
+    async with running(tmp_path) as (fleet, given):
+        await fleet.invoke(request_for("a"))
+        responses = await asyncio.gather(*(fleet.invoke(request_for("a")) for _ in range(SPREAD_AT * 3)))
+        assert len({pid(response) for response in responses}) == 2
+        assert recorded(given, "loaded") == ["a", "a"]
 
 
-def test_a_killed_container_costs_only_the_calls_in_flight(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        names = [f"m{number}" for number in range(6)]
-        upload(tmp_path, *names, invoke_seconds=0.01)
-        async with running(tmp_path) as (fleet, _given):
-            stop, failed, answered = asyncio.Event(), 0, 0
+async def test_a_killed_container_fails_only_invocations_in_flight(tmp_path: Path) -> None:
+    names = [f"m{number}" for number in range(6)]
+    upload(tmp_path, *names, invoke_seconds=0.01)
+    async with running(tmp_path) as (fleet, _given):
+        stop, failed, answered = asyncio.Event(), 0, 0
 
-            async def client(name: str) -> None:
-                nonlocal failed, answered
-                while not stop.is_set():
-                    try:
-                        pid(await fleet.invoke(call(name)))
-                        answered += 1
-                    except ContainerGone:
-                        failed += 1
+        async def client(name: str) -> None:
+            nonlocal failed, answered
+            while not stop.is_set():
+                try:
+                    pid(await fleet.invoke(request_for(name)))
+                    answered += 1
+                except ContainerGoneError:
+                    failed += 1
 
-            clients = [asyncio.create_task(client(name)) for name in names]
-            await until(lambda: answered > 100)
-            victim = fleet.instances[0]
-            in_flight = victim.outstanding
-            assert victim._container is not None
-            await victim._container.kill()
-            await until(lambda: victim.restarts == 1)
-            seen = answered
-            await until(lambda: answered > seen + 100)
-            stop.set()
-            await asyncio.gather(*clients)
-            assert failed <= in_flight
-
-    asyncio.run(scenario())
+        clients = [asyncio.create_task(client(name)) for name in names]
+        await until(lambda: answered > 100)
+        victim = fleet.instances[0]
+        in_flight = victim.outstanding
+        await victim.keeper.kill()
+        await until(lambda: victim.keeper.restarts == 1)
+        seen = answered
+        await until(lambda: answered > seen + 100)
+        stop.set()
+        await asyncio.gather(*clients)
+        assert failed <= in_flight
 
 
-def test_a_container_killed_during_a_load_costs_nothing(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        upload(tmp_path, "a", load_seconds=0.4)
-        async with running(tmp_path) as (fleet, given):
-            asked = asyncio.create_task(fleet.invoke(call("a")))
-            await until(lambda: kinds(given, "downloaded"))
-            victim = next(instance for instance in fleet.instances if instance.outstanding)
-            assert victim._container is not None
-            await victim._container.kill()
-            assert (await asked).status == 200
-
-    asyncio.run(scenario())
+async def test_a_container_killed_during_a_load_fails_no_invocation(tmp_path: Path) -> None:
+    upload(tmp_path, "a", load_seconds=0.4)
+    async with running(tmp_path) as (fleet, given):
+        invocation = asyncio.create_task(fleet.invoke(request_for("a")))
+        await until(lambda: recorded(given, "downloaded"))
+        victim = next(instance for instance in fleet.instances if instance.outstanding)
+        await victim.keeper.kill()
+        assert (await invocation).status == 200
 
 
-def test_the_only_instance_is_waited_for_while_it_restarts(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        upload(tmp_path, "a")
-        async with running(tmp_path, instances=1) as (fleet, _given):
-            before = pid(await fleet.invoke(call("a")))
-            assert fleet.instances[0]._container is not None
-            await fleet.instances[0]._container.kill()
-            await until(lambda: not fleet.instances[0].in_service)
-            assert pid(await fleet.invoke(call("a"))) != before
-
-    asyncio.run(scenario())
+async def test_an_invocation_waits_while_the_only_instance_restarts(tmp_path: Path) -> None:
+    upload(tmp_path, "a")
+    async with running(tmp_path, instances=1) as (fleet, _given):
+        before = pid(await fleet.invoke(request_for("a")))
+        await fleet.instances[0].keeper.kill()
+        await until(lambda: not fleet.instances[0].in_service)
+        assert pid(await fleet.invoke(request_for("a"))) != before
 
 
-def test_growing_and_shrinking_under_load(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        upload(tmp_path, "a", invoke_seconds=0.3)
-        async with running(tmp_path, instances=1) as (fleet, _given):
-            await fleet.resize(3)
-            assert [instance.in_service for instance in fleet.instances] == [True] * 3
-            calls = [asyncio.create_task(fleet.invoke(call("a"))) for _ in range(30)]
-            await until(lambda: sum(instance.outstanding for instance in fleet.instances) == 30)
-            await fleet.resize(1)
-            assert [answer.status for answer in await asyncio.gather(*calls)] == [200] * 30
-            assert len(await fleet.snapshot()) == 1
-
-    asyncio.run(scenario())
+async def test_resizing_under_load_fails_no_invocation(tmp_path: Path) -> None:
+    upload(tmp_path, "a", invoke_seconds=0.3)
+    async with running(tmp_path, instances=1) as (fleet, _given):
+        await fleet.resize(3)
+        assert [instance.in_service for instance in fleet.instances] == [True] * 3
+        invocations = [asyncio.create_task(fleet.invoke(request_for("a"))) for _ in range(30)]
+        await until(lambda: sum(instance.outstanding for instance in fleet.instances) == 30)
+        await fleet.resize(1)
+        assert [response.status for response in await asyncio.gather(*invocations)] == [200] * 30
+        assert len(await fleet.snapshot()) == 1
 
 
-def test_a_resize_that_is_cut_short_leaves_nothing(tmp_path: Path) -> None:
-    """As the emulator's end cuts it short while instances finish their calls."""
-
-    async def scenario() -> None:
-        upload(tmp_path, "a", invoke_seconds=1)
-        async with running(tmp_path) as (fleet, _given):
-            asked = asyncio.create_task(fleet.invoke(call("a")))
-            await until(lambda: any(instance.outstanding for instance in fleet.instances))
-            fleet.instances.sort(key=lambda instance: instance.outstanding)
-            leaving = fleet.instances[1]
-            resize = asyncio.create_task(fleet.resize(1))
-            await until(lambda: len(fleet.instances) == 1)
-            resize.cancel()
-            await asyncio.gather(resize, return_exceptions=True)
-            assert leaving.status == "InService"
-            await fleet.stop(drain_s=0)
-            assert leaving.status == "Stopped"
-            assert list((tmp_path / "instances").iterdir()) == []
-            await asyncio.gather(asked, return_exceptions=True)
-
-    asyncio.run(scenario())
-
-
-def test_a_fleet_that_cannot_start_leaves_nothing(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        with pytest.raises(ContainerError):
-            async with running(tmp_path, small_exit=3):
-                pass
+async def test_a_cancelled_resize_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The end of the emulator cancels it while instances finish their invocations."""
+    upload(tmp_path, "a", invoke_seconds=1)
+    async with running(tmp_path) as (fleet, _given):
+        invocation = asyncio.create_task(fleet.invoke(request_for("a")))
+        await until(lambda: any(instance.outstanding for instance in fleet.instances))
+        fleet.instances.sort(key=lambda instance: instance.outstanding)
+        leaving = fleet.instances[1]
+        resize = asyncio.create_task(fleet.resize(1))
+        await until(lambda: len(fleet.instances) == 1)
+        resize.cancel()
+        await asyncio.gather(resize, return_exceptions=True)
+        assert leaving.status == "InService"
+        await fleet.stop(drain_s=0)
+        assert leaving.status == "Stopped"
         assert list((tmp_path / "instances").iterdir()) == []
+        await asyncio.gather(invocation, return_exceptions=True)
 
-    asyncio.run(scenario())
+
+async def test_a_fleet_that_cannot_start_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(ContainerError):
+        async with running(tmp_path, small_exit=3):
+            pass
+    assert list((tmp_path / "instances").iterdir()) == []

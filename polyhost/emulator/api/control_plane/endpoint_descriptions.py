@@ -2,8 +2,9 @@
 
 from polyhost.emulator.api.control_plane.operation import Members
 from polyhost.emulator.api.control_plane.store import Resource
-from polyhost.emulator.hosting.endpoint import Endpoint, Variant
+from polyhost.emulator.hosting.endpoint import Endpoint
 from polyhost.emulator.hosting.interfaces import VariantSpec
+from polyhost.emulator.hosting.variants import Variant
 
 
 def describe(endpoint: Endpoint, resource: Resource) -> Members:

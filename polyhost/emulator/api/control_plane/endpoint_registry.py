@@ -9,8 +9,7 @@ from polyhost.emulator.api.control_plane import variant_specs
 from polyhost.emulator.api.control_plane.store import Resource, ResourceKind, ResourceStore
 from polyhost.emulator.errors import StartError
 from polyhost.emulator.hosting.endpoint import Endpoint
-from polyhost.emulator.hosting.instance import Platform
-from polyhost.emulator.hosting.interfaces import VariantSpec
+from polyhost.emulator.hosting.interfaces import Platform, VariantSpec
 
 
 class EndpointRegistry:

@@ -8,7 +8,7 @@ from polyhost.emulator.api.control_plane.operation import Members
 from polyhost.emulator.errors import ValidationException
 from polyhost.emulator.hosting.instance_types import DEFAULT_VOLUME_BYTES, TYPES
 from polyhost.emulator.hosting.interfaces import ContainerSpec, VariantSpec
-from polyhost.emulator.hosting.model_url import ModelData
+from polyhost.model_cache.model_url import ModelData
 
 _GB = 1024**3
 _STARTUP_TIMEOUT_S = 480.0  # SageMaker developer guide, "Custom Inference Code with Hosting Services"

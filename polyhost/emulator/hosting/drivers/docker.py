@@ -10,8 +10,8 @@ from typing import Any
 from polyhost.emulator.errors import ContainerError, ImageError, StartError
 from polyhost.emulator.hosting.drivers.engine import Engine
 from polyhost.emulator.hosting.drivers.output import each_line
-from polyhost.emulator.hosting.drivers.ports import free_port
-from polyhost.emulator.hosting.interfaces import Container, Launch, Usage
+from polyhost.emulator.hosting.interfaces import Container, Launch, ResourceUsage
+from polyhost.processes import free_port
 
 MULTI_MODEL_LABEL = "com.amazonaws.sagemaker.capabilities.multi-models"
 _OWNER_LABEL = "polyhost.emulator"  # the name of the emulator's folder
@@ -132,7 +132,7 @@ class DockerContainer:
     async def kill(self) -> None:
         await _run("kill", self._id)
 
-    async def usage(self) -> Usage | None:
+    async def usage(self) -> ResourceUsage | None:
         return await self._engine.usage(self._id, self.pid) if self._engine is not None else None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 
 from polyhost.cgroup import ControlGroup
-from polyhost.emulator.hosting.interfaces import Usage
+from polyhost.emulator.hosting.interfaces import ResourceUsage
 
 _TIMEOUT = aiohttp.ClientTimeout(total=5)
 # The page cache that the kernel can drop at once, of control groups v2 and v1 (docker/cli, stats_helpers.go).
@@ -31,7 +31,7 @@ class Engine:
     async def close(self) -> None:
         await self._http.close()
 
-    async def usage(self, container: str, pid: int | None) -> Usage | None:
+    async def usage(self, container: str, pid: int | None) -> ResourceUsage | None:
         """None where the engine does not tell, or the container is gone."""
         if self._url is None:
             return None
@@ -48,7 +48,7 @@ class Engine:
             return None
 
 
-def usage_of(stats: dict[str, Any], pid: int | None) -> Usage | None:
+def usage_of(stats: dict[str, Any], pid: int | None) -> ResourceUsage | None:
     """Of an answer of the engine's; `pid`, the container's first process, serves where the page cache is not in it."""
     memory = stats.get("memory_stats") or {}
     used = memory.get("usage")
@@ -59,4 +59,4 @@ def usage_of(stats: dict[str, Any], pid: int | None) -> Usage | None:
     if cache is None:  # Podman leaves it out
         group = ControlGroup.of(pid) if pid is not None else None
         cache = group.page_cache() if group is not None else 0
-    return Usage(max(0, used - cache), stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9)
+    return ResourceUsage(max(0, used - cache), stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9)

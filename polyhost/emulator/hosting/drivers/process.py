@@ -15,8 +15,8 @@ from pathlib import Path
 from polyhost.emulator.errors import ContainerError
 from polyhost.emulator.hosting.control_group import OwnControlGroup
 from polyhost.emulator.hosting.drivers.output import each_line
-from polyhost.emulator.hosting.drivers.ports import free_port
-from polyhost.emulator.hosting.interfaces import Container, Launch, Usage
+from polyhost.emulator.hosting.interfaces import Container, Launch, ResourceUsage
+from polyhost.processes import free_port
 
 _MARK = "POLYHOST_INSTANCE"
 _RUN_DIR = "ph-"
@@ -157,13 +157,13 @@ class ContainerProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    async def usage(self) -> Usage | None:
+    async def usage(self) -> ResourceUsage | None:
         return await asyncio.to_thread(self._usage)
 
-    def _usage(self) -> Usage:
+    def _usage(self) -> ResourceUsage:
         members = self._members()
         memory = self._group.used() if self._group else sum(map(_proportional_bytes, members))
-        return Usage(memory, sum(map(_cpu_s, members)))
+        return ResourceUsage(memory, sum(map(_cpu_s, members)))
 
     def _sweep(self) -> None:
         self._kill()

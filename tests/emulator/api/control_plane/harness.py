@@ -16,13 +16,12 @@ from polyhost.emulator.api.control_plane.endpoint_registry import EndpointRegist
 from polyhost.emulator.api.control_plane.store import ResourceStore
 from polyhost.emulator.errors import ValidationException
 from polyhost.emulator.hosting.container_client import session
-from polyhost.emulator.hosting.downloads import ModelSource
 from polyhost.emulator.hosting.drivers.process import ProcessDriver
 from polyhost.emulator.hosting.endpoint import Endpoint
 from polyhost.emulator.hosting.faults import Faults
-from polyhost.emulator.hosting.instance import Platform
-from polyhost.emulator.hosting.interfaces import Call
+from polyhost.emulator.hosting.interfaces import InvocationRequest, Platform
 from polyhost.emulator.telemetry.recorder import Recorder
+from polyhost.model_cache.downloads import ModelSource
 from tests.emulator import small_container
 from tests.emulator.archives import archive
 
@@ -99,7 +98,7 @@ class ControlPlaneHarness:
     async def invoke(self, model: str | None = "a.tar.gz", name: str = "e", target_variant: str | None = None) -> Any:
         """Return the small container's response."""
         chosen = self.endpoint(name).choose(target_variant)
-        response = await chosen.fleet.invoke(Call(b"{}", {"Content-Type": "application/json"}, model))
+        response = await chosen.fleet.invoke(InvocationRequest(b"{}", {"Content-Type": "application/json"}, model))
         assert response.status == 200, response
         return json.loads(response.body)
 

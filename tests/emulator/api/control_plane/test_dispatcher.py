@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
-from polyhost.emulator.errors import ContainerGone, ServiceUnavailable, UnknownOperation
+from polyhost.emulator.errors import ServiceUnavailable, UnknownOperation
+from polyhost.model_cache.errors import ContainerGoneError
 from tests.emulator.api.control_plane.harness import REGION, ControlPlaneHarness
 from tests.emulator.archives import archive
-from tests.emulator.hosting_stand_ins import until
+from tests.emulator.hosting.harness import until
 
 pytestmark = pytest.mark.anyio
 
@@ -41,5 +42,5 @@ async def test_close_does_not_wait_for_invocations(plane: ControlPlaneHarness) -
     await plane.call("DeleteEndpoint", EndpointName="e")
     async with asyncio.timeout(10):
         await plane.close()
-        with pytest.raises(ContainerGone):
+        with pytest.raises(ContainerGoneError):
             await stuck

@@ -13,7 +13,7 @@ from tests.emulator.api.control_plane.harness import (
     variant,
     weights_and_counts,
 )
-from tests.emulator.hosting_stand_ins import until
+from tests.emulator.hosting.harness import until
 
 
 @pytest.mark.anyio

@@ -1,10 +1,10 @@
-"""Where model data lies: every form of `ModelDataUrl` as one."""
+"""Addresses of model data: every form of `ModelDataUrl` (CreateModel) as one type."""
 
 import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-from polyhost.emulator.errors import ModelDataMissing
+from polyhost.model_cache.errors import TargetOutsideError
 
 _URL = re.compile(r"(?P<scheme>[a-z0-9]+)://(?P<place>[^/]*)/?(?P<path>.*)", re.DOTALL)
 _HOST = re.compile(r"(?:(?P<bucket>.+)\.)?s3[.-](?:[a-z0-9-]+\.)?amazonaws\.com(?:\.cn)?")
@@ -12,21 +12,22 @@ _HOST = re.compile(r"(?:(?P<bucket>.+)\.)?s3[.-](?:[a-z0-9-]+\.)?amazonaws\.com(
 
 @dataclass(frozen=True)
 class ModelData:
-    """An object or a prefix: in a bucket, or below a folder of this machine where `bucket` is None."""
+    """An object or a prefix, in a bucket; or a path of this machine, if `bucket` is None."""
 
     bucket: str | None
     key: str
 
     @classmethod
     def parse(cls, url: str) -> "ModelData":
-        """Takes s3://B/K, https://s3-REGION.amazonaws.com/B/K, https://s3.REGION…/B/K, https://B.s3.REGION…/K and file:///P.
+        """Parse an address of S3 or of a folder.
 
-        Raises ValueError, which names the URL and the accepted forms.
+        The forms are s3://B/K, https://s3-REGION.amazonaws.com/B/K, https://s3.REGION…/B/K, https://B.s3.REGION…/K and
+        file:///P. Raises ValueError, which names the URL and the accepted forms.
         """
         if parts := _URL.fullmatch(url):
             scheme, place, path = parts.groups()
             if scheme == "s3" and place:
-                return cls(place, path)  # as it is: what S3 calls an S3 URI is not percent-encoded
+                return cls(place, path)  # literally: what S3 calls an S3 URI is not percent-encoded
             path = unquote(path)
             if scheme == "file" and place in ("", "localhost") and url != f"file://{place}":
                 return cls(None, f"/{path}")
@@ -41,12 +42,12 @@ class ModelData:
         )
 
     def join(self, target: str) -> "ModelData":
-        """TargetModel is put behind the prefix as it is (developer guide, "Invoke a Multi-Model Endpoint").
+        """Append the name of a model to a prefix, unchanged (developer guide, "Invoke a Multi-Model Endpoint").
 
-        Raises ModelDataMissing for one that would lead out of a folder; S3 knows no way up.
+        Raises TargetOutsideError for a name that would lead out of a folder; S3 has no `..`.
         """
         if self.bucket is None and ".." in target.split("/"):
-            raise ModelDataMissing(f"TargetModel {target!r} leads out of {self}")
+            raise TargetOutsideError(f"{self}{target}", f"TargetModel {target!r} leads out of {self}")
         return ModelData(self.bucket, self.key + target.removeprefix("/"))
 
     def __str__(self) -> str:

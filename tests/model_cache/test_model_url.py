@@ -1,7 +1,7 @@
 import pytest
 
-from polyhost.emulator.errors import ModelDataMissing
-from polyhost.emulator.hosting.model_url import ModelData
+from polyhost.model_cache.errors import ModelDataMissingError
+from polyhost.model_cache.model_url import ModelData
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_other_addresses_are_percent_encoded() -> None:
 
 @pytest.mark.parametrize("target", ["../outside.tar.gz", "a/../../outside.tar.gz", "/../outside.tar.gz", ".."])
 def test_no_target_leads_out_of_a_folder(target: str) -> None:
-    with pytest.raises(ModelDataMissing, match="leads out of file:///srv/models/"):
+    with pytest.raises(ModelDataMissingError, match="leads out of file:///srv/models/"):
         ModelData.parse("file:///srv/models/").join(target)
     assert ModelData("bucket", "models/").join("../odd").key == "models/../odd"
 

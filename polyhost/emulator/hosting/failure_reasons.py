@@ -1,0 +1,39 @@
+"""Failures of hosting in the words of SageMaker."""
+
+from polyhost.emulator.errors import ContainerError, ImageError
+from polyhost.emulator.hosting.interfaces import VariantSpec
+from polyhost.model_cache.errors import DownloadError, ModelDataMissingError, TargetOutsideError
+
+_MAX_LENGTH = 1024  # botocore, FailureReason
+
+
+def model_data_missing(error: ModelDataMissingError) -> str:
+    """Return the service's sentence about an object that does not exist."""
+    return str(error) if isinstance(error, TargetOutsideError) else _not_downloaded(error.url)
+
+
+def failure_reason(error: BaseException, spec: VariantSpec) -> str:
+    """Return the service's sentence, if it is known, and the cause, of which the end says most."""
+    if isinstance(error, ImageError):
+        return str(error)[:_MAX_LENGTH]
+    if isinstance(error, ModelDataMissingError):
+        return model_data_missing(error)[:_MAX_LENGTH]
+    if isinstance(error, DownloadError):
+        sentence = _not_downloaded(spec.container.model_data_url)
+    elif isinstance(error, ContainerError):
+        sentence = (
+            f"The primary container for production variant {spec.name} did not pass the ping health check."
+            " Please check CloudWatch logs for this endpoint."
+        )
+    else:  # the machine has no disk, process or port left
+        sentence = "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error."
+    room = _MAX_LENGTH - len(sentence) - len(" ()")
+    cause = str(error) or repr(error)
+    return f"{sentence} ({cause if len(cause) <= room else '…' + cause[-room + 1 :]})"
+
+
+def _not_downloaded(url: str | None) -> str:
+    return (
+        f'Failed to download model data for container "container_1" from URL: "{url}". Please ensure that there is an'
+        " object located at the URL and that the role passed to CreateModel has permissions to download the object."
+    )
