@@ -12,8 +12,8 @@ from typing import BinaryIO
 from polyhost import archives
 from polyhost.cli.errors import CommandError
 
-LEFT_OUT = frozenset({"__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store"})
-"""Names that editors and tools leave beside a model; they are no part of it and change from run to run."""
+_LEFT_OUT = frozenset({"__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store"})
+"""Names that editors and tools leave beside a model; they are not part of it and change from run to run."""
 
 
 class ArchiveError(CommandError):
@@ -37,7 +37,7 @@ def pack(folder: Path, archive: Path) -> list[str]:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack into an existing folder, by the rules of `polyhost.archives`; at most what its disk has room for."""
+    """Unpack into an existing folder, by the rules of `polyhost.archives`, up to the free space of its disk."""
     try:
         archives.unpack(archive, folder, shutil.disk_usage(folder).free)
     except archives.InvalidArchiveError as error:
@@ -48,15 +48,15 @@ def unpack(archive: Path, folder: Path) -> None:
         ) from error
 
 
-def members(folder: Path) -> Iterator[Path]:
-    """Every file and folder that belongs to the model, in a fixed order."""
+def _members(folder: Path) -> Iterator[Path]:
+    """Yield every file and folder that belongs to the model, in a fixed order."""
     for path in sorted(folder.iterdir()):
-        if path.name in LEFT_OUT:
+        if path.name in _LEFT_OUT:
             continue
-        _refuse_odd(path)
+        _check_member(path)
         yield path
         if path.is_dir():
-            yield from members(path)
+            yield from _members(path)
 
 
 def _write(folder: Path, stream: BinaryIO) -> list[str]:
@@ -65,14 +65,14 @@ def _write(folder: Path, stream: BinaryIO) -> list[str]:
         gzip.GzipFile(filename="", mode="wb", fileobj=stream, compresslevel=6, mtime=0) as zipped,
         tarfile.open(fileobj=zipped, mode="w") as tar,
     ):
-        for path in members(folder):
+        for path in _members(folder):
             _add(tar, path, f"./{path.relative_to(folder).as_posix()}")
             names.append(path.relative_to(folder).as_posix())
     return names
 
 
 def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
-    """Add one member without its owner, time and exact mode, which say nothing about the model."""
+    """Add one member without its owner, time and exact mode, which do not belong to the model."""
     entry = tarfile.TarInfo(name)
     if path.is_dir():
         entry.type, entry.mode = tarfile.DIRTYPE, 0o755
@@ -84,7 +84,7 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
         tar.addfile(entry, content)
 
 
-def _refuse_odd(path: Path) -> None:
+def _check_member(path: Path) -> None:
     mode = path.lstat().st_mode
     if stat.S_ISLNK(mode):
         raise ArchiveError(f"{path} is a symbolic link, which SageMaker does not unpack; put the file itself there")

@@ -1,4 +1,4 @@
-"""`polyhost check`: load a model in this process, as the container would, and ask it once or several times."""
+"""`polyhost check`: load a model in this process, as the container would, and invoke it."""
 
 import contextlib
 import json
@@ -13,41 +13,41 @@ from typing import Annotated, Any
 
 import typer
 
-from polyhost.cli import archive, output
-from polyhost.cli import handler_lookup as choice
-from polyhost.cli import in_process as local
-from polyhost.cli import request_body as payload
+from polyhost.cli import archive, in_process, output, request_body
 from polyhost.cli.errors import CommandError
-from polyhost.cli.in_process import Answer, Loading
+from polyhost.cli.handler_lookup import absolute_handler
+from polyhost.cli.in_process import LoadReport, PredictionReport
 
-CONTAINER_LOGGER = "polyhost.container.worker.model"
+_CONTAINER_LOGGER = "polyhost.container.worker.model"
 
 
 def check(
     model: Annotated[Path, typer.Argument(metavar="ARCHIVE|DIR", exists=True, help="A packed model, or its folder.")],
     body: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A request to answer; - reads the standard input.")
+        str | None, typer.Option(metavar="FILE", help="A request to send; - reads the standard input.")
     ] = None,
-    content_type: Annotated[str | None, typer.Option(help="Media type of the body; else by its file's name.")] = None,
-    accept: Annotated[str | None, typer.Option(help="Media type of the answer.")] = None,
-    repeat: Annotated[int, typer.Option(min=0, metavar="N", help="Requests after the first, to time it warm.")] = 5,
+    content_type: Annotated[
+        str | None, typer.Option(help="Media type of the body; by default that of its file's name.")
+    ] = None,
+    accept: Annotated[str | None, typer.Option(help="Media type of the response.")] = None,
+    repeat: Annotated[int, typer.Option(min=0, metavar="N", help="Requests after the first, for the warm time.")] = 5,
     handler: Annotated[str | None, typer.Option(help="As in polyhost serve: MODULE:FUNCTION, or a file.")] = None,
     traceback: Annotated[bool, typer.Option("--traceback", help="Show the traceback of a failure.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Load a model here, as the container would; with --body also predict. Prints timings, memory and the answer."""
-    request = None if body is None else (payload.read(body), content_type or payload.media_type(body))
-    with _folder_of(model) as folder, _output_of_models(traceback):
-        loaded, loading = local.load(folder, model.resolve().name, choice.own_handler(handler))
-        answer = None if request is None else local.ask(loaded, *request, accept, repeat)
-    if answer and answer.status >= 400:
-        raise CommandError(_failure(answer))
-    (_print_json if as_json else _print_text)(loading, answer)
+    """Load a model here, as the container would; with --body also predict. Print timings, memory and the response."""
+    request = None if body is None else (request_body.read(body), content_type or request_body.media_type(body))
+    with _folder_of(model) as folder, _model_output_on_stderr(traceback):
+        loaded, load = in_process.load(folder, model.resolve().name, absolute_handler(handler))
+        prediction = None if request is None else in_process.predict(loaded, *request, accept, repeat)
+    if prediction and prediction.status >= 400:
+        raise CommandError(_describe_failure(prediction))
+    (_print_json if as_json else _print_text)(load, prediction)
 
 
 @contextlib.contextmanager
 def _folder_of(model: Path) -> Iterator[Path]:
-    """The model's folder; an archive is unpacked into one that lives as long as the block."""
+    """Yield the model directory; an archive is unpacked into a temporary one."""
     if model.is_dir():
         yield model.resolve()
         return
@@ -59,28 +59,28 @@ def _folder_of(model: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _output_of_models(traceback: bool) -> Iterator[None]:
-    """What the model prints and logs goes to stderr: stdout is for the result."""
+def _model_output_on_stderr(traceback: bool) -> Iterator[None]:
+    """Send what the model prints and logs to stderr: stdout is for the result."""
     with ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         log = logging.StreamHandler(sys.stderr)
-        # The container logs each failure with its traceback; the sentence alone is printed by this command.
-        log.addFilter(lambda record: traceback or record.name != CONTAINER_LOGGER)
+        # The container logs each failure with its traceback; this command prints the sentence.
+        log.addFilter(lambda record: traceback or record.name != _CONTAINER_LOGGER)
         logging.getLogger().addHandler(log)
         stack.callback(logging.getLogger().removeHandler, log)
         yield
 
 
-def _failure(answer: Answer) -> str:
-    body = _readable(answer.body, answer.content_type)
+def _describe_failure(prediction: PredictionReport) -> str:
+    body = _readable(prediction.body, prediction.content_type)
     if isinstance(body, dict) and "message" in body:
         where = f" in phase {body['phase']}" if "phase" in body else ""
-        return f"the model answers {answer.status}{where}: {body['message']} ({body.get('type', 'error')})"
-    return f"the model answers {answer.status}: {body}"
+        return f"the model returned {prediction.status}{where}: {body['message']} ({body.get('type', 'error')})"
+    return f"the model returned {prediction.status}: {body}"
 
 
 def _readable(body: bytes, content_type: str) -> Any:
-    """The answer as JSON where it is JSON, else as text."""
+    """Return a JSON body as a value, and any other as text."""
     try:
         return json.loads(body) if content_type.startswith("application/json") else _text(body, content_type)
     except ValueError:
@@ -88,29 +88,29 @@ def _readable(body: bytes, content_type: str) -> Any:
 
 
 def _text(body: bytes, content_type: str) -> str:
-    """The answer as it is, where it is text, else its size."""
+    """Return the body if it is text, else its size."""
     try:
         return body.decode()
     except UnicodeDecodeError:
         return f"<{output.size(len(body))} of {content_type or 'unknown type'}>"
 
 
-def _print_json(loading: Loading, answer: Answer | None) -> None:
-    told = answer and {**asdict(answer), "body": _readable(answer.body, answer.content_type)}
-    output.print_json({**asdict(loading), "answer": told})
+def _print_json(load: LoadReport, prediction: PredictionReport | None) -> None:
+    response = prediction and {**asdict(prediction), "body": _readable(prediction.body, prediction.content_type)}
+    output.print_json({**asdict(load), "answer": response})
 
 
-def _print_text(loading: Loading, answer: Answer | None) -> None:
+def _print_text(load: LoadReport, prediction: PredictionReport | None) -> None:
     facts = [
-        ("handler", loading.handler),
-        ("framework", f"{loading.framework}, imported in {loading.import_s:.2f} s" if loading.framework else "none"),
-        ("loaded in", f"{loading.load_s:.3f} s"),
-        ("memory", f"+{loading.memory_mb:.1f} MB"),
+        ("handler", load.handler),
+        ("framework", f"{load.framework}, imported in {load.import_s:.2f} s" if load.framework else "none"),
+        ("loaded in", f"{load.load_s:.3f} s"),
+        ("memory", f"+{load.memory_mb:.1f} MB"),
     ]
-    if answer:
-        warm = f", then {answer.warm_ms:.2f} ms (median)" if answer.warm_ms is not None else ""
-        facts.append(("predicts in", f"{answer.first_ms:.2f} ms{warm}"))
-        facts.append(("answer", f"{answer.status} {answer.content_type}".rstrip()))
+    if prediction:
+        warm = f", then {prediction.warm_ms:.2f} ms (median)" if prediction.warm_ms is not None else ""
+        facts.append(("predicts in", f"{prediction.first_ms:.2f} ms{warm}"))
+        facts.append(("answer", f"{prediction.status} {prediction.content_type}".rstrip()))
     output.print_columns(facts)
-    if answer:
-        typer.echo(_text(answer.body, answer.content_type))
+    if prediction:
+        typer.echo(_text(prediction.body, prediction.content_type))

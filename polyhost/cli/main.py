@@ -1,4 +1,4 @@
-"""The command `polyhost`: one module per verb, put together here."""
+"""The command `polyhost`: one module per verb, assembled here."""
 
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from polyhost.client import RequestError
 
 
 class Commands(TyperGroup):
-    """Prints a CommandError as one sentence; anything else that escapes is a defect and keeps its traceback."""
+    """Prints an expected error as one sentence; anything else that escapes is a defect and keeps its traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -49,7 +49,7 @@ def polyhost(
 ) -> None:
     """Many models of many frameworks behind one SageMaker multi-model endpoint.
 
-    Exit status: 0 when it worked, 1 when the thing asked for failed, 2 when it was asked for wrongly.
+    Exit status: 0 for success, 1 if the command failed, 2 for wrong usage.
     """
 
 
@@ -63,5 +63,5 @@ app.add_typer(emulator.app, name="emulator")
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script."""
     app()

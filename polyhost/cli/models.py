@@ -8,8 +8,7 @@ from typing import Annotated
 import httpx
 import typer
 
-from polyhost.cli import output
-from polyhost.cli import request_body as payload
+from polyhost.cli import output, request_body
 from polyhost.cli.errors import CommandError
 from polyhost.client import PolyhostClient, RequestError
 
@@ -21,14 +20,14 @@ app = typer.Typer(
 )
 
 Url = Annotated[str, typer.Option("--url", metavar="URL", help="Address of the container.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The name under which the model is loaded.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name in the container.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-LOCAL = "http://127.0.0.1:8080"
+_LOCAL = "http://127.0.0.1:8080"
 
 
 @app.command("list", epilog="Example: [bold]polyhost models list --url http://127.0.0.1:9000[/bold]")
-def list_(url: Url = LOCAL, as_json: AsJson = False) -> None:
-    """Print the models that are loaded."""
+def list_(url: Url = _LOCAL, as_json: AsJson = False) -> None:
+    """Print the loaded models."""
     with PolyhostClient(url) as container:
         models = container.list_models()
     if as_json:
@@ -36,12 +35,12 @@ def list_(url: Url = LOCAL, as_json: AsJson = False) -> None:
     elif models:
         output.print_columns([("NAME", "URL"), *((model.name, model.url) for model in models)])
     else:
-        typer.echo(f"No model is loaded at {url}.", err=True)
+        typer.echo(f"No models are loaded at {url}.", err=True)
 
 
 @app.command(epilog="Example: [bold]polyhost models describe churn[/bold]")
-def describe(name: Name, url: Url = LOCAL) -> None:
-    """Print what the container says of one model, as JSON."""
+def describe(name: Name, url: Url = _LOCAL) -> None:
+    """Print the container's description of one model, as JSON."""
     with PolyhostClient(url) as container:
         output.print_json(container.describe(name))
 
@@ -50,12 +49,12 @@ def describe(name: Name, url: Url = LOCAL) -> None:
 def load(
     name: Name,
     folder: Annotated[
-        str, typer.Argument(metavar="DIR", help="The unpacked model below the container's models folder.")
+        str, typer.Argument(metavar="DIR", help="The model directory, below the container's models folder.")
     ],
-    url: Url = LOCAL,
+    url: Url = _LOCAL,
     as_json: AsJson = False,
 ) -> None:
-    """Load a model from its unpacked folder."""
+    """Load a model from its directory."""
     folder = str(Path(folder).absolute())
     started = time.perf_counter()
     with PolyhostClient(url) as container:
@@ -71,28 +70,31 @@ def load(
 def invoke(
     name: Name,
     body: Annotated[str, typer.Option(metavar="FILE", help="The request; - reads the standard input.")],
-    url: Url = LOCAL,
-    content_type: Annotated[str | None, typer.Option(help="Media type of the body; else by its file's name.")] = None,
-    accept: Annotated[str | None, typer.Option(help="Media type of the answer.")] = None,
-    target_model: Annotated[str | None, typer.Option(help="Archive name to pass on, as the platform does.")] = None,
+    url: Url = _LOCAL,
+    content_type: Annotated[
+        str | None, typer.Option(help="Media type of the body; by default that of its file's name.")
+    ] = None,
+    accept: Annotated[str | None, typer.Option(help="Media type of the response.")] = None,
+    target_model: Annotated[str | None, typer.Option(help="Name of the archive, which SageMaker sends along.")] = None,
     output_file: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the answer here, not to stdout.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the response to this file, not to stdout."),
     ] = None,
 ) -> None:
-    """Send a request to a loaded model and print its answer."""
-    content = payload.read(body)
+    """Send a request to a loaded model and print its response."""
+    content = request_body.read(body)
     with PolyhostClient(url) as container:
-        kind = content_type or payload.media_type(body)
-        answer = container.invoke(name, content, kind, accept=accept, target_model=target_model)
+        body_type = content_type or request_body.media_type(body)
+        response = container.invoke(name, content, body_type, accept=accept, target_model=target_model)
     if output_file is None:
-        _to_stdout(answer.content)
+        _to_stdout(response.content)
     else:
-        _to_file(answer.content, output_file)
+        _to_file(response.content, output_file)
 
 
 @app.command(epilog="Example: [bold]polyhost models unload churn[/bold]")
-def unload(name: Name, url: Url = LOCAL) -> None:
-    """Unload a model; returns when its memory is free."""
+def unload(name: Name, url: Url = _LOCAL) -> None:
+    """Unload a model, and return when its memory is free."""
     with PolyhostClient(url) as container:
         container.unload(name)
     typer.echo(f"Unloaded {name}.")
@@ -104,13 +106,13 @@ def _load(container: PolyhostClient, name: str, folder: str) -> None:
     except RequestError as error:
         if error.status < httpx.codes.BAD_REQUEST or error.status == httpx.codes.CONFLICT:
             raise
-        # Multi Model Server does not hand on why a load failed.
+        # Multi Model Server does not pass on why a load failed.
         hint = f"its log says why, and so does polyhost check {folder}"
         raise CommandError(f"{error}; {hint}") from error
 
 
 def _to_stdout(content: bytes) -> None:
-    """The answer byte for byte, with a line end where a person reads it."""
+    """Write the response byte for byte, with a final newline on a terminal."""
     typer.echo(content, nl=sys.stdout.isatty() and not content.endswith(b"\n"))
 
 
@@ -118,5 +120,5 @@ def _to_file(content: bytes, path: Path) -> None:
     try:
         path.write_bytes(content)
     except OSError as error:
-        raise CommandError(f"cannot write the answer to {path}: {error.strerror}") from error
+        raise CommandError(f"cannot write the response to {path}: {error.strerror}") from error
     typer.echo(f"Wrote {output.size(len(content))} to {path}.", err=True)

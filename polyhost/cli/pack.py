@@ -1,4 +1,4 @@
-"""`polyhost pack`: a model's folder as the archive that SageMaker takes."""
+"""`polyhost pack`: write a model's folder as an archive for SageMaker."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from polyhost.cli import archive, output
-from polyhost.cli import handler_lookup as choice
 from polyhost.cli.errors import CommandError
+from polyhost.cli.handler_lookup import describe_handler
 
 
 def pack(
@@ -18,19 +18,19 @@ def pack(
         Path, typer.Option("--output", "-o", metavar="FILE", dir_okay=False, help="The archive to write.")
     ] = Path("model.tar.gz"),
     handler: Annotated[
-        str | None, typer.Option(metavar="HANDLER", help="Serve it with this one, as in polyhost serve.")
+        str | None, typer.Option(metavar="HANDLER", help="Serve it with this handler, as in polyhost serve.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an archive that exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing archive.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check that a handler can serve the folder, and write it as a gzip-compressed tar."""
     if target.exists() and not force:
         raise CommandError(f"{target} exists; replace it with --force, or write elsewhere with -o")
-    server = choice.handler_of(folder, handler)
+    description = describe_handler(folder, handler)
     names = archive.pack(folder, target)
     size = target.stat().st_size
     if as_json:
-        output.print_json({"archive": str(target), "bytes": size, "handler": server, "members": names})
+        output.print_json({"archive": str(target), "bytes": size, "handler": description, "members": names})
     else:
         members = f"{len(names)} member" + "s" * (len(names) != 1)
-        typer.echo(f"{target}: {output.size(size)}, {members}, served by the {server} handler")
+        typer.echo(f"{target}: {output.size(size)}, {members}, served by the {description} handler")

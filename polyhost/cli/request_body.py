@@ -1,13 +1,13 @@
-"""Request bodies: from a file or the standard input, and the media type that a file's name stands for."""
+"""Request bodies from files or the standard input, and the media types of files by their names."""
 
 import sys
 from pathlib import Path
 
 from polyhost.cli.errors import CommandError
 
-STDIN = "-"
+_STDIN = "-"
 
-MEDIA_TYPES = {
+_MEDIA_TYPES = {
     ".csv": "text/csv",
     ".jpeg": "image/jpeg",
     ".jpg": "image/jpeg",
@@ -20,8 +20,8 @@ MEDIA_TYPES = {
 
 
 def read(source: str) -> bytes:
-    """The bytes of the named file, or of the standard input for "-"."""
-    if source == STDIN:
+    """Return the bytes of the named file, or of the standard input for "-"."""
+    if source == _STDIN:
         return sys.stdin.buffer.read()
     try:
         return Path(source).read_bytes()
@@ -30,11 +30,11 @@ def read(source: str) -> bytes:
 
 
 def media_type(source: str) -> str:
-    """What --content-type stands at when it is not given."""
-    if source == STDIN:
+    """Return the default of --content-type. Raise CommandError if the file's name does not tell it."""
+    if source == _STDIN:
         return "application/json"
     suffix = Path(source).suffix.lower()
     try:
-        return MEDIA_TYPES[suffix]
+        return _MEDIA_TYPES[suffix]
     except KeyError:
-        raise CommandError(f"no media type is known for {source}; name it with --content-type") from None
+        raise CommandError(f"no media type is known for {source}; give it with --content-type") from None

@@ -1,33 +1,33 @@
 """`polyhost serve`: the container without Docker."""
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from polyhost.cli.handler_lookup import own_handler
+from polyhost.cli import environment
+from polyhost.cli.handler_lookup import absolute_handler
 
-MAX_PORT = 65535
+_MAX_PORT = 65535
 
 
 class LogFormat(StrEnum):
-    """How the container writes its log."""
+    """The form of the container's log."""
 
     JSON = "json"
     TEXT = "text"
 
 
-class FrontEnd(StrEnum):
-    """Who speaks HTTP: Multi Model Server, or polyhost itself."""
+class FrontEndName(StrEnum):
+    """The program that speaks HTTP: Multi Model Server, or polyhost itself."""
 
     MMS = "mms"
     NATIVE = "native"
 
 
 def serve(
-    port: Annotated[int, typer.Option(min=1, max=MAX_PORT, help="Port to listen on.")] = 8080,
+    port: Annotated[int, typer.Option(min=1, max=_MAX_PORT, help="Port to listen on.")] = 8080,
     base_dir: Annotated[
         Path,
         typer.Option(
@@ -35,30 +35,31 @@ def serve(
             exists=True,
             file_okay=False,
             resolve_path=True,
-            help="Stands for /opt/ml: models lie in DIR/models, or in DIR/model with --single-model.",
+            help="Replaces /opt/ml: models are in DIR/models, or in DIR/model with --single-model.",
         ),
     ] = Path("/opt/ml"),
     single_model: Annotated[bool, typer.Option("--single-model", help="Serve DIR/model at /invocations.")] = False,
-    handler: Annotated[str | None, typer.Option(help="Handler of your own: MODULE:FUNCTION, or a file.")] = None,
+    handler: Annotated[str | None, typer.Option(help="Your own handler: MODULE:FUNCTION, or a file.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes per model.")] = None,
     frontend: Annotated[
-        FrontEnd | None,
+        FrontEndName | None,
         typer.Option(help="The front end: Multi Model Server (default), or polyhost's own, without Java."),
     ] = None,
-    log_format: Annotated[LogFormat, typer.Option(help="How events are logged.")] = LogFormat.TEXT,
+    log_format: Annotated[LogFormat, typer.Option(help="Form of the log.")] = LogFormat.TEXT,
 ) -> None:
     """Run the container here, without Docker, until SIGTERM or Ctrl-C; many models behind one port by default."""
     settings = {
         "SAGEMAKER_BIND_TO_PORT": str(port),
         "SAGEMAKER_BASE_DIR": str(base_dir),
         "SAGEMAKER_MULTI_MODEL": "false" if single_model else "true",
-        "SAGEMAKER_HANDLER": own_handler(handler),
+        "SAGEMAKER_HANDLER": absolute_handler(handler),
         "SAGEMAKER_MODEL_SERVER_WORKERS": None if workers is None else str(workers),
         "POLYHOST_FRONTEND": None if frontend is None else frontend.value,
         "POLYHOST_LOG_FORMAT": log_format.value,
     }
-    os.environ.update({name: value for name, value in settings.items() if value is not None})
-    # Imported here: the toolkit reads some of these variables when it is imported.
+    given = {name: value for name, value in settings.items() if value is not None}
+    # Only here: the other commands run without the container's modules.
     from polyhost.container.main import main
 
+    environment.update(given)
     raise typer.Exit(main(["serve"]))
