@@ -1,3 +1,5 @@
+"""Packing and unpacking of archives."""
+
 import os
 import socket
 import tarfile
@@ -27,7 +29,7 @@ def written(path: Path, member: tarfile.TarInfo) -> Path:
     return path
 
 
-def test_packed_files_lie_at_the_root_in_a_fixed_order(folder: Path, tmp_path: Path) -> None:
+def test_packed_files_are_at_the_root_in_a_fixed_order(folder: Path, tmp_path: Path) -> None:
     names = archive.pack(folder, tmp_path / "model.tar.gz")
     with tarfile.open(tmp_path / "model.tar.gz") as tar:
         found = tar.getmembers()
@@ -49,7 +51,7 @@ def test_the_same_files_give_the_same_bytes(folder: Path, tmp_path: Path) -> Non
     assert (tmp_path / "one.tar.gz").read_bytes()[3:8] == bytes(5)
 
 
-def test_what_was_packed_unpacks_to_the_same_files(folder: Path, tmp_path: Path) -> None:
+def test_unpack_restores_what_pack_wrote(folder: Path, tmp_path: Path) -> None:
     archive.pack(folder, tmp_path / "model.tar.gz")
     target = tmp_path / "unpacked"
     target.mkdir()
@@ -66,7 +68,7 @@ def test_hard_links_are_packed_as_files(folder: Path, tmp_path: Path) -> None:
         assert tar.getmember("./twin.joblib").isfile()
 
 
-def test_a_symbolic_link_is_refused_and_nothing_is_left(folder: Path, tmp_path: Path) -> None:
+def test_a_symbolic_link_is_rejected_and_nothing_is_left(folder: Path, tmp_path: Path) -> None:
     (folder / "zz-link").symlink_to(folder / "model.joblib")
     with pytest.raises(ArchiveError, match=r"churn/zz-link is a symbolic link.*put the file itself there"):
         archive.pack(folder, tmp_path / "model.tar.gz")
@@ -74,7 +76,7 @@ def test_a_symbolic_link_is_refused_and_nothing_is_left(folder: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("kind", ["fifo", "socket"])
-def test_what_is_no_file_is_refused(folder: Path, tmp_path: Path, kind: str) -> None:
+def test_special_files_are_rejected(folder: Path, tmp_path: Path, kind: str) -> None:
     if kind == "fifo":
         os.mkfifo(folder / "odd")
     else:
@@ -85,18 +87,18 @@ def test_what_is_no_file_is_refused(folder: Path, tmp_path: Path, kind: str) -> 
 
 
 @pytest.mark.parametrize("name", [b"tab\t.bin", b"latin-\xe9.bin"])
-def test_an_unprintable_name_is_refused(folder: Path, tmp_path: Path, name: bytes) -> None:
+def test_an_unprintable_name_is_rejected(folder: Path, tmp_path: Path, name: bytes) -> None:
     Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(b"")
     with pytest.raises(ArchiveError, match="unprintable name"):
         archive.pack(folder, tmp_path / "model.tar.gz")
 
 
-def test_an_archive_inside_its_own_folder_is_refused(folder: Path) -> None:
+def test_an_archive_inside_its_own_folder_is_rejected(folder: Path) -> None:
     with pytest.raises(ArchiveError, match="lies inside"):
         archive.pack(folder, folder / "model.tar.gz")
 
 
-def test_a_place_that_does_not_exist_is_named(folder: Path, tmp_path: Path) -> None:
+def test_a_missing_target_folder_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match=r"nowhere.*No such file or directory"):
         archive.pack(folder, tmp_path / "nowhere" / "model.tar.gz")
 

@@ -1,30 +1,29 @@
-"""Each check runs in a process of its own: what a model does to its process stays there."""
+"""`polyhost check`, each time in a process of its own, which the model may change."""
 
 import json
 import pickle
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-POLYHOST = Path(sys.executable).with_name("polyhost")
+from tests.support.command import run_polyhost
 
 
 def check(*arguments: str | Path, body: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run([POLYHOST, "check", *arguments], input=body, capture_output=True, text=True)
+    return run_polyhost("check", *arguments, stdin=body)
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A regression that knows two rows."""
+    """Pack a regression that was fitted on two rows."""
     folder = tmp_path_factory.mktemp("regression")
     fitted = LogisticRegression().fit([[0.0, 0.0], [1.0, 1.0]], [0, 1])
     (folder / "model.pkl").write_bytes(pickle.dumps(fitted))
     path = folder.with_suffix(".tar.gz")
-    subprocess.run([POLYHOST, "pack", folder, "-o", path], check=True)
+    assert run_polyhost("pack", folder, "-o", path).returncode == 0
     return path
 
 
@@ -39,7 +38,7 @@ def transform_fn(model, body, content_type, accept): return body, "{media_type}"
 """
 
 
-def test_a_loaded_model_answers(archive: Path) -> None:
+def test_prints_load_and_prediction(archive: Path) -> None:
     result = check(archive, "--body", "-", "--content-type", "text/csv", body="0,0\n1,1\n")
     lines = result.stdout.splitlines()
     assert (result.returncode, result.stderr) == (0, "")
@@ -54,42 +53,42 @@ def test_a_loaded_model_answers(archive: Path) -> None:
     assert json.loads(lines[-1]) == [0, 1]
 
 
-def test_json_for_scripts(archive: Path) -> None:
-    told = json.loads(check(archive, "--body", "-", "--repeat", "2", "--json", body="[[1, 1]]").stdout)
-    answer = told["answer"]
-    assert (told["handler"], told["framework"]) == ("sklearn", "sklearn")
-    assert (answer["status"], answer["content_type"], answer["body"]) == (200, "application/json", [1])
-    assert told["load_s"] > 0
-    assert answer["first_ms"] > 0
-    assert answer["warm_ms"] > 0
+def test_prints_json_for_scripts(archive: Path) -> None:
+    report = json.loads(check(archive, "--body", "-", "--repeat", "2", "--json", body="[[1, 1]]").stdout)
+    response = report["answer"]
+    assert (report["handler"], report["framework"]) == ("sklearn", "sklearn")
+    assert (response["status"], response["content_type"], response["body"]) == (200, "application/json", [1])
+    assert report["load_s"] > 0
+    assert response["first_ms"] > 0
+    assert response["warm_ms"] > 0
 
 
-def test_without_a_body_it_only_loads(archive: Path) -> None:
+def test_only_loads_without_a_body(archive: Path) -> None:
     assert json.loads(check(archive, "--json").stdout)["answer"] is None
 
 
-def test_without_repeats_nothing_is_warm(archive: Path) -> None:
-    told = json.loads(check(archive, "--json", "--repeat", "0", "--body", "-", body="[[1, 1]]").stdout)
-    assert told["answer"]["warm_ms"] is None
+def test_no_warm_time_without_repeats(archive: Path) -> None:
+    report = json.loads(check(archive, "--json", "--repeat", "0", "--body", "-", body="[[1, 1]]").stdout)
+    assert report["answer"]["warm_ms"] is None
 
 
-def test_what_the_model_prints_does_not_mix_with_the_result(tmp_path: Path) -> None:
+def test_output_of_the_model_goes_to_stderr(tmp_path: Path) -> None:
     folder = script(tmp_path, 'print("hello from the model")\n' + ECHO.format(media_type="text/plain"))
     result = check(folder, "--body", "-", "--json", body="abc")
     assert json.loads(result.stdout)["answer"]["body"] == "abc"
     assert "hello from the model" in result.stderr
 
 
-def test_an_answer_that_is_no_text_is_described(tmp_path: Path) -> None:
+def test_a_binary_response_is_printed_as_its_size(tmp_path: Path) -> None:
     folder = script(tmp_path, ECHO.format(media_type="image/png").replace("return body,", 'return b"\\xff" * 7,'))
     result = check(folder, "--body", "-", body="abc")
     assert result.stdout.splitlines()[-1] == "<7 bytes of image/png>"
 
 
-def test_a_request_that_the_model_refuses(archive: Path) -> None:
+def test_a_rejected_request_is_one_sentence(archive: Path) -> None:
     result = check(archive, "--body", "-", body="[[1, 2, 3]]")
     assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr.startswith("polyhost: the model answers 400 in phase decode: wrong shape")
+    assert result.stderr.startswith("polyhost: the model returned 400 in phase decode: wrong shape")
     assert result.stderr.count("\n") == 1
 
 
@@ -101,7 +100,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("case", FAILURES)
-def test_a_model_that_does_not_load(tmp_path: Path, case: str) -> None:
+def test_a_model_that_does_not_load_is_one_sentence(tmp_path: Path, case: str) -> None:
     source, reason = FAILURES[case]
     result = check(script(tmp_path, source))
     assert (result.returncode, result.stdout) == (1, "")
@@ -110,14 +109,14 @@ def test_a_model_that_does_not_load(tmp_path: Path, case: str) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_the_traceback_is_shown_on_demand(tmp_path: Path) -> None:
+def test_traceback_is_printed_on_demand(tmp_path: Path) -> None:
     result = check(script(tmp_path, "def model_fn(model_dir): raise ValueError('bad weights')"), "--traceback")
     assert result.returncode == 1
     assert "Traceback (most recent call last)" in result.stderr
     assert 'inference.py", line 1, in model_fn' in result.stderr
 
 
-def test_a_handler_file_of_ones_own(tmp_path: Path) -> None:
+def test_handler_option_takes_a_file(tmp_path: Path) -> None:
     handler = tmp_path / "shout.py"
     handler.write_text("def handle(data, context):\n    return data and [item['body'].upper() for item in data]\n")
     folder = tmp_path / "model"
@@ -126,14 +125,14 @@ def test_a_handler_file_of_ones_own(tmp_path: Path) -> None:
     assert result.stdout.splitlines()[-1] == "ABC"
 
 
-def test_a_broken_archive(tmp_path: Path) -> None:
+def test_a_broken_archive_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.tar.gz").write_bytes(b"\x1f\x8b\x08")
     result = check(tmp_path / "model.tar.gz")
     assert result.returncode == 1
     assert "not a complete gzip-compressed tar" in result.stderr
 
 
-def test_an_archive_without_a_model(tmp_path: Path) -> None:
+def test_an_archive_without_a_model_is_rejected(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "model.tar.gz", "w:gz"):
         pass
     result = check(tmp_path / "model.tar.gz")

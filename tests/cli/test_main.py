@@ -1,3 +1,5 @@
+"""The command `polyhost` as a whole."""
+
 from importlib.metadata import version
 
 import pytest
@@ -22,7 +24,7 @@ def test_every_command_has_help_with_an_example(command: list[str]) -> None:
     assert f"Example: {' '.join(['polyhost', *command])}" in " ".join(result.output.split())
 
 
-def test_the_version_is_the_packages() -> None:
+def test_version_option_prints_the_packages_version() -> None:
     result = CliRunner().invoke(app, ["--version"])
     assert (result.exit_code, result.output) == (0, f"polyhost {version('polyhost')}\n")
 
@@ -31,7 +33,7 @@ def test_the_version_is_the_packages() -> None:
     "arguments",
     [["unknown"], ["pack"], ["pack", "/nowhere"], ["serve", "--port", "0"], ["serve", "--log-format", "xml"]],
 )
-def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
+def test_wrong_usage_has_exit_status_2(arguments: list[str]) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
     assert "Usage: " in result.stderr

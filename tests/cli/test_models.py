@@ -1,3 +1,5 @@
+"""`polyhost models`."""
+
 import json
 import socket
 from pathlib import Path
@@ -7,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from polyhost.cli.main import app
 from polyhost.processes import RunningContainer
-from tests.cli.stand_in import Reply, Seen, stand_in
+from tests.support.stub_server import StubRequest, StubResponse, stub_server
 
 ECHO = """
 def model_fn(model_dir): return None
@@ -21,21 +23,21 @@ def models(verb: str, *arguments: str | Path, body: bytes = b"") -> Result:
 
 @pytest.fixture
 def echo(served: RunningContainer) -> str:
-    """The folder of a model that answers what it is sent."""
+    """Return the folder of a model that returns the request's body."""
     return unpacked(served, "echo", ECHO)
 
 
 def unpacked(served: RunningContainer, name: str, script: str) -> str:
-    """A model where the platform would unpack it."""
+    """Write a model where SageMaker would unpack it, and return its folder."""
     folder = served.base_dir / "models" / name / "model"
     folder.mkdir(parents=True)
     (folder / "inference.py").write_text(script)
     return str(folder)
 
 
-def test_a_models_life_in_a_container(served: RunningContainer, echo: str, tmp_path: Path) -> None:
+def test_load_list_describe_invoke_and_unload(served: RunningContainer, echo: str, tmp_path: Path) -> None:
     at = ("--url", served.url)
-    assert models("list", *at).stderr == f"No model is loaded at {served.url}.\n"
+    assert models("list", *at).stderr == f"No models are loaded at {served.url}.\n"
 
     loaded = models("load", "echo", echo, *at)
     assert (loaded.exit_code, loaded.stdout[:26]) == (0, f"Loaded echo from {echo} in"[:26])
@@ -43,11 +45,13 @@ def test_a_models_life_in_a_container(served: RunningContainer, echo: str, tmp_p
     assert json.loads(models("list", "--json", *at).stdout) == [{"name": "echo", "url": echo}]
     assert json.loads(models("describe", "echo", *at).stdout)["modelUrl"] == echo
 
-    asked = models("invoke", "echo", "--body", "-", "--content-type", "application/octet-stream", *at, body=b"\xff\x00")
-    assert (asked.exit_code, asked.stdout_bytes) == (0, b"\xff\x00")
+    invoked = models(
+        "invoke", "echo", "--body", "-", "--content-type", "application/octet-stream", *at, body=b"\xff\x00"
+    )
+    assert (invoked.exit_code, invoked.stdout_bytes) == (0, b"\xff\x00")
     (tmp_path / "rows.csv").write_text("1,2\n")
-    models("invoke", "echo", "--body", tmp_path / "rows.csv", "-o", tmp_path / "answer", *at)
-    assert (tmp_path / "answer").read_text() == "1,2\n"
+    models("invoke", "echo", "--body", tmp_path / "rows.csv", "-o", tmp_path / "response", *at)
+    assert (tmp_path / "response").read_text() == "1,2\n"
 
     assert models("unload", "echo", *at).stdout == "Unloaded echo.\n"
     assert json.loads(models("list", "--json", *at).stdout) == []
@@ -56,20 +60,20 @@ def test_a_models_life_in_a_container(served: RunningContainer, echo: str, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [
-        (["unload", "nobody"], 404),
-        (["describe", "nobody"], 404),
-        (["invoke", "nobody", "--body", "-"], 404),
+        (["unload", "unknown"], 404),
+        (["describe", "unknown"], 404),
+        (["invoke", "unknown", "--body", "-"], 404),
     ],
 )
-def test_the_containers_refusal_is_told(served: RunningContainer, arguments: list[str], status: int) -> None:
+def test_an_error_of_the_container_is_one_sentence(served: RunningContainer, arguments: list[str], status: int) -> None:
     result = models(*arguments, "--url", served.url)
     assert result.exit_code == 1
     assert result.stderr.startswith(f"polyhost: {status} from ")
-    assert "nobody" in result.stderr
+    assert "unknown" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
-def test_a_failed_load_is_told_and_leaves_nothing(served: RunningContainer) -> None:
+def test_a_failed_load_says_where_to_look_and_leaves_nothing(served: RunningContainer) -> None:
     folder = unpacked(served, "broken", "def model_fn(model_dir): raise ValueError('bad weights')")
     result = models("load", "broken", folder, "--url", served.url)
     assert result.exit_code == 1
@@ -79,14 +83,14 @@ def test_a_failed_load_is_told_and_leaves_nothing(served: RunningContainer) -> N
     assert models("list", "--url", served.url).stdout == ""
 
 
-def test_the_target_model_is_passed_on() -> None:
-    seen: list[Seen] = []
+def test_target_model_and_media_types_are_sent() -> None:
+    seen: list[StubRequest] = []
 
-    def answer(request: Seen) -> Reply:
+    def respond(request: StubRequest) -> StubResponse:
         seen.append(request)
-        return Reply(200, b"[1]")
+        return StubResponse(200, b"[1]")
 
-    with stand_in(answer) as url:
+    with stub_server(respond) as url:
         result = models(
             "invoke", "a", "--body", "-", "--target-model", "a.tar.gz", "--accept", "text/csv", "--url", url
         )
@@ -96,21 +100,21 @@ def test_the_target_model_is_passed_on() -> None:
     assert seen[0].headers["content-type"] == "application/json"
 
 
-def test_a_relative_folder_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Seen] = []
+def test_load_makes_a_relative_folder_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[StubRequest] = []
 
-    def answer(request: Seen) -> Reply:
+    def respond(request: StubRequest) -> StubResponse:
         seen.append(request)
-        return Reply(200)
+        return StubResponse(200)
 
     monkeypatch.chdir(tmp_path)
-    with stand_in(answer) as url:
-        told = json.loads(models("load", "a", "churn", "--json", "--url", url).stdout)
+    with stub_server(respond) as url:
+        printed = json.loads(models("load", "a", "churn", "--json", "--url", url).stdout)
     assert json.loads(seen[0].body) == {"model_name": "a", "url": f"{tmp_path}/churn"}
-    assert (told["name"], told["url"]) == ("a", f"{tmp_path}/churn")
+    assert (printed["name"], printed["url"]) == ("a", f"{tmp_path}/churn")
 
 
-def test_nobody_there() -> None:
+def test_no_container_at_the_address() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound, but not listening
         result = models("list", "--url", f"http://127.0.0.1:{unused.getsockname()[1]}")
@@ -118,8 +122,8 @@ def test_nobody_there() -> None:
     assert "start one with polyhost serve" in result.stderr
 
 
-def test_an_answer_that_cannot_be_written(tmp_path: Path) -> None:
-    with stand_in(lambda _: Reply(200, b"[1]")) as url:
+def test_a_response_that_cannot_be_written(tmp_path: Path) -> None:
+    with stub_server(lambda _: StubResponse(200, b"[1]")) as url:
         result = models("invoke", "a", "--body", "-", "-o", tmp_path / "no" / "where", "--url", url)
     assert result.exit_code == 1
-    assert "cannot write the answer to" in result.stderr
+    assert "cannot write the response to" in result.stderr

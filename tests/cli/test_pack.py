@@ -1,3 +1,5 @@
+"""`polyhost pack`."""
+
 import json
 import tarfile
 from pathlib import Path
@@ -20,7 +22,7 @@ def pack(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, ["pack", *map(str, arguments)])
 
 
-def test_it_says_what_it_wrote_and_who_will_serve_it(folder: Path, tmp_path: Path) -> None:
+def test_prints_archive_and_handler(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "model.tar.gz"
     result = pack(folder, "-o", target)
     assert result.exit_code == 0
@@ -30,11 +32,11 @@ def test_it_says_what_it_wrote_and_who_will_serve_it(folder: Path, tmp_path: Pat
         assert tar.getnames() == ["./model.joblib"]
 
 
-def test_json_for_scripts(folder: Path, tmp_path: Path) -> None:
+def test_prints_json_for_scripts(folder: Path, tmp_path: Path) -> None:
     (folder / "inference.py").write_text("def model_fn(model_dir): ...\n")
     target = tmp_path / "model.tar.gz"
-    told = json.loads(pack(folder, "-o", target, "--json").stdout)
-    assert told == {
+    report = json.loads(pack(folder, "-o", target, "--json").stdout)
+    assert report == {
         "archive": str(target),
         "bytes": target.stat().st_size,
         "handler": "script",
@@ -50,7 +52,7 @@ def test_json_for_scripts(folder: Path, tmp_path: Path) -> None:
         (["a.joblib", "b.pt"], "files of 2 frameworks fit (torch, sklearn)"),
     ],
 )
-def test_a_folder_that_no_handler_can_serve_is_refused(tmp_path: Path, files: list[str], message: str) -> None:
+def test_a_folder_that_no_handler_can_serve_is_rejected(tmp_path: Path, files: list[str], message: str) -> None:
     folder = tmp_path / "odd"
     folder.mkdir()
     for name in files:
@@ -62,7 +64,7 @@ def test_a_folder_that_no_handler_can_serve_is_refused(tmp_path: Path, files: li
     assert not (tmp_path / "model.tar.gz").exists()
 
 
-def test_a_handler_of_ones_own_takes_any_files(tmp_path: Path) -> None:
+def test_handler_option_accepts_any_files(tmp_path: Path) -> None:
     folder = tmp_path / "own"
     folder.mkdir()
     (folder / "weights.bin").touch()
@@ -70,14 +72,14 @@ def test_a_handler_of_ones_own_takes_any_files(tmp_path: Path) -> None:
     assert "served by the mine.py:handle handler" in pack(folder, "-o", target, "--handler", "mine.py:handle").stdout
 
 
-def test_a_handler_named_in_the_manifest_is_the_one(folder: Path, tmp_path: Path) -> None:
+def test_handler_of_the_manifest_is_used(folder: Path, tmp_path: Path) -> None:
     (folder / "MAR-INF").mkdir()
     (folder / "MAR-INF" / "MANIFEST.json").write_text('{"model": {"handler": "service.py:handle"}}')
     assert "served by the service.py:handle handler" in pack(folder, "-o", tmp_path / "model.tar.gz").stdout
 
 
 @pytest.mark.parametrize("manifest", ["{}", '{"model": {}}', '{"model": []}'])
-def test_a_manifest_that_names_no_handler_is_refused(folder: Path, tmp_path: Path, manifest: str) -> None:
+def test_a_manifest_without_a_handler_is_rejected(folder: Path, tmp_path: Path, manifest: str) -> None:
     (folder / "MAR-INF").mkdir()
     (folder / "MAR-INF" / "MANIFEST.json").write_text(manifest)
     result = pack(folder, "-o", tmp_path / "model.tar.gz")
@@ -85,7 +87,7 @@ def test_a_manifest_that_names_no_handler_is_refused(folder: Path, tmp_path: Pat
     assert "MANIFEST.json names no handler" in result.stderr
 
 
-def test_an_archive_that_exists_is_replaced_only_by_force(folder: Path, tmp_path: Path) -> None:
+def test_existing_archive_is_replaced_only_with_force(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "model.tar.gz"
     target.write_text("precious")
     result = pack(folder, "-o", target)
@@ -95,7 +97,7 @@ def test_an_archive_that_exists_is_replaced_only_by_force(folder: Path, tmp_path
     assert tarfile.is_tarfile(target)
 
 
-def test_a_link_is_refused_in_one_sentence(folder: Path, tmp_path: Path) -> None:
+def test_a_symbolic_link_is_rejected_in_one_sentence(folder: Path, tmp_path: Path) -> None:
     (folder / "latest").symlink_to("model.joblib")
     result = pack(folder, "-o", tmp_path / "model.tar.gz")
     assert result.exit_code == 1

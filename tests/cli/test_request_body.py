@@ -1,8 +1,10 @@
+"""Request bodies and their media types."""
+
 from pathlib import Path
 
 import pytest
 
-from polyhost.cli import request_body as payload
+from polyhost.cli import request_body
 from polyhost.cli.errors import CommandError
 
 
@@ -10,15 +12,15 @@ from polyhost.cli.errors import CommandError
     ("source", "media_type"),
     [("rows.csv", "text/csv"), ("a/cat.JPG", "image/jpeg"), ("x.npy", "application/x-npy"), ("-", "application/json")],
 )
-def test_the_media_type_follows_from_the_name(source: str, media_type: str) -> None:
-    assert payload.media_type(source) == media_type
+def test_media_type_follows_from_the_files_name(source: str, media_type: str) -> None:
+    assert request_body.media_type(source) == media_type
 
 
-def test_an_unknown_name_asks_for_the_media_type() -> None:
-    with pytest.raises(CommandError, match=r"rows\.parquet; name it with --content-type"):
-        payload.media_type("rows.parquet")
+def test_an_unknown_suffix_needs_the_option() -> None:
+    with pytest.raises(CommandError, match=r"rows\.parquet; give it with --content-type"):
+        request_body.media_type("rows.parquet")
 
 
-def test_a_missing_body_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"cannot read the body .*rows\.csv: No such file"):
-        payload.read(str(tmp_path / "rows.csv"))
+        request_body.read(str(tmp_path / "rows.csv"))

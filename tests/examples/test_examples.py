@@ -88,7 +88,7 @@ def test_the_demo_and_the_commands_of_the_readme(tmp_path: Path, short_dir: Path
     _follow_the_readme(tmp_path)
 
 
-def _follow_the_readme(tmp_path: Path, short_dir: Path) -> None:
+def _follow_the_readme(tmp_path: Path) -> None:
     """Run its commands on what the demo has left, in another folder and on another port."""
     commands = re.findall(r"^(polyhost (?:check|models) .*?|mkdir .*?|tar .*?)(?: +#.*)?$", README.read_text(), re.M)
     (tmp_path / "ml").mkdir()

@@ -1,4 +1,4 @@
-"""A small server that answers as the contract says, for what a real container rarely does: pages, odd errors."""
+"""A small HTTP server with responses of the test's choice, for what a real container rarely sends."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -8,32 +8,36 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 
-class Seen(NamedTuple):
+class StubRequest(NamedTuple):
+    """A request that the server received, with lower-case header names."""
+
     method: str
     path: str
     headers: dict[str, str]
     body: bytes
 
 
-class Reply(NamedTuple):
+class StubResponse(NamedTuple):
+    """A response to send; a body that is not bytes is sent as JSON."""
+
     status: int
     body: Any = b""
 
 
-Answer = Callable[[Seen], Reply]
+Respond = Callable[[StubRequest], StubResponse]
 
 
 @contextmanager
-def stand_in(answer: Answer) -> Iterator[str]:
-    """The address of a server that gives each request to `answer`."""
+def stub_server(respond: Respond) -> Iterator[str]:
+    """Serve while the block runs, and yield the address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            reply = answer(Seen(self.command, self.path, headers, body))
-            content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
-            self.send_response(reply.status)
+            response = respond(StubRequest(self.command, self.path, headers, body))
+            content = response.body if isinstance(response.body, bytes) else json.dumps(response.body).encode()
+            self.send_response(response.status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
