@@ -1,4 +1,4 @@
-"""Every failure that a caller may see, with its HTTP status."""
+"""The failures that a caller may see, with their HTTP statuses."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -6,12 +6,12 @@ from typing import Any
 
 from polyhost.container.memory.oom import is_out_of_memory
 
-EXIT_MODEL_FAILED = 3  # the fork server's: the only model of a single-model container cannot be loaded
-INSUFFICIENT_STORAGE = 507  # SageMaker unloads other models and tries again
+EXIT_MODEL_FAILED = 3  # of the fork server: the only model of a single-model container cannot be loaded
+INSUFFICIENT_STORAGE = 507  # SageMaker then unloads other models and retries
 
 
 class PolyhostError(Exception):
-    """A failure with a status of its own; `type` is what the caller reads in the error's JSON."""
+    """A failure with an HTTP status of its own; `type` is a field of the error's JSON."""
 
     status = 500
 
@@ -25,7 +25,7 @@ class ConfigError(PolyhostError):
 
 
 class BadAnswerError(PolyhostError):
-    """A handler returned something that is no answer to what it was given."""
+    """A handler returned something that cannot be a response to its requests."""
 
 
 class ResponseTooLargeError(PolyhostError):
@@ -33,7 +33,7 @@ class ResponseTooLargeError(PolyhostError):
 
 
 class WorkerDiedError(PolyhostError):
-    """The process that ran the model ended while somebody waited for it."""
+    """The process that ran the model ended while a request waited for it."""
 
     def __init__(self, message: str, status: int = 500) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class WorkerDiedError(PolyhostError):
 
 @dataclass(frozen=True)
 class Failure:
-    """What went wrong, as text: an exception's class may not survive another process."""
+    """What went wrong, as text: another process may not have the exception's class."""
 
     code: int
     type: str
@@ -52,6 +52,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException, model: str, phase: str) -> "Failure":
+        """Describe an exception; one that has a `type` or a `phase` knows better than its class or the caller."""
         name = type(error).__name__
         return cls(
             code=status_of(error),
@@ -63,7 +64,7 @@ class Failure:
 
     @classmethod
     def read(cls, fields: Any) -> "Failure | None":
-        """From JSON that a model's code may have written; None where it is no failure."""
+        """Read fields that a model's code may have written; return None if they are not a failure."""
         match fields:
             case {
                 "code": int(code),
@@ -90,12 +91,12 @@ class LoadError(Exception):
         self.type = failure.type
 
 
-# What others call the HTTP status of an error: ours; sagemaker_inference.errors; mms.service.PredictionException.
+# Attributes that hold an HTTP status: polyhost's, sagemaker_inference.errors', mms.service.PredictionException's.
 _STATUS_ATTRIBUTES = ("status", "status_code", "error_code")
 
 
 def _text_of(error: BaseException, attribute: str) -> str | None:
-    """None where a library means something else by the name."""
+    """Return an attribute, or None if a library uses the name for something that is not text."""
     value = getattr(error, attribute, None)
     return value if isinstance(value, str) else None
 
@@ -103,11 +104,12 @@ def _text_of(error: BaseException, attribute: str) -> str | None:
 def _message_of(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # a __str__ of the model's own
+    except Exception:  # the model's own __str__
         return ""
 
 
 def status_of(error: BaseException) -> int:
+    """Return the HTTP status for an exception."""
     if is_out_of_memory(error):
         return INSUFFICIENT_STORAGE
     for attribute in _STATUS_ATTRIBUTES:

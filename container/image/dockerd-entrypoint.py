@@ -1,4 +1,4 @@
-"""The image's ENTRYPOINT, at the place and under the name that containers of this kind have."""
+"""The image's ENTRYPOINT, with the name that it has in AWS's own containers."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The entry point as a process: what it makes of its arguments. `serve` itself is for the integration tests."""
+"""The entry point as a process: how it handles its arguments. The integration tests cover `serve` itself."""
 
 import signal
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.container_process import ENTRY_POINT
+from tests.support.container import ENTRY_POINT
 
 
 def entry_point(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -20,12 +20,12 @@ def test_other_arguments_are_executed_as_they_are() -> None:
     assert (result.returncode, result.stdout, result.stderr) == (0, "a b|$HOME|x\ny|", "")
 
 
-def test_the_commands_status_is_the_containers() -> None:
+def test_the_status_of_the_command_is_returned() -> None:
     assert entry_point("sh", "-c", "exit 7").returncode == 7
 
 
-def test_the_command_takes_the_entry_points_place() -> None:
-    """Process 1 stays what the platform signals."""
+def test_the_command_replaces_the_entry_point() -> None:
+    """The platform sends its signals to process 1."""
     process = subprocess.Popen(
         [sys.executable, ENTRY_POINT, "sh", "-c", "echo $$; exec sleep 60"], stdout=subprocess.PIPE
     )
@@ -45,7 +45,7 @@ def test_the_command_takes_the_entry_points_place() -> None:
         ((), "nothing to run: give `serve`, or a command to execute"),
     ],
 )
-def test_what_cannot_be_run_is_one_sentence(arguments: tuple[str, ...], complaint: str) -> None:
+def test_a_command_that_cannot_be_run_is_one_line(arguments: tuple[str, ...], complaint: str) -> None:
     result = entry_point(*arguments)
 
     assert (result.returncode, result.stdout) == (2, "")

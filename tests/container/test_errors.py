@@ -1,4 +1,4 @@
-"""From an exception to what the caller reads: status, type, message, phase."""
+"""The failure that a caller sees: status, type, message, phase."""
 
 import enum
 import json
@@ -46,7 +46,7 @@ def test_the_status_of_an_error(error: Exception, status: int) -> None:
     assert status_of(error) == status
 
 
-def test_a_failure_says_what_where_and_whose() -> None:
+def test_a_failure_has_code_type_message_model_and_phase() -> None:
     failure = json.loads(Failure.of(BadAnswerError("not a list"), "digits", "predict").to_json())
 
     assert failure == {
@@ -54,28 +54,28 @@ def test_a_failure_says_what_where_and_whose() -> None:
     }  # fmt: skip
 
 
-def test_an_error_may_know_its_phase_and_type_better() -> None:
+def test_phase_and_type_of_the_error_win() -> None:
     failure = Failure.of(with_attributes(phase="decode", type="BadRequest"), "m", "predict")
 
     assert (failure.phase, failure.type) == ("decode", "BadRequest")
 
 
-def test_an_error_without_text_is_called_by_its_type() -> None:
+def test_an_error_without_text_is_named_by_its_type() -> None:
     assert Failure.of(KeyError(), "m", "load").message == "KeyError"
 
 
 @pytest.mark.parametrize("attribute", ["type", "phase"])
 @pytest.mark.parametrize("value", [enum.Enum("Kind", "BAD").BAD, 7, ValueError, None], ids=repr)  # type: ignore[attr-defined]
-def test_attributes_that_are_no_text_are_no_answer(attribute: str, value: object) -> None:
+def test_attributes_that_are_not_text_are_ignored(attribute: str, value: object) -> None:
     failure = Failure.of(with_attributes(**{attribute: value}), "m", "predict")
 
     assert json.loads(failure.to_json())[attribute] == {"type": "Exception", "phase": "predict"}[attribute]
 
 
 @pytest.mark.parametrize("text", ["größer als 10 €", "no file 'caf\udce9.csv'"])
-def test_any_text_survives_the_way_through_json(text: str) -> None:
+def test_any_text_survives_json(text: str) -> None:
     assert json.loads(Failure.of(ValueError(text), "m", "load").to_json())["message"] == text
 
 
-def test_an_error_that_cannot_be_printed_is_still_a_failure() -> None:
+def test_an_error_that_cannot_be_printed_is_named_by_its_type() -> None:
     assert Failure.of(Unprintable(), "m", "load").message == "Unprintable"

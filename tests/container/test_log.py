@@ -17,7 +17,7 @@ import pytest
 
 from polyhost.container import log
 from polyhost.container.config import Config
-from tests.container_process import wait_for
+from tests.support.waiting import wait_for
 
 Events = Callable[[], list[dict[str, Any]]]
 

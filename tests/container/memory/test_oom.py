@@ -1,4 +1,4 @@
-"""Which errors count as "out of memory", and which only speak of it."""
+"""Which errors report a lack of memory, and which only mention it."""
 
 import errno
 
@@ -23,7 +23,7 @@ from polyhost.container.memory.oom import OomKills, is_out_of_memory
     ],
     ids=str,
 )
-def test_shortage_is_recognised(error: Exception) -> None:
+def test_a_lack_of_memory_is_recognised(error: Exception) -> None:
     assert is_out_of_memory(error)
 
 
@@ -37,11 +37,11 @@ def test_shortage_is_recognised(error: Exception) -> None:
     ],
     ids=str,
 )
-def test_speaking_of_memory_is_no_shortage(error: Exception) -> None:
+def test_other_errors_that_mention_memory_are_not(error: Exception) -> None:
     assert not is_out_of_memory(error)
 
 
-def test_the_cause_counts_but_not_what_was_merely_handled_before() -> None:
+def test_the_cause_counts_but_not_the_context() -> None:
     caused, followed = ValueError("cannot load"), ValueError("cannot load")
     caused.__cause__ = MemoryError()
     followed.__context__ = MemoryError()
@@ -50,7 +50,7 @@ def test_the_cause_counts_but_not_what_was_merely_handled_before() -> None:
     assert not is_out_of_memory(followed)
 
 
-def test_numpy_says_so_itself() -> None:
+def test_numpys_allocation_error_is_recognised() -> None:
     numpy = pytest.importorskip("numpy")
 
     with pytest.raises(MemoryError) as caught:
