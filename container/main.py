@@ -1,6 +1,5 @@
 """The entry point: `serve` runs the container; anything else is executed as a command."""
 
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -8,32 +7,30 @@ from collections.abc import Sequence
 from polyhost.container import log
 from polyhost.container.config import Config
 from polyhost.container.errors import ConfigError
-from polyhost.container.supervisor import Supervisor
-
-logger = logging.getLogger("polyhost")
+from polyhost.container.supervisor import serve
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`docker run IMAGE serve` gives ["serve"]; the exit status goes to the platform."""
+    """Run what the arguments say, ["serve"] for `docker run IMAGE serve`; return the container's exit status."""
     if not arguments:
-        return _complain("nothing to run: give `serve`, or a command to execute")
+        return _fail("nothing to run: give `serve`, or a command to execute")
     if arguments[0] != "serve":
         return _execute(arguments)
     try:
         config = Config.from_environ(os.environ)
         log.configure_for(config)
-        return Supervisor(config).run()
+        return serve(config)
     except ConfigError as error:
-        return _complain(str(error))
+        return _fail(str(error))
 
 
 def _execute(arguments: Sequence[str]) -> int:
     try:
         os.execvp(arguments[0], list(arguments))
     except OSError as error:
-        return _complain(f"cannot run {arguments[0]!r} ({error.strerror}); give `serve`, or a command of the image")
+        return _fail(f"cannot run {arguments[0]!r} ({error.strerror}); give `serve`, or a command of the image")
 
 
-def _complain(message: str) -> int:
+def _fail(message: str) -> int:
     print(f"polyhost: {message}", file=sys.stderr)  # noqa: T201
     return 2

@@ -7,17 +7,28 @@ from pathlib import Path
 
 from polyhost.container import log
 from polyhost.container.config import Config
+from polyhost.container.forkserver.front_end import FrontEnd, Host
 from polyhost.container.forkserver.server import ForkServer
+from polyhost.container.mms.adapter import MmsAdapter
+from polyhost.container.native.adapter import NativeAdapter
+from polyhost.container.system.event_loop import EventLoop
 
 
 def main(arguments: Sequence[str]) -> int:
-    run_dir, log_descriptor, front_descriptor, config_json = arguments
+    """Run the fork server; the native front end's channel is one of the arguments, empty if MMS is the front end."""
+    run_dir, log_descriptor, channel_descriptor, config_json = arguments
     config = Config.from_json(config_json)
-    # A number of its own for the log: a worker's 1 and 2 become a pipe for what native code prints.
+    # The log gets a descriptor of its own: in a worker, 1 and 2 become a pipe for what native code prints.
     descriptor = os.dup(int(log_descriptor))
     log.configure_for(config, Path(run_dir), descriptor)
-    front = int(front_descriptor) if front_descriptor else None
-    return ForkServer(config, Path(run_dir), descriptor, front).run()
+    loop = EventLoop()
+
+    def make_front_end(host: Host) -> FrontEnd:
+        if channel_descriptor:
+            return NativeAdapter(host, loop, int(channel_descriptor))
+        return MmsAdapter(host, loop, config, Path(run_dir))
+
+    return ForkServer(config, loop, Path(run_dir), descriptor, make_front_end).run()
 
 
 if __name__ == "__main__":

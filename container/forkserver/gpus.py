@@ -1,4 +1,4 @@
-"""Which GPU a model goes to: the one with the most memory free, as NVIDIA's management library counts it."""
+"""Placement on GPUs: a model goes to the one with the most free memory, as NVIDIA's management library counts it."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -7,25 +7,28 @@ from pathlib import Path
 
 _DRIVER = Path("/dev/nvidiactl")
 
-logger = logging.getLogger("polyhost.memory")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """`id` as CUDA counts those that it may see."""
+    """A GPU with its free memory in bytes; `id` counts those that CUDA may see."""
 
     id: int
     free: int
 
 
 def choose(gpus: Iterable[Gpu], promised: Mapping[int, int]) -> int | None:
-    """The id of the one with the most bytes free, less what loads under way were promised there; None without any."""
+    """Return the id of the GPU with the most free memory, or None if there is none.
+
+    `promised`: bytes that loads in progress will take, by GPU.
+    """
     best = max(gpus, key=lambda gpu: gpu.free - promised.get(gpu.id, 0), default=None)
     return None if best is None else best.id
 
 
 class GpuGauge:
-    """Asks the driver. Where there is none, or its library cannot be used, there are no GPUs."""
+    """Reads the GPUs from the driver. Without a driver, or if its library fails, there are none."""
 
     def __init__(self, visible: str | None, driver: Path = _DRIVER) -> None:
         """`visible`: CUDA_VISIBLE_DEVICES, which also sets the order."""
@@ -33,35 +36,38 @@ class GpuGauge:
         self._read: Callable[[], list[Gpu]] | None = None if driver.exists() else list
 
     def read(self) -> list[Gpu]:
+        """Return the GPUs that CUDA may see."""
         if self._read is None:
             try:
-                self._read = _reader(self._visible)
+                self._read = _make_reader(self._visible)
             except Exception as error:
-                logger.warning("models are not placed by the memory of GPUs: %s", error)
+                logger.warning("models are not placed by free GPU memory: %s", error)
                 self._read = list
         return self._read()
 
 
-def _reader(visible: str | None) -> Callable[[], list[Gpu]]:
-    import pynvml  # only here: most containers have no GPU
+def _make_reader(visible: str | None) -> Callable[[], list[Gpu]]:
+    import pynvml  # imported late: most containers have no GPU
 
     pynvml.nvmlInit()
-    handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in numbers(visible, pynvml.nvmlDeviceGetCount())]
+    indices = visible_indices(visible, pynvml.nvmlDeviceGetCount())
+    handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in indices]
     return lambda: [Gpu(id, pynvml.nvmlDeviceGetMemoryInfo(handle).free) for id, handle in enumerate(handles)]
 
 
-def numbers(visible: str | None, count: int) -> list[int]:
-    """The driver's numbers of the devices that CUDA shows, in CUDA's order; it stops at the first that is none.
+def visible_indices(visible: str | None, count: int) -> list[int]:
+    """Return the driver's indices of the devices that CUDA may see, in CUDA's order.
 
-    Raises ValueError for devices named otherwise than by number.
+    An invalid index hides all behind it (CUDA C Programming Guide, environment variables). Raises ValueError for
+    devices that are named by something else than an index.
     """
     if visible is None:
         return list(range(count))
-    shown: list[int] = []
+    indices: list[int] = []
     for word in filter(None, (word.strip() for word in visible.split(","))):
         if not word.lstrip("-").isdecimal():
-            raise ValueError(f"CUDA_VISIBLE_DEVICES={visible!r} names devices otherwise than by number")
+            raise ValueError(f"CUDA_VISIBLE_DEVICES={visible!r} names devices by something else than an index")
         if not 0 <= int(word) < count:
             break
-        shown.append(int(word))
-    return shown
+        indices.append(int(word))
+    return indices

@@ -1,240 +1,279 @@
-"""A model and its workers as the fork server holds them, and what it can say in a dead worker's place."""
+"""The fork server's records of models and workers, with the lifecycles of both."""
 
 import contextlib
 import os
-import select
 import shutil
 import signal
-import socket
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
 
+from polyhost.container.control_protocol import ForkDescriptors, ModelRef
 from polyhost.container.errors import Failure, WorkerDiedError
-from polyhost.container.forkserver.orphans import Orphan
+from polyhost.container.forkserver.connection_copy import ConnectionCopy
+from polyhost.container.forkserver.survivors import Survivor
 from polyhost.container.memory.estimates import Fingerprint, fingerprint
-from polyhost.container.system.line_reader import Lines
-from polyhost.container.worker.protocol import (
-    SUBSTITUTE_CODE,
-    FrontEndConnection,
-    LoadCommand,
-    ProtocolError,
-    encode_load_reply,
-    encode_predict_reply,
-)
+from polyhost.container.system.line_reader import LineReader
+from polyhost.container.worker.protocol import encode_load_reply, encode_predict_reply
 from polyhost.container.worker.status_page import StatusPage, WorkerState
 from polyhost.container.worker.types import Response
 
-_REPLY_TIMEOUT_S = 5.0
 _KEPT_LINES = 50
+
+
+class ModelLifecycle(Enum):
+    """The life of one load of a model, in the fork server."""
+
+    OPEN = "open"  # the front end has it
+    CLOSING = "closing"  # the front end has closed it; workers are left, which are even replaced if they die
+    CLOSED = "closed"  # no process and no file is left
+
+
+_MODEL_TRANSITIONS: dict[ModelLifecycle, frozenset[ModelLifecycle]] = {
+    ModelLifecycle.OPEN: frozenset({ModelLifecycle.CLOSING}),
+    ModelLifecycle.CLOSING: frozenset({ModelLifecycle.CLOSED}),
+    ModelLifecycle.CLOSED: frozenset(),
+}
+
+
+class WorkerLifecycle(Enum):
+    """The life of one worker, in the fork server. What its process is doing is in the status page (WorkerState)."""
+
+    NEW = "new"  # there is a connection, and no process has been asked for
+    FORKING = "forking"  # a zygote has been asked
+    RUNNING = "running"  # the process has started
+    ENDED = "ended"  # there is no process any more; the connection is open for a reply on its behalf
+    REJECTED = "rejected"  # its load is answered with 507; the connection is open until the front end hangs up
+    RELEASED = "released"  # the connection and everything else is closed
+
+
+_WORKER_TRANSITIONS: dict[WorkerLifecycle, frozenset[WorkerLifecycle]] = {
+    # RUNNING: a survivor. REJECTED or RELEASED: not admitted.
+    WorkerLifecycle.NEW: frozenset(
+        {WorkerLifecycle.FORKING, WorkerLifecycle.RUNNING, WorkerLifecycle.REJECTED, WorkerLifecycle.RELEASED}
+    ),
+    # ENDED: no process could be forked, or it ended before it could report its start.
+    WorkerLifecycle.FORKING: frozenset({WorkerLifecycle.RUNNING, WorkerLifecycle.ENDED}),
+    WorkerLifecycle.RUNNING: frozenset({WorkerLifecycle.ENDED}),
+    WorkerLifecycle.ENDED: frozenset({WorkerLifecycle.REJECTED, WorkerLifecycle.RELEASED}),
+    WorkerLifecycle.REJECTED: frozenset({WorkerLifecycle.RELEASED}),
+    WorkerLifecycle.RELEASED: frozenset(),
+}
 
 
 @dataclass(kw_only=True)
 class HostedModel:
-    """One load of one model, from the front end's request until the front end has let go of it."""
+    """One load of one model, from the front end's request until nothing of it is left."""
 
     key: int  # the front end's own
-    name: str
-    directory: Path
-    handler: str
+    ref: ModelRef
     temp_dir: Path
     io_dir: str = ""  # where MMS looks for its workers' output files
     response_timeout_s: float
     framework: str
+    lifecycle: ModelLifecycle = ModelLifecycle.OPEN
     launched: float = field(default_factory=time.monotonic)
-    workers: "dict[int, WorkerRecord]" = field(default_factory=dict)
-    need: int = 0  # bytes of memory, as estimated when it was let in
-    deaths: int = 0  # in a row, without an answer in between
-    let_go: bool = False  # by the front end
-    orphans: list[Orphan] = field(default_factory=list)  # workers of a fork server that died; they serve on
+    workers: "dict[int, WorkerRecord]" = field(default_factory=dict)  # those with a process, by sequence number
+    need: int = 0  # bytes of memory, as estimated when it was admitted
+    deaths: int = 0  # in a row, without a response in between
+    survivors: list[Survivor] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The front end's name for it."""
+        return self.ref.name
+
+    @cached_property
+    def directory(self) -> Path:
+        """The model directory."""
+        return Path(self.ref.directory)
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """Computed once: it walks the model directory."""
+        """The identity of its files. Computed once: it walks the model directory."""
         return fingerprint(self.framework, self.directory)
 
     @property
-    def serving(self) -> bool:
-        """Whether a worker has the model loaded."""
+    def is_open(self) -> bool:
+        """Whether the front end has it."""
+        return self.lifecycle is ModelLifecycle.OPEN
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether one of its workers has it loaded."""
         return any(not worker.loading and worker.failure() is None for worker in self.workers.values())
 
     @property
-    def finished(self) -> bool:
-        return self.let_go and not self.workers
+    def can_be_closed(self) -> bool:
+        """Whether the front end has closed it and its last worker has ended."""
+        return self.lifecycle is ModelLifecycle.CLOSING and not self.workers
 
-    @property
-    def code_in_place(self) -> int:
-        """Of an answer in a dead worker's place."""
-        return SUBSTITUTE_CODE
-
-    def failure_text(self, failure: Failure) -> str:
-        """What the front end is told of a load that failed."""
-        return failure.to_json().decode()
+    def enter(self, lifecycle: ModelLifecycle) -> None:
+        """Change the lifecycle's state."""
+        assert lifecycle in _MODEL_TRANSITIONS[self.lifecycle], f"{self.name}: {self.lifecycle} -> {lifecycle}"
+        self.lifecycle = lifecycle
 
     def close(self) -> None:
-        """Leaves nothing of the model behind: neither its temp folder nor an orphan."""
-        for orphan in self.orphans:
-            orphan.kill()
-            orphan.close()
+        """Kill the survivors and remove the temp folder."""
+        self.enter(ModelLifecycle.CLOSED)
+        for survivor in self.survivors:
+            survivor.kill()
+            survivor.close()
         shutil.rmtree(self.temp_dir, ignore_errors=True)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class WorkerRecord:
-    """One worker and the fork server's copy of its connection, kept to answer in its place should it die."""
+    """One worker, with the fork server's copies of its connection and status page."""
 
-    sequence: int
+    # Its identity
+    sequence: int  # one number for each process; a replacement has a new one
     model: HostedModel
-    connection: socket.socket
+    connection_number: int  # the native front end's, the same for one worker after another on the connection
+    reload: bool = False  # replaces a worker that died: the front end does not wait for its load
+
+    # What is shared with it
+    connection: ConnectionCopy
     status: StatusPage
-    output: Lines  # what native code prints
-    descriptors: tuple[int, ...]  # the worker's own, which go with the request for a fork
-    need: int  # bytes that the load may take
-    reload: bool  # took a dead one's place: nobody waits for an answer to its load
-    link: int = 0  # the native front end's number for the connection, which worker after worker may serve
-    refused: bool = False  # its load was answered with 507
-    created: float = field(default_factory=time.monotonic)
-    loaded: bool = False  # once so, always so
-    missed: int = 0  # rounds in a row in which its process was not there
+    output: LineReader  # what native code prints
+    descriptors: ForkDescriptors | None = None  # its own; open here until it has started, None for a survivor
+
+    # What is known of it
+    need: int = 0  # bytes that the load may take
     gpu_id: int | None = None  # where it was placed
+    lifecycle: WorkerLifecycle = WorkerLifecycle.NEW
     pid: int | None = None
-    seen_busy_ns: int = 0
-    measured_answers: int | None = None  # how many it had given when its memory was measured
-    timed_out_after_s: float | None = None
-    last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
+    created: float = field(default_factory=time.monotonic)
+    timed_out_after_s: float | None = None  # the deadline for which it was killed
+    last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))  # of its output
+    _loaded: bool = False  # cached, for the status page is read for it at every load
+    _busy_ns: int = 0
+    _measured_responses: int | None = None  # how many it had given when its memory was measured
+
+    def enter(self, lifecycle: WorkerLifecycle) -> None:
+        """Change the lifecycle's state."""
+        assert lifecycle in _WORKER_TRANSITIONS[self.lifecycle], f"{self.sequence}: {self.lifecycle} -> {lifecycle}"
+        self.lifecycle = lifecycle
 
     @property
-    def hung_up(self) -> bool:
-        """Whether the front end has closed its end: the model is unloaded, or scaled down."""
-        poller = select.poll()
-        poller.register(self.connection, 0)  # POLLHUP is told unasked
-        return bool(poller.poll(0))
+    def has_process(self) -> bool:
+        """Whether its process runs or is being forked."""
+        return self.lifecycle in (WorkerLifecycle.FORKING, WorkerLifecycle.RUNNING)
 
     @property
-    def doing(self) -> str:
+    def is_released(self) -> bool:
+        """Whether its connection is closed."""
+        return self.lifecycle is WorkerLifecycle.RELEASED
+
+    # What the status page says. A model's code can write to the page, so nothing in it is certain.
+
+    @property
+    def activity(self) -> str:
+        """What it is doing, for "the worker died while ..."."""
         match self.status.state:
             case WorkerState.STARTING | WorkerState.LOADING | WorkerState.FAILED:
                 return "loading the model"
             case WorkerState.READING | WorkerState.BUSY | WorkerState.RESPONDING | WorkerState.STREAMING:
-                return "answering a request"
+                return "handling a request"
         return "idle"
 
     @property
-    def at_rest(self) -> bool:
-        """Whether the exit status is ours: in a model's hands, its code may have chosen the same number."""
+    def runs_our_code(self) -> bool:
+        """Whether an exit status is ours. In the model's code, that may have chosen the same number."""
         return self.status.state in (WorkerState.BACKING_OFF, WorkerState.IDLE)
 
     @property
     def loading(self) -> bool:
-        """Asked of all workers at every load."""
-        self.loaded = self.loaded or self.status.state not in (WorkerState.STARTING, WorkerState.LOADING)
-        return not self.loaded
+        """Whether its first load is not over. All workers are asked at every load."""
+        self._loaded = self._loaded or self.status.state not in (WorkerState.STARTING, WorkerState.LOADING)
+        return not self._loaded
+
+    @property
+    def has_responded(self) -> bool:
+        """Whether it has handled a request."""
+        return self.status.counters[1] > 0
+
+    @property
+    def since(self) -> float:
+        """When it entered its state, or was created if it has entered none."""
+        return self.status.since or self.created
+
+    def busy_ns(self) -> int:
+        """Return the nanoseconds that it has been busy, those of the current request included; never decreases.
+
+        While a response is sent, its request is neither running nor in the page's counters yet.
+        """
+        status, running_s = self.status, 0.0
+        if status.state in (WorkerState.BUSY, WorkerState.STREAMING):
+            running_s = max(0.0, time.monotonic() - status.since)
+        self._busy_ns = max(self._busy_ns, status.counters[0] + int(running_s * 1e9))
+        return self._busy_ns
+
+    def failure(self) -> Failure | None:
+        """Return the failed load that the worker left in its status page."""
+        return Failure.read(self.status.payload) if self.status.state == WorkerState.FAILED else None
+
+    # Measuring its memory: memory.admission.Measurable
 
     @property
     def fingerprint(self) -> Fingerprint:
+        """The identity of its model's files."""
         return self.model.fingerprint
 
     @property
     def due_for_measuring(self) -> bool:
+        """Whether it is idle after the load, or after its first requests."""
         if self.status.state != WorkerState.IDLE:
             return False
-        return self.measured_answers is None or (self.measured_answers == 0 and self.status.counters[1] > 0)
+        return self._measured_responses is None or (self._measured_responses == 0 and self.has_responded)
 
     def on_measured(self) -> None:
-        self.measured_answers = self.status.counters[1]
+        """Note that its memory has been measured."""
+        self._measured_responses = self.status.counters[1]
 
-    @property
-    def since(self) -> float:
-        """When it entered its state; one that has entered none yet, when it was asked for."""
-        return self.status.since or self.created
-
-    def busy_ns(self) -> int:
-        """Nanoseconds that it has been busy, with the request in hand; never less than it was the last time.
-
-        Between a request and its entry in the counters, while the answer is sent, neither would tell of it.
-        """
-        status = self.status
-        running_s = (
-            time.monotonic() - status.since if status.state in (WorkerState.BUSY, WorkerState.STREAMING) else 0.0
-        )
-        self.seen_busy_ns = max(self.seen_busy_ns, status.counters[0] + int(max(0.0, running_s) * 1e9))
-        return self.seen_busy_ns
-
-    def vanished(self) -> bool:
-        """Gone for two rounds without anybody's word, as when its zygote died between reaping and telling."""
-        self.missed = self.missed + 1 if self.pid is not None and not _exists(self.pid) else 0
-        return self.missed >= 2
-
-    def kill(self) -> None:
-        """The worker, and whatever it has started."""
-        if self.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
-
-    def failure(self) -> Failure | None:
-        """The failed load that the worker left in its status page."""
-        return Failure.read(self.status.payload) if self.status.state == WorkerState.FAILED else None
+    # Replies on its behalf
 
     def read_load_command(self) -> None:
-        """In place of a worker that is not forked: it names the files that MMS opens, which have to be removed."""
-        self.connection.settimeout(_REPLY_TIMEOUT_S)
-        with contextlib.suppress(OSError, ProtocolError):
-            command = FrontEndConnection(self.connection).receive()
-            if isinstance(command, LoadCommand):
-                self.status.remember_load(command.gpu_id, command.batch_size, command.io_name)
-        self.connection.settimeout(None)
+        """Read the load command on its behalf: it names the files that MMS opens, which have to be removed."""
+        if command := self.connection.read_load_command():
+            self.status.remember_load(command.gpu_id, command.batch_size, command.io_name)
 
-    def answer_load(self, failure: Failure) -> None:
-        self._send(encode_load_reply(failure.code, self.model.failure_text(failure)))
+    def fail_load(self, code: int, text: str) -> None:
+        """Reply to its load command."""
+        self.connection.send(encode_load_reply(code, text))
 
-    def answer_requests(self, error: WorkerDiedError) -> bool:
-        """Answers what the dead worker had read and not answered. False where the ids are not known."""
+    def fail_requests(self, error: WorkerDiedError, reply_code: int) -> bool:
+        """Reply to the requests that it had read and not responded to. Returns False if their ids are not known."""
         ids = self.status.payload
         if not ids or not isinstance(ids, list) or not all(isinstance(item, str) for item in ids):
             return False
         failure = Failure.of(error, self.model.name, "predict")
         headers = {"content-type": "application/json"}
         responses = [Response(item, failure.code, headers, failure.to_json()) for item in ids]
-        self._send(encode_predict_reply(responses, self.model.code_in_place))
+        self.connection.send(encode_predict_reply(responses, reply_code))
         return True
 
-    def read_output(self, *most: int) -> list[str] | None:
-        lines = self.output.read(*most)
-        self.last_lines.extend(lines or ())
-        return lines
+    # Its end
 
-    @property
-    def closed(self) -> bool:
-        return self.connection.fileno() < 0
+    def kill(self) -> None:
+        """Kill the process and whatever it has started in its process group."""
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
 
     def close(self, hang_up: bool) -> None:
-        """Hanging up ends the connection for all who hold it, a stray child of the model's too."""
+        """Close everything that is held for it; `hang_up` ends the connection for the front end too."""
+        self.enter(WorkerLifecycle.RELEASED)
         self._remove_io_files()
-        if hang_up:
-            with contextlib.suppress(OSError):
-                self.connection.shutdown(socket.SHUT_RDWR)
-        self.connection.close()
+        self.connection.close(hang_up)
         self.status.close()
         self.output.close()
-
-    def _send(self, reply: bytes) -> None:
-        self.connection.settimeout(_REPLY_TIMEOUT_S)
-        with contextlib.suppress(OSError):  # MMS has hung up meanwhile
-            self.connection.sendall(reply)
-        self.connection.settimeout(None)
 
     def _remove_io_files(self) -> None:
         if io_name := self.status.io_name:
             for stream in ("stdout", "stderr"):
-                with contextlib.suppress(OSError, ValueError):  # a name that MMS would not give
+                with contextlib.suppress(OSError, ValueError):  # a name that MMS would not choose
                     (Path(self.model.io_dir) / f"{io_name}-{stream}").unlink()
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

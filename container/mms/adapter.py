@@ -1,4 +1,9 @@
-"""Multi Model Server as the fork server sees it: launchers that ask for models, and ways to tell MMS of a failure."""
+"""The fork server's side of Multi Model Server: launchers ask for models, and MMS is told of failures.
+
+The life of a model here: MMS starts a launcher, which writes its pid to a FIFO. The adapter listens on the socket that
+MMS has named and reports the launcher as started; MMS connects, once for each worker. When MMS unloads the model, it
+kills the launcher and closes the connections; the launcher's pidfd tells. How a load is failed: failed_load.py.
+"""
 
 import contextlib
 import logging
@@ -9,151 +14,145 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from polyhost.container.config import Config
+from polyhost.container.control_protocol import ModelRef
 from polyhost.container.errors import INSUFFICIENT_STORAGE, Failure
-from polyhost.container.forkserver.orphans import Orphan
+from polyhost.container.forkserver.front_end import Host
 from polyhost.container.forkserver.records import HostedModel, WorkerRecord
+from polyhost.container.forkserver.survivors import Survivor
 from polyhost.container.mms.client import MmsClient
-from polyhost.container.mms.launcher import FIFO, Launcher, drop_record, recorded
+from polyhost.container.mms.failed_load import RejectedLoad
+from polyhost.container.mms.launcher import FIFO, Launcher, recorded_pids, remove_record
+from polyhost.container.mms.lost_loads import LostLoads
+from polyhost.container.system.event_loop import EventLoop
+from polyhost.container.system.line_reader import LineReader
 from polyhost.container.worker.protocol import COMPLETE_CODE
 
-if TYPE_CHECKING:
-    from polyhost.container.forkserver.server import ForkServer
-
-_LEFTOVERS_S = 5.0
+_OLD_IO_FILES_S = 5.0
 _DESERTED_S = 5.0
 _DESERTED_ROUND_S = 0.5
-_LOST_ROUND_S = 2.0
-_SELDOM_S = 30.0
-_LOSSES_AFTER_REFUSAL_S = 120.0
+_LOST_LOADS_ROUND_S = 2.0
 
-logger = logging.getLogger("polyhost.forkserver")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
 class LaunchedModel(HostedModel):
-    """A model that MMS knows by its launcher, and connects to by a socket that it has named."""
+    """A model that has a launcher in MMS, and a socket to which MMS connects for each worker."""
 
     launcher: Launcher
     listener: socket.socket
-    deserted: float | None = None  # since when its last worker is gone
-
-    @property
-    def code_in_place(self) -> int:
-        return COMPLETE_CODE
-
-    def failure_text(self, failure: Failure) -> str:
-        return failure.message
+    deserted_since: float | None = None  # when its last worker ended
 
     def close(self) -> None:
+        """Close the socket and the launcher's record as well."""
         super().close()
         self.listener.close()
         Path(self.launcher.arguments.socket_path).unlink(missing_ok=True)
-        self.launcher.forget()
+        self.launcher.close()
 
 
-class MmsFront:
-    def __init__(self, server: "ForkServer", port: int, run_dir: Path) -> None:
-        self._server = server
-        self._loop = server.loop
+class MmsAdapter:
+    """Adapter of MMS. A model's key is the pid of its launcher."""
+
+    busy_rounds = 2  # another worker costs MMS a thread and a launcher
+    extended_protocol = False
+    substitute_code = COMPLETE_CODE
+
+    def __init__(self, host: Host, loop: EventLoop, config: Config, run_dir: Path) -> None:
+        self._host = host
+        self._loop = loop
+        self._response_timeout_s = config.response_timeout_s
         self._run_dir = run_dir
-        self._mms = MmsClient(server.loop, port)
-        self._fifo_partial = b""
+        self._mms = MmsClient(loop, config.port)
         self._models: dict[int, LaunchedModel] = {}
-        self._unknown: set[str] = set()  # names that MMS had at the last look, and we had not
-        self._look_until = 0.0
-        self._looked = time.monotonic()
+        self._lost_loads = LostLoads(self._mms, lambda: {model.name for model in self._models.values()})
 
     def start(self) -> None:
-        fifo = os.open(self._run_dir / FIFO, os.O_RDWR | os.O_NONBLOCK)  # as a writer too: never at its end
+        """Begin to accept launchers, first those that asked a fork server before this one."""
+        # Open for writing too, so that the FIFO is never at its end.
+        fifo = LineReader(os.open(self._run_dir / FIFO, os.O_RDWR | os.O_NONBLOCK))
         self._loop.watch(fifo, lambda: self._on_fifo(fifo))
-        self._drop_leftovers()
-        for pid in recorded(self._run_dir):
-            self._launch(pid)
-            self._find_orphans(pid)
-        self._loop.every(_DESERTED_ROUND_S, self._look_after_launchers)
-        self._loop.every(_LOST_ROUND_S, self._look_for_lost_loads)
+        self._remove_old_io_files()
+        for pid in recorded_pids(self._run_dir):
+            self._accept(pid)
+            if model := self._models.get(pid):
+                model.survivors = Survivor.find(model.directory)  # they are to end with the model
+        self._loop.every(_DESERTED_ROUND_S, self._check_launchers)
+        self._loop.every(_LOST_LOADS_ROUND_S, self._lost_loads.check)
+
+    def _remove_old_io_files(self) -> None:
+        """Remove the files that a fork server before this one has made for MMS, once MMS has opened them."""
+        old = [path for path in (self._run_dir / "tmp").iterdir() if path.name.endswith(("-stdout", "-stderr"))]
+        for path in old:
+            self._loop.after(_OLD_IO_FILES_S, partial(path.unlink, missing_ok=True))
 
     def is_up(self) -> bool:
+        """Return whether MMS accepts connections."""
         return self._mms.is_up()
 
+    # Events, for MMS
+
     def resize(self, model: HostedModel, workers: int) -> None:
-        """Raises OSError where MMS takes no connection."""
+        """Set the number of MMS's worker threads for the model. Raises OSError if MMS accepts no connection."""
         self._mms.resize(model.name, workers)
 
-    def load_failed(self, worker: WorkerRecord, failure: Failure) -> None:
-        """Lets MMS know, in the one of two ways that leaves no model registered.
+    def on_started(self, worker: WorkerRecord) -> None:
+        """Do nothing: MMS knows the launcher, not the worker."""
 
-        Hanging up: MMS answers 500 and unregisters the model. An answer: MMS passes its status on, which 507 needs, but
-        then unregisters from the worker's own, interrupted thread. Should the launcher live then, the wait for its end
-        throws, the clean-up counts as failed and the model stays: the platform's retry would get 409 for ever
-        (WorkLoadManager.shutdownServerThread, ModelManager.unregisterModel). So the launcher is ended first.
-        """
+    def on_load_failed(self, worker: WorkerRecord, failure: Failure) -> None:
+        """Fail the load in the one of two ways that leaves no model registered (failed_load.py)."""
         if failure.code == INSUFFICIENT_STORAGE:
-            self._look_until = time.monotonic() + _LOSSES_AFTER_REFUSAL_S
-            self._server.keep_refused(worker)
-            self._answer_when_noted(worker, failure, _launched(worker).launcher.kill_and_listen())
+            self._lost_loads.on_rejected()
+            RejectedLoad(self._loop, worker, failure).start(self._host, _launched(worker).launcher)
         else:
-            self._server.release(worker)
+            self._host.release(worker)
 
-    def gave_up(self, worker: WorkerRecord) -> None:
-        """A further worker of a model that serves already could not be had."""
-        self._server.resize(worker.model, len(worker.model.workers))
+    def on_extra_worker_failed(self, worker: WorkerRecord) -> None:
+        """Reduce the number of MMS's worker threads to the workers that there are."""
+        self._host.resize(worker.model, len(worker.model.workers))
 
-    def released(self, worker: WorkerRecord, reason: Failure | None) -> None:
-        """MMS sees the hang-up itself, and cannot be told why."""
+    def on_released(self, worker: WorkerRecord, reason: Failure | None) -> None:
+        """Note when the model's last worker ended. MMS sees the hang-up itself, and has no way to be told why."""
         model = _launched(worker)
-        model.deserted = None if model.workers else time.monotonic()
+        model.deserted_since = None if model.workers else time.monotonic()
 
-    def started(self, worker: WorkerRecord, page: int) -> None:
-        """MMS need not know."""
+    def on_memory_measured(self, model: HostedModel, size: int) -> None:
+        """Do nothing: MMS does not track memory per model."""
 
-    def took(self, model: HostedModel, size: int) -> None:
-        """Nor that."""
-
-    def closed(self, model: HostedModel) -> None:
+    def on_model_closed(self, model: HostedModel) -> None:
+        """Stop listening for MMS's connections."""
         self._loop.unwatch(self._models.pop(model.key).listener)
 
-    def end_all(self) -> None:
+    def on_supervisor_died(self) -> None:
+        """Kill the launchers: they are Java's children and sleep for ever."""
         for model in self._models.values():
             model.launcher.kill()
 
     # Launchers
 
-    def _drop_leftovers(self) -> None:
-        """Files for MMS that a fork server before this one can no longer remove; MMS has opened them in a moment."""
-        left = [path for path in (self._run_dir / "tmp").iterdir() if path.name.endswith(("-stdout", "-stderr"))]
-        for path in left:
-            self._loop.after(_LEFTOVERS_S, partial(path.unlink, missing_ok=True))
+    def _on_fifo(self, fifo: LineReader) -> None:
+        for line in fifo.read() or ():
+            self._loop.after(0.0, partial(self._accept, int(line)))
 
-    def _find_orphans(self, launcher_pid: int) -> None:
-        """What a fork server before this one has forked for the model: it is to end with the model."""
-        if model := self._models.get(launcher_pid):
-            model.orphans = Orphan.all_of(model.directory)
-
-    def _on_fifo(self, fifo: int) -> None:
-        *lines, self._fifo_partial = (self._fifo_partial + os.read(fifo, 65536)).split(b"\n")
-        for line in lines:
-            self._loop.after(0.0, partial(self._launch, int(line)))
-
-    def _launch(self, pid: int) -> None:
+    def _accept(self, pid: int) -> None:
         if pid in self._models:
             return
         try:
             launcher = Launcher(self._run_dir, pid)
-        except (ProcessLookupError, FileNotFoundError):  # MMS gave up on it meanwhile
-            drop_record(self._run_dir, pid)
+        except (ProcessLookupError, FileNotFoundError):  # MMS has killed it already
+            remove_record(self._run_dir, pid)
             return
         try:
-            self._host(launcher)
-        except Exception as error:  # whatever it was, MMS must get an answer and the others must go on
-            logger.exception("no socket for the model", extra={"model": launcher.arguments.model_name})
-            launcher.complain(str(error))
+            self._add_model(launcher)
+        except Exception as error:  # MMS must get a response in any case, and the other models must not be affected
+            logger.exception("cannot listen for the model", extra={"model": launcher.arguments.model_name})
+            launcher.report_error(str(error))
             launcher.kill()
-            launcher.forget()
+            launcher.close()
 
-    def _host(self, launcher: Launcher) -> None:
+    def _add_model(self, launcher: Launcher) -> None:
         arguments = launcher.arguments
         Path(arguments.socket_path).unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX)
@@ -161,88 +160,51 @@ class MmsFront:
         listener.listen()
         model = LaunchedModel(
             key=launcher.pid,
-            name=arguments.model_name,
-            directory=Path(arguments.model_path),
-            handler=arguments.handler,
-            temp_dir=self._server.make_temp_dir(launcher.pid),
+            ref=ModelRef(arguments.model_name, arguments.model_path, arguments.handler),
+            temp_dir=self._host.make_temp_dir(launcher.pid),
             io_dir=arguments.temp_dir,
-            framework=self._server.framework_of(arguments.model_path, arguments.handler),
-            response_timeout_s=self._server.config.response_timeout_s,
+            framework=self._host.framework_of(arguments.model_path, arguments.handler),
+            response_timeout_s=self._response_timeout_s,
             launcher=launcher,
             listener=listener,
         )
         self._models[launcher.pid] = model
-        self._server.host(model)
-        self._loop.watch(listener, lambda: self._server.connect(model, listener.accept()[0]))
+        self._host.add_model(model)
+        self._loop.watch(listener, lambda: self._host.add_worker(model, listener.accept()[0]))
         if launcher.pidfd is not None:
-            self._loop.watch(launcher.pidfd, lambda: self._on_launcher_end(model))
-        with contextlib.suppress(OSError):  # it has ended; its pidfd says so
-            launcher.say_started()
+            self._loop.watch(launcher.pidfd, lambda: self._on_launcher_ended(model))
+        with contextlib.suppress(OSError):  # it has ended; its pidfd reports that
+            launcher.report_started()
 
-    def _on_launcher_end(self, model: LaunchedModel) -> None:
-        """MMS ends a model so; or somebody else did, and then the workers serve on until MMS hangs up."""
-        if not model.let_go:
+    def _on_launcher_ended(self, model: LaunchedModel) -> None:
+        """Close the model: MMS has unloaded it. If something else killed the launcher, the workers serve on.
+
+        They do so until MMS closes their connections.
+        """
+        if model.is_open:
             self._loop.unwatch(model.launcher.pidfd)
-            self._server.let_go(model)
+            self._host.close_model(model)
 
-    # Failed loads
-
-    def _answer_when_noted(self, worker: WorkerRecord, failure: Failure, noted: int | None) -> None:
-        if noted is None:
-            worker.answer_load(failure)
-            return
-
-        def answer() -> None:
-            self._loop.unwatch(noted)
-            os.close(noted)
-            if not worker.closed:  # MMS may have hung up first: its threads interrupt one another
-                worker.answer_load(failure)
-
-        self._loop.watch(noted, answer)
-
-    # Now and then
-
-    def _look_after_launchers(self) -> None:
+    def _check_launchers(self) -> None:
+        """Look for launchers that ended and have no pidfd, and for those that MMS may have lost."""
         for model in list(self._models.values()):
-            if model.launcher.pidfd is None and model.launcher.reaped:
-                self._on_launcher_end(model)
-            elif model.deserted and not model.workers and time.monotonic() - model.deserted > _DESERTED_S:
-                model.deserted = time.monotonic()
+            since = model.deserted_since
+            if model.launcher.pidfd is None and model.launcher.is_reaped:
+                self._on_launcher_ended(model)
+            elif since and not model.workers and time.monotonic() - since > _DESERTED_S:
+                model.deserted_since = time.monotonic()
                 with contextlib.suppress(OSError):
                     self._mms.describe(model.name, partial(self._on_described, model))
 
     def _on_described(self, model: LaunchedModel, status: int | None) -> None:
-        """Ends a launcher without workers that MMS knows no more.
+        """Kill a launcher without workers whose model is not registered in MMS any more.
 
-        An unload that meets the end of a request can fail in MMS (NullPointerException in BatchAggregator.sendError)
-        after the model is out of its list and before its launcher is ended.
+        An unload that coincides with the end of a request can fail in MMS (NullPointerException in
+        BatchAggregator.sendError), when the model has left its list and its launcher has not been killed yet.
         """
-        if status == HTTPStatus.NOT_FOUND and not model.workers and not model.let_go:
-            logger.warning("MMS has lost the model's launcher; ended", extra={"model": model.name})
+        if status == HTTPStatus.NOT_FOUND and not model.workers and model.is_open:
+            logger.warning("MMS has lost the model's launcher; killed it", extra={"model": model.name})
             model.launcher.kill()
-
-    def _look_for_lost_loads(self) -> None:
-        """Unregisters models whose load MMS has lost, so that the next load of the name is not answered with 409.
-
-        MMS's thread for a launcher goes back to a pool when the launcher ends, by a NullPointerException, so that it
-        still counts as the launcher's; unregistering a refused model interrupts it, whatever it does by then. If it has
-        just begun to start another model's launcher, that load gets 500 after a minute, and stays registered.
-
-        So does one whose launcher could not be started, for want of processes: hence a look now and then in any case.
-        """
-        now = time.monotonic()
-        if now < self._look_until or now - self._looked > _SELDOM_S:
-            self._looked = now
-            with contextlib.suppress(OSError):
-                self._mms.names(self._on_names)
-
-    def _on_names(self, names: set[str]) -> None:
-        unknown = names - {model.name for model in self._models.values()}
-        for name in unknown & self._unknown:
-            logger.warning("MMS has lost a load; unregistered, so that the next one works", extra={"model": name})
-            with contextlib.suppress(OSError):
-                self._mms.unload(name)
-        self._unknown = unknown
 
 
 def _launched(worker: WorkerRecord) -> LaunchedModel:

@@ -1,4 +1,4 @@
-"""The native front end as the fork server sees it: one channel, on which it asks for workers and is told of them."""
+"""The fork server's side of the native front end: a channel on which it asks for workers and is told of their fate."""
 
 import contextlib
 import errno
@@ -6,8 +6,6 @@ import logging
 import os
 import socket
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from polyhost.container.control_protocol import (
     AddSurvivor,
@@ -24,64 +22,83 @@ from polyhost.container.control_protocol import (
     WorkerStarted,
 )
 from polyhost.container.errors import INSUFFICIENT_STORAGE, Failure
+from polyhost.container.forkserver.front_end import Host
 from polyhost.container.forkserver.records import HostedModel, WorkerRecord
+from polyhost.container.system.event_loop import EventLoop
+from polyhost.container.worker.protocol import SUBSTITUTE_CODE
 
-if TYPE_CHECKING:
-    from polyhost.container.forkserver.server import ForkServer
+# When the container ends, the front end ends first, and then the supervisor sends SIGTERM at once.
+_SIGTERM_WAIT_S = 1.0
 
-_END_S = 1.0  # when the container ends, the front end ends first, and SIGTERM comes at once
-
-logger = logging.getLogger("polyhost.forkserver")
+logger = logging.getLogger(__name__)
 
 
-class NativeFront:
-    """`descriptor`: the fork server's end of the channel. A model's key is the front end's own number for it."""
+class NativeAdapter:
+    """Adapter of the native front end. A model's key is the front end's number for this load of it."""
 
-    def __init__(self, server: "ForkServer", descriptor: int) -> None:
-        self._server = server
+    busy_rounds = 1  # another worker costs the native front end nothing
+    extended_protocol = True
+    substitute_code = SUBSTITUTE_CODE
+
+    def __init__(self, host: Host, loop: EventLoop, descriptor: int) -> None:
+        """`descriptor`: the fork server's end of the channel."""
+        self._host = host
+        self._loop = loop
         self._channel = Channel(socket.socket(fileno=descriptor))
         self._models: dict[int, HostedModel] = {}
-        self._refused: dict[int, Failure] = {}  # models that could not be taken in
-        self._heard = False
+        self._failed: dict[int, Failure] = {}  # why a model could not be opened, for the workers that it is to have
+        self._heard_from = False
 
     def start(self) -> None:
-        self._server.loop.watch(self._channel, self._on_message)
+        """Begin to accept requests for models."""
+        self._loop.watch(self._channel, self._on_message)
 
     def is_up(self) -> bool:
-        return self._heard
+        """Return whether the front end has been heard from."""
+        return self._heard_from
+
+    # Events, for the front end
 
     def resize(self, model: HostedModel, workers: int) -> None:
+        """Ask the front end to have `workers` connections to the model."""
         self._send(Resize(model.key, workers))
 
-    def load_failed(self, worker: WorkerRecord, failure: Failure) -> None:
-        worker.answer_load(failure)
-        self._server.release(worker)
+    def on_started(self, worker: WorkerRecord) -> None:
+        """Report the worker, with its status page: the next fork server gets the page from the front end."""
+        assert worker.pid is not None and worker.descriptors is not None
+        message = WorkerStarted(worker.connection_number, worker.pid)
+        self._send(message, (worker.descriptors.status_page,))
 
-    def gave_up(self, worker: WorkerRecord) -> None:
-        """The front end has seen its connection end."""
+    def on_load_failed(self, worker: WorkerRecord, failure: Failure) -> None:
+        """Reply to the load command with the failure, as JSON."""
+        worker.fail_load(failure.code, failure.to_json().decode())
+        self._host.release(worker)
 
-    def released(self, worker: WorkerRecord, reason: Failure | None) -> None:
+    def on_extra_worker_failed(self, worker: WorkerRecord) -> None:
+        """Do nothing: the front end sees the worker's connection end."""
+
+    def on_released(self, worker: WorkerRecord, reason: Failure | None) -> None:
+        """Send the reason; without one the front end sees the connection end, and needs to know no more."""
         if reason is not None:
-            self._send(WorkerLost(worker.link, reason))
+            self._send(WorkerLost(worker.connection_number, reason))
 
-    def started(self, worker: WorkerRecord, page: int) -> None:
-        """With it goes the status page: should the fork server die, the next one gets it from the front end."""
-        assert worker.pid is not None
-        self._send(WorkerStarted(worker.link, worker.pid), (page,))
-
-    def took(self, model: HostedModel, size: int) -> None:
+    def on_memory_measured(self, model: HostedModel, size: int) -> None:
+        """Report the bytes, for the front end's metrics."""
         self._send(MemoryMeasured(model.key, size))
 
-    def closed(self, model: HostedModel) -> None:
+    def on_model_closed(self, model: HostedModel) -> None:
+        """Report that nothing of the model is left, which the unload waits for."""
         del self._models[model.key]
         self._send(ModelClosed(model.key))
 
-    def end_all(self) -> None:
-        """Workers end when the front end does."""
+    def on_supervisor_died(self) -> None:
+        """Do nothing: the front end sees the supervisor's end itself, and the workers end with their connections."""
 
     def _send(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
-        with contextlib.suppress(OSError):  # it has ended, and the container ends with it
+        with contextlib.suppress(OSError):  # the front end has ended, and the container ends with it
             self._channel.send(message, descriptors)
+
+    # Requests, from the front end
 
     def _on_message(self) -> None:
         try:
@@ -89,63 +106,63 @@ class NativeFront:
         except OSError:
             received = None
         if received is None:
-            self._server.loop.unwatch(self._channel)
-            self._server.loop.after(_END_S, self._end)
+            self._loop.unwatch(self._channel)
+            self._loop.after(_SIGTERM_WAIT_S, self._exit)
             return
-        self._heard = True
+        self._heard_from = True
         message, descriptors = received
         match message:
             case OpenModel():
                 self._open(message)
             case AddWorker() | AddSurvivor():
-                self._take(message, descriptors)
+                self._add(message, descriptors)
             case CloseModel():
                 self._close(message)
             case Heartbeat():
                 self._send(message)
 
-    def _end(self) -> None:
-        """Not by the loop's stop, which ends the workers: a front end that lives gives them to our successor."""
+    def _exit(self) -> None:
+        """End this process without stopping the loop, which would kill the workers.
+
+        If the front end is alive after all, it hands them over to the next fork server.
+        """
         logger.error("the channel to the front end has ended, and the fork server ends with it")
         raise SystemExit(1)
 
     def _open(self, message: OpenModel) -> None:
+        ref = message.model
         try:
-            self._host(message)
+            model = HostedModel(
+                key=message.key,
+                ref=ref,
+                temp_dir=self._host.make_temp_dir(message.key),
+                framework=self._host.framework_of(ref.directory, ref.handler),
+                response_timeout_s=message.response_timeout_s,
+            )
+            self._models[message.key] = model
+            self._host.add_model(model)
         except Exception as error:
-            logger.exception("the model cannot be taken in", extra={"model": message.model.name})
-            self._refused[message.key] = _failure(error, message.model.name)
+            logger.exception("cannot open the model", extra={"model": ref.name})
+            self._failed[message.key] = _failure(error, ref.name)
 
-    def _host(self, message: OpenModel) -> None:
-        model = HostedModel(
-            key=message.key,
-            name=message.model.name,
-            directory=Path(message.model.directory),
-            handler=message.model.handler,
-            temp_dir=self._server.make_temp_dir(message.key),
-            framework=self._server.framework_of(message.model.directory, message.model.handler),
-            response_timeout_s=message.response_timeout_s,
-        )
-        self._models[message.key] = model
-        self._server.host(model)
-
-    def _take(self, message: AddWorker | AddSurvivor, descriptors: list[int]) -> None:
-        """What goes wrong is told to the front end, where somebody waits for the worker."""
+    def _add(self, message: AddWorker | AddSurvivor, descriptors: list[int]) -> None:
+        """Add a worker. The front end is told of an error: a load waits for the worker."""
         model = self._models.get(message.key)
         connection: socket.socket | None = None
         try:
             if model is None:
                 raise LookupError(f"the fork server has no model {message.key}")
-            if len(descriptors) < (1 if isinstance(message, AddWorker) else 2):  # some had no room here (unix(7))
+            # Some are missing if this process may not open more (unix(7)).
+            if len(descriptors) < (1 if isinstance(message, AddWorker) else 2):
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             connection = socket.socket(fileno=os.dup(descriptors[0]))
             if isinstance(message, AddWorker):
-                self._server.connect(model, connection, message.connection)
+                self._host.add_worker(model, connection, message.connection)
             else:
-                self._server.adopt(model, connection, message.connection, descriptors[1], message.pid)
+                self._host.add_survivor(model, connection, message.connection, descriptors[1], message.pid)
         except Exception as error:
-            logger.exception("a worker cannot be taken in", extra={"model": model.name if model else ""})
-            failure = self._refused.get(message.key) or _failure(error, model.name if model else "")
+            logger.exception("cannot add a worker", extra={"model": model.name if model else ""})
+            failure = self._failed.get(message.key) or _failure(error, model.name if model else "")
             self._send(WorkerLost(message.connection, failure))
             if connection is not None:
                 connection.shutdown(socket.SHUT_RDWR)
@@ -154,14 +171,14 @@ class NativeFront:
                 os.close(descriptor)
 
     def _close(self, message: CloseModel) -> None:
-        self._refused.pop(message.key, None)
+        self._failed.pop(message.key, None)
         if model := self._models.get(message.key):
-            self._server.let_go(model)
+            self._host.close_model(model)
         else:
             self._send(ModelClosed(message.key))
 
 
 def _failure(error: Exception, model: str) -> Failure:
-    """Whatever is short now may be there when another model is gone."""
+    """Describe the error; a shortage of any resource is 507, for it may be over when another model is unloaded."""
     failure = Failure.of(error, model, "load")
     return replace(failure, code=INSUFFICIENT_STORAGE) if isinstance(error, OSError) else failure

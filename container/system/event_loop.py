@@ -1,4 +1,4 @@
-"""The fork server's event loop: descriptors, timers and signals, each with a callback that must be short."""
+"""The event loop of the supervisor and the fork server: descriptors, timers and signals, with short callbacks."""
 
 import heapq
 import itertools
@@ -12,51 +12,59 @@ from typing import Any
 
 Callback = Callable[[], None]
 
-logger = logging.getLogger("polyhost.loop")
+logger = logging.getLogger(__name__)
 
 
-class Loop:
+class EventLoop:
     """Runs until `stop`. Signal handlers only record; the loop acts."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Callback]] = []
-        self._timer_numbers = itertools.count()
+        self._timer_numbers = itertools.count()  # timers of one time run in the order in which they were set
         self._exit: int | None = None
+        self._signal_writer: socket.socket | None = None  # open as long as the loop is
 
     def run(self) -> int:
+        """Call back until `stop`; return its status."""
         while self._exit is None:
             for key, _ in self._selector.select(self._until_next_timer()):
-                # An earlier callback of this round may have ended it, and another may have its number by now.
+                # An earlier callback of this round may have closed it, and another may have its number by now.
                 if self._selector.get_map().get(key.fd) is key:
                     self._call(key.data)
             self._run_timers()
         return self._exit
 
     def stop(self, status: int) -> None:
+        """Have `run` return the status at the end of the round."""
         self._exit = status
 
     def watch(self, descriptor: Any, callback: Callback) -> None:
+        """Call back whenever the descriptor can be read."""
         self._selector.register(descriptor, selectors.EVENT_READ, callback)
 
     def unwatch(self, descriptor: Any) -> None:
-        """Nothing happens where it was not watched."""
+        """Stop watching; does nothing if it was not watched."""
         try:
             self._selector.unregister(descriptor)
         except (KeyError, ValueError):
             pass
 
     def after(self, seconds: float, callback: Callback) -> None:
+        """Call back once."""
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._timer_numbers), callback))
 
     def every(self, seconds: float, callback: Callback) -> None:
+        """Call back again and again, even if a callback fails."""
+
         def again() -> None:
-            self.after(seconds, again)  # first: a duty that fails once is still a duty
+            self.after(seconds, again)  # before the callback, which may raise
             callback()
 
         self.after(seconds, again)
 
     def on_signals(self, callbacks: dict[int, Callback], ignored: Iterable[int] = ()) -> None:
+        """Call back for signals; one callback stands for any number of the same signal."""
         reader, writer = socket.socketpair()
         for end in (reader, writer):
             end.setblocking(False)
@@ -65,7 +73,7 @@ class Loop:
         for number in ignored:
             signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        self._signal_writer = writer  # open as long as the loop is
+        self._signal_writer = writer
 
         def dispatch() -> None:
             for number in set(reader.recv(4096)) & callbacks.keys():
@@ -82,8 +90,8 @@ class Loop:
 
     @staticmethod
     def _call(callback: Callback) -> None:
-        """An error in what one model needs must not end what serves the others."""
+        """Call back; an error that concerns one model must not end what serves the others."""
         try:
             callback()
         except Exception:
-            logger.exception("an error in the event loop")
+            logger.exception("unhandled error in the event loop")

@@ -1,6 +1,7 @@
 """The fork server's part towards one zygote, for tests: asks for workers, and hears of their ends."""
 
 import contextlib
+import gc
 import itertools
 import json
 import os
@@ -11,19 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from polyhost.container.config import Config
-from polyhost.container.control_protocol import Exited, ForkRequest, Message, ModelRef, Ready, Started
-from polyhost.container.forkserver.zygote import Zygote
+from polyhost.container.control_protocol import Exited, ForkDescriptors, ForkRequest, Message, ModelRef, Ready, Started
+from polyhost.container.forkserver.zygote.handle import ZygoteHandle
 from polyhost.container.worker.status_page import StatusPage, WorkerState
 from tests.container.mms_side import Reply, ReplyReader, body_command, load_command
 from tests.container_process import wait_for
 
 
 @contextlib.contextmanager
-def zygote_in(folder: Path, *steps: str) -> Iterator[Zygote]:
+def zygote_in(folder: Path, *steps: str) -> Iterator[ZygoteHandle]:
     """A zygote whose models lie in folder/models and whose log is folder/log."""
     config = Config.from_environ({"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_BASE_DIR": str(folder)})
     with (folder / "log").open("ab") as log:
-        zygote = Zygote("test", steps, config, folder, log.fileno())
+        zygote = ZygoteHandle("test", steps, config, folder, log.fileno())
         zygote.channel.socket.settimeout(30)
         try:
             yield zygote
@@ -33,17 +34,19 @@ def zygote_in(folder: Path, *steps: str) -> Iterator[Zygote]:
             zygote.process.wait()
 
 
-def new_descriptors() -> tuple[int, int, int]:
+def new_descriptors() -> ForkDescriptors:
     """What goes with a request for a fork, where nobody looks at it."""
     reader, writer = os.pipe()
     os.close(reader)
     mms, connection = socket.socketpair()
     mms.close()
-    return connection.detach(), writer, StatusPage.create()
+    return ForkDescriptors(connection.detach(), writer, StatusPage.create())
 
 
 def descriptors_of(pid: int | str = "self") -> list[str]:
-    """What a process's open descriptors are, without the one that lists them."""
+    """Return what a process's descriptors are open on, without the one that lists them."""
+    if pid == "self":
+        gc.collect()  # earlier tests may have left descriptors to it
     links = []
     for path in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
@@ -54,7 +57,7 @@ def descriptors_of(pid: int | str = "self") -> list[str]:
 class Forks:
     """Reads what the zygote says, for whichever worker asks."""
 
-    def __init__(self, zygote: Zygote, folder: Path) -> None:
+    def __init__(self, zygote: ZygoteHandle, folder: Path) -> None:
         self.zygote = zygote
         self.models_dir = folder / "models"
         self._folder = folder
@@ -77,9 +80,9 @@ class Forks:
             "temp_dir": str(temp_dir), "io_dir": str(self._folder / "io"), **request,
         }  # fmt: skip
         worker = ForkedWorker(self, sequence, mms, output, StatusPage(page), directory)
-        self.zygote.fork(ForkRequest(**fields), (theirs.detach(), output_writer, page))
+        self.zygote.fork(ForkRequest(**fields), ForkDescriptors(theirs.detach(), output_writer, page))
         started = self.wait_for(Started, sequence)
-        self.zygote.begun(sequence)
+        self.zygote.complete(sequence)
         worker.pid = started.pid
         return worker
 

@@ -82,7 +82,7 @@ def test_a_fork_server_that_cannot_be_started_now_is_started_later(tmp_path: Pat
         free = min(set(range(len(numbers) + 1)) - numbers)
         supervisor.rlimit(psutil.RLIMIT_NOFILE, (max(free, *numbers) + 1, limits[1]))
         fork_server.kill()
-        container.wait_for_event("cannot be started now")
+        container.wait_for_event("cannot start the fork server now")
         supervisor.rlimit(psutil.RLIMIT_NOFILE, limits)
 
         assert container.invoke(name, "1").text == "1"

@@ -159,7 +159,7 @@ def test_row_09_worker_killed_in_load(container: ContainerProcess, new_model: Ne
 
 
 def test_row_09_worker_killed_by_the_kernel_in_load() -> None:
-    killed = explain_death(9, doing="loading the model", oom_killed=True)
+    killed = explain_death(9, activity="loading the model", oom_killed=True)
 
     assert killed.status == 507
     assert "out-of-memory killer" in str(killed)
@@ -546,7 +546,7 @@ def test_row_32_response_timeout(strict: ContainerProcess) -> None:
 
     assert time.monotonic() - start >= 2
     assert error(answer) == (504, "WorkerDiedError")
-    assert "no answer within 2 s" in answer.json()["message"]
+    assert "no response within 2 s" in answer.json()["message"]
     assert strict.invoke(name, "1").text == "1"
     strict.unload(name)
 

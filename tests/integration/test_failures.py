@@ -41,10 +41,10 @@ PREDICT_FAILURES = [
     ("returns_no_list", 500, "BadAnswerError", "must return a list"),
     ("returns_an_object", 500, "BadAnswerError", "type object"),
     ("returns_an_exception", 418, "Teapot", "short and stout"),
-    ("killed_in_predict", 500, "WorkerDiedError", "was killed (SIGKILL) while answering a request"),
-    ("segfaults_in_predict", 500, "WorkerDiedError", "died of SIGSEGV while answering a request"),
-    ("exits_in_predict", 500, "WorkerDiedError", "exited with status 7 while answering a request"),
-    ("calls_sys_exit_in_predict", 500, "WorkerDiedError", "exited with status 5 while answering a request"),
+    ("killed_in_predict", 500, "WorkerDiedError", "was killed (SIGKILL) while handling a request"),
+    ("segfaults_in_predict", 500, "WorkerDiedError", "died of SIGSEGV while handling a request"),
+    ("exits_in_predict", 500, "WorkerDiedError", "exited with status 7 while handling a request"),
+    ("calls_sys_exit_in_predict", 500, "WorkerDiedError", "exited with status 5 while handling a request"),
 ]
 
 
@@ -124,7 +124,7 @@ def test_a_head_that_http_cannot_carry(
 def test_last_words_of_native_code_reach_the_caller(container: ContainerProcess, new_model: NewModel) -> None:
     name = container.loaded(new_model("exits_in_predict"))
 
-    assert container.invoke(name, "die").json()["message"].endswith("it last said: the last words")
+    assert container.invoke(name, "die").json()["message"].endswith("last output: the last words")
 
 
 def test_segmentation_fault_leaves_its_traceback_in_the_log(container: ContainerProcess, new_model: NewModel) -> None:
@@ -198,7 +198,7 @@ def test_a_model_that_dies_always_rests_and_recovers(lone: ContainerProcess) -> 
     answers = [lone.invoke(name, "1") for _ in range(4)]
 
     assert [answer.status_code for answer in answers] == [500, 500, 500, 503]
-    assert "failed 3 times in a row and rests for 1 s" in answers[3].json()["message"]
+    assert "failed 3 times in a row; backing off for 1 s" in answers[3].json()["message"]
     assert "exited with status 9" in answers[3].json()["message"]
     assert name in lone.names()
     (lone.models_dir / name / "model" / "well").touch()

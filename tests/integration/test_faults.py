@@ -70,7 +70,7 @@ def alive(container: ContainerProcess) -> list[psutil.Process]:
 
 ZYGOTE = ("polyhost.container.forkserver.zygote", "bare")
 FORK_SERVER = ("polyhost.container.forkserver",)
-TOOLKIT = ("polyhost.container.mms.toolkit",)
+TOOLKIT = ("polyhost.container.mms",)
 NATIVE = ("polyhost.container.native",)
 JAVA = ("com.amazonaws.ml.mms.ModelServer",)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from polyhost.container.forkserver.gpus import Gpu, GpuGauge, choose, numbers
+from polyhost.container.forkserver.gpus import Gpu, GpuGauge, choose, visible_indices
 
 MB = 1 << 20
 DRIVER = Path("/dev/nvidiactl")
@@ -31,12 +31,12 @@ def test_without_gpus_none_is_chosen() -> None:
 )
 def test_what_cuda_shows(visible: str | None, shown: list[int]) -> None:
     """CUDA C Programming Guide, environment variables: a number that is none hides all behind it."""
-    assert numbers(visible, 3) == shown
+    assert visible_indices(visible, 3) == shown
 
 
 def test_devices_named_otherwise() -> None:
-    with pytest.raises(ValueError, match="otherwise than by number"):
-        numbers("GPU-8932f937", 3)
+    with pytest.raises(ValueError, match="something else than an index"):
+        visible_indices("GPU-8932f937", 3)
 
 
 def test_without_a_driver_there_are_none(tmp_path: Path) -> None:

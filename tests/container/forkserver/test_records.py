@@ -1,7 +1,5 @@
-"""What the fork server makes of a worker's page and connection, whatever the worker has left there."""
+"""Records: what the fork server makes of a worker's status page and connection, whatever the worker has left there."""
 
-import os
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,50 +7,25 @@ from pathlib import Path
 import pytest
 
 from polyhost.container.errors import WorkerDiedError
-from polyhost.container.forkserver.records import HostedModel, WorkerRecord
-from polyhost.container.system.line_reader import Lines
-from polyhost.container.worker.status_page import StatusPage, WorkerState
+from polyhost.container.forkserver.records import HostedModel, ModelLifecycle, WorkerLifecycle, WorkerRecord
+from polyhost.container.worker.protocol import COMPLETE_CODE
+from polyhost.container.worker.status_page import WorkerState
+from tests.container.records import hosted_model, recorded_worker
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> HostedModel:
-    return HostedModel(
-        key=1,
-        name="m",
-        directory=tmp_path,
-        handler="handle.py",
-        temp_dir=tmp_path / "temp",
-        io_dir=str(tmp_path / "io"),
-        response_timeout_s=60,
-        framework="bare",
-    )
+    return hosted_model(tmp_path)
 
 
 @pytest.fixture
 def record(model: HostedModel) -> Iterator[WorkerRecord]:
-    ours, theirs = socket.socketpair()
-    reader, writer = os.pipe()
-    os.close(writer)
-    page = StatusPage.create()
-    made = WorkerRecord(
-        sequence=1,
-        model=model,
-        connection=ours,
-        status=StatusPage(page),
-        output=Lines(reader),
-        descriptors=(),
-        need=0,
-        reload=False,
-    )
-    os.close(page)
-    yield made
-    if not made.closed:
-        made.close(hang_up=True)
-    theirs.close()
+    with recorded_worker(model) as worker:
+        yield worker.record
 
 
 @pytest.mark.parametrize("state", [WorkerState.BUSY, WorkerState.STREAMING])
-def test_a_request_in_hand_counts_while_it_runs_and_once(record: WorkerRecord, state: WorkerState) -> None:
+def test_current_request_counts_as_busy_once(record: WorkerRecord, state: WorkerState) -> None:
     worker = record.status
     worker.enter(state)
     since = worker.since
@@ -66,7 +39,7 @@ def test_a_request_in_hand_counts_while_it_runs_and_once(record: WorkerRecord, s
     assert record.busy_ns() == worker.counters[0]
 
 
-def test_waiting_is_not_being_busy(record: WorkerRecord) -> None:
+def test_waiting_does_not_count_as_busy(record: WorkerRecord) -> None:
     record.status.enter(WorkerState.IDLE)
     time.sleep(0.01)
 
@@ -74,25 +47,49 @@ def test_waiting_is_not_being_busy(record: WorkerRecord) -> None:
 
 
 @pytest.mark.parametrize("payload", [b"{", b"null", b"[1]", b'{"code": 500}', b'{"code": "x", "type": 1}', b"[" * 2000])
-def test_a_failure_that_is_none_is_no_failure(record: WorkerRecord, payload: bytes) -> None:
+def test_malformed_failure_is_ignored(record: WorkerRecord, payload: bytes) -> None:
     record.status.enter(WorkerState.FAILED, payload)
 
     assert record.failure() is None
 
 
 @pytest.mark.parametrize("payload", [b"{", b'{"a": 1}', b"7", b"[1, 2]"])
-def test_request_ids_that_are_none_are_not_answered(record: WorkerRecord, payload: bytes) -> None:
+def test_malformed_request_ids_get_no_reply(record: WorkerRecord, payload: bytes) -> None:
     record.status.enter(WorkerState.BUSY, payload)
 
-    assert not record.answer_requests(WorkerDiedError("gone"))
+    assert not record.fail_requests(WorkerDiedError("died"), COMPLETE_CODE)
 
 
-def test_no_file_outside_its_folder_is_removed(record: WorkerRecord, tmp_path: Path) -> None:
+def test_close_removes_no_file_outside_the_io_folder(record: WorkerRecord, tmp_path: Path) -> None:
     (tmp_path / "io").mkdir()
-    other, its_own = tmp_path / "other-stdout", tmp_path / "io" / "other-stdout"
-    for file in (other, its_own):
+    outside, inside = tmp_path / "other-stdout", tmp_path / "io" / "other-stdout"
+    for file in (outside, inside):
         file.touch()
     record.status.remember_load(None, 1, "../other")
     record.close(hang_up=True)
 
-    assert (other.exists(), its_own.exists()) == (True, False)
+    assert (outside.exists(), inside.exists()) == (True, False)
+
+
+def test_released_worker_cannot_be_released_again(record: WorkerRecord) -> None:
+    record.close(hang_up=True)
+
+    with pytest.raises(AssertionError):
+        record.close(hang_up=True)
+
+
+def test_worker_that_has_ended_cannot_run_again(record: WorkerRecord) -> None:
+    for lifecycle in (WorkerLifecycle.FORKING, WorkerLifecycle.RUNNING, WorkerLifecycle.ENDED):
+        record.enter(lifecycle)
+
+    with pytest.raises(AssertionError):
+        record.enter(WorkerLifecycle.RUNNING)
+
+
+def test_model_is_closed_after_its_last_worker(model: HostedModel, record: WorkerRecord) -> None:
+    model.workers[record.sequence] = record
+    model.enter(ModelLifecycle.CLOSING)
+    assert not model.can_be_closed
+
+    del model.workers[record.sequence]
+    assert model.can_be_closed

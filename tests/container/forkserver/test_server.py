@@ -1,8 +1,5 @@
-"""The fork server in a container: what one model does to what it shares with it must not reach the others."""
+"""The fork server in a container: what one model does to the resources that it shares must not affect the others."""
 
-import logging
-import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,10 +11,6 @@ import pytest
 
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import Channel, Heartbeat
-from polyhost.container.forkserver.records import HostedModel, WorkerRecord
-from polyhost.container.forkserver.server import ForkServer
-from polyhost.container.system.line_reader import Lines
-from polyhost.container.worker.status_page import StatusPage
 from tests.container_process import ContainerProcess, running, wait_for
 from tests.models import place
 
@@ -55,25 +48,25 @@ def transform_fn(model, body, content_type, accept):
 """
 
 
-def test_a_page_full_of_garbage_concerns_its_own_model_only(container: ContainerProcess) -> None:
+def test_garbage_in_a_status_page_affects_its_own_model_only(container: ContainerProcess) -> None:
     scribbler = load(container, "scribbler", SCRIBBLES)
     other = container.loaded(place("never_answers", container.models_dir))
     with ThreadPoolExecutor() as pool:
-        going_on = pool.submit(container.invoke, scribbler, "and goes on")
+        scribbling = pool.submit(container.invoke, scribbler, "and goes on")
         wait_for(lambda: container.events(message="scribbled"), "the garbage")
 
         late = container.invoke(other, "wait")
         assert (late.status_code, late.json()["type"]) == (504, "WorkerDiedError")
-        assert going_on.result().status_code == 504
+        assert scribbling.result().status_code == 504
 
     assert container.invoke(load(container, "another", SCRIBBLES), "and dies").status_code == 500
     for name in container.names():
         assert container.unload(name).status_code == 200
-    assert container.events(logger="polyhost.loop") == []
+    assert container.events(logger="polyhost.container.system.event_loop") == []
 
 
-def test_a_name_too_long_for_a_message_fails_alone(tmp_path: Path) -> None:
-    """The native front end refuses it itself."""
+def test_too_long_name_fails_its_own_load_only(tmp_path: Path) -> None:
+    """Behind MMS: the native front end rejects the name itself."""
     with running(tmp_path, "mms", POLYHOST_ZYGOTES="bare") as container:
         name = place("echo", container.models_dir)
         zygote = container.process_of("polyhost.container.forkserver.zygote", "bare")
@@ -87,39 +80,7 @@ def test_a_name_too_long_for_a_message_fails_alone(tmp_path: Path) -> None:
         assert alive(zygote)
 
 
-def test_who_prints_without_end_gets_a_turn_and_then_a_pause(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    front, theirs = socket.socketpair()
-    server = ForkServer(Config.from_environ({"POLYHOST_STATE_DIR": str(tmp_path)}), tmp_path, 1, theirs.detach())
-    connection, worker = socket.socketpair()
-    reader, writer = os.pipe()
-    page = StatusPage.create()
-    model = HostedModel(
-        key=1, name="m", directory=tmp_path, handler="", temp_dir=tmp_path, response_timeout_s=1, framework="bare"
-    )
-    record = WorkerRecord(
-        sequence=1, model=model, connection=connection, status=StatusPage(page), output=Lines(reader), descriptors=(),
-        need=0, reload=False,
-    )  # fmt: skip
-    server._watch(record)
-    os.write(writer, b"x\n" * 4096)
-
-    server._on_output(record)
-    assert len(caplog.records) == 2048
-    assert record.output.fileno() not in server.loop._selector.get_map()
-
-    server.loop.after(1.0, lambda: server.loop.stop(0))
-    server.loop.run()
-    assert len(caplog.records) == 4096
-    for descriptor in (page, writer):
-        os.close(descriptor)
-    server.release(record)
-    for sock in (front, worker):
-        sock.close()
-    server._front._channel.close()  # type: ignore[attr-defined]
-
-
-LEAVES = """
+LEAVES_PROCESSES = """
 import os
 import subprocess
 import time
@@ -145,19 +106,19 @@ def transform_fn(model, body, content_type, accept):
 """
 
 
-def test_what_a_model_has_started_in_sessions_of_its_own_ends_with_it(container: ContainerProcess) -> None:
-    first, second = load(container, "leaves", LEAVES), load(container, "stays", LEAVES)
-    ends, stays = (
+def test_leftovers_in_sessions_of_their_own_end_with_their_model(container: ContainerProcess) -> None:
+    first, second = load(container, "leaves", LEAVES_PROCESSES), load(container, "stays", LEAVES_PROCESSES)
+    of_first, of_second = (
         [process for pid in container.invoke(name).text.split() for process in family(int(pid))]
         for name in (first, second)
     )
-    assert (len(ends), len(stays)) == (3, 3)
+    assert (len(of_first), len(of_second)) == (3, 3)
 
     assert container.unload(first).status_code == 200
-    wait_for(lambda: not any(alive(process) for process in ends), "the end of all that it had started")
-    assert all(alive(process) for process in stays)
+    wait_for(lambda: not any(alive(process) for process in of_first), "the end of the first model's leftovers")
+    assert all(alive(process) for process in of_second)
     assert container.unload(second).status_code == 200
-    wait_for(lambda: not any(alive(process) for process in stays), "the end of the other's")
+    wait_for(lambda: not any(alive(process) for process in of_second), "the end of the second model's leftovers")
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -177,7 +138,7 @@ sys.exit(__main__.main(sys.argv[1:]))
 """
 
 
-def test_what_has_lost_its_parent_is_reaped_when_it_ends_and_not_a_round_later(tmp_path: Path) -> None:
+def test_orphan_is_reaped_at_once_and_not_a_round_later(tmp_path: Path) -> None:
     ours, theirs = Channel.pair()
     config = Config.from_environ({"POLYHOST_STATE_DIR": str(tmp_path), "POLYHOST_ZYGOTES": "bare"})
     command = [sys.executable, "-c", WITHOUT_ROUNDS, str(tmp_path), "1", str(theirs.fileno()), config.to_json()]
@@ -189,5 +150,5 @@ def test_what_has_lost_its_parent_is_reaped_when_it_ends_and_not_a_round_later(t
 
     zygote.kill()
     wait_for(lambda: not psutil.pid_exists(spare.pid), "the end of the spare")
-    server.communicate()  # its stdin's end is its own
+    server.communicate()  # it ends at the end of its stdin
     ours.close()

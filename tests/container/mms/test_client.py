@@ -5,11 +5,11 @@ import socket
 import pytest
 
 from polyhost.container.mms.client import MmsClient
-from polyhost.container.system.event_loop import Loop
+from polyhost.container.system.event_loop import EventLoop
 
 
 def test_mms_is_asked_by_its_api_and_its_answer_is_read_to_the_end() -> None:
-    loop = Loop()
+    loop = EventLoop()
     with socket.create_server(("127.0.0.1", 0)) as mms:
         MmsClient(loop, mms.getsockname()[1]).resize("a model/ü", 3)
         connection, _ = mms.accept()
@@ -30,12 +30,12 @@ def test_an_mms_that_does_not_listen_is_an_error() -> None:
         port = probe.getsockname()[1]
 
     with pytest.raises(OSError):
-        MmsClient(Loop(), port).resize("m", 2)
+        MmsClient(EventLoop(), port).resize("m", 2)
 
 
 @pytest.mark.parametrize(("answer", "status"), [(b"HTTP/1.1 404 Not Found\r\n\r\n", 404), (b"", None), (b"x", None)])
 def test_the_status_of_an_answer(answer: bytes, status: int | None) -> None:
-    loop = Loop()
+    loop = EventLoop()
     statuses: list[int | None] = []
 
     def answered(given: int | None) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from polyhost.container.mms.launcher import LaunchArguments, Launcher, drop_record, recorded
+from polyhost.container.mms.launcher import LaunchArguments, Launcher, recorded_pids, remove_record
 from tests.container.forking import descriptors_of
 
 ARGUMENTS = (
@@ -63,7 +63,7 @@ def test_the_arguments_are_those_that_mms_gave(run_dir: Path, process: Start) ->
     launcher = Launcher(run_dir, sleeping(process).pid)
 
     assert launcher.arguments == PARSED
-    launcher.forget()
+    launcher.close()
 
 
 def test_names_that_are_not_utf_8_survive() -> None:
@@ -75,13 +75,13 @@ def test_names_that_are_not_utf_8_survive() -> None:
 def test_it_speaks_in_the_launchers_name(run_dir: Path, process: Start) -> None:
     sleeper = sleeping(process)
     launcher = Launcher(run_dir, sleeper.pid)
-    launcher.say_started()
-    launcher.complain("no socket")
+    launcher.report_started()
+    launcher.report_error("no socket")
     launcher.kill()
     out, err = sleeper.communicate()
 
     assert (out, err) == (b"MMS worker started.\n", b"no socket\n")
-    launcher.forget()
+    launcher.close()
 
 
 def test_its_end_is_announced_and_reaping_is_its_parents(run_dir: Path, process: Start) -> None:
@@ -91,22 +91,22 @@ def test_its_end_is_announced_and_reaping_is_its_parents(run_dir: Path, process:
     launcher.kill()
 
     assert select.select([launcher.pidfd], [], [], 30)[0]
-    assert not launcher.reaped  # a zombie as yet
+    assert not launcher.is_reaped  # a zombie as yet
     sleeper.wait()
-    assert launcher.reaped
+    assert launcher.is_reaped
     launcher.kill()
-    launcher.forget()
+    launcher.close()
 
 
 def test_to_forget_leaves_neither_record_nor_descriptor(run_dir: Path, process: Start) -> None:
     pid = sleeping(process).pid
     before = len(descriptors_of())
     launcher = Launcher(run_dir, pid)
-    assert (len(descriptors_of()), recorded(run_dir)) == (before + 1, [pid])
+    assert (len(descriptors_of()), recorded_pids(run_dir)) == (before + 1, [pid])
     for _ in range(2):
-        launcher.forget()
+        launcher.close()
 
-    assert (len(descriptors_of()), recorded(run_dir)) == (before, [])
+    assert (len(descriptors_of()), recorded_pids(run_dir)) == (before, [])
 
 
 def test_an_ended_process_is_no_launcher(run_dir: Path) -> None:
@@ -126,7 +126,7 @@ def test_another_process_with_the_number_of_an_ended_one_is_no_launcher(run_dir:
 @pytest.mark.parametrize("arguments", [None, (), ARGUMENTS[:5]], ids=["none", "empty", "half"])
 def test_a_record_that_is_not_whole(run_dir: Path, process: Start, arguments: tuple[str, ...] | None) -> None:
     pid = sleeping(process).pid
-    drop_record(run_dir, pid)
+    remove_record(run_dir, pid)
     if arguments is not None:
         write_record(run_dir, pid, *arguments)
 
@@ -146,7 +146,7 @@ def test_records_are_found_again(run_dir: Path) -> None:
         write_record(run_dir, pid)
     (run_dir / "launches" / "x").touch()
 
-    assert recorded(run_dir) == [4, 30]
-    drop_record(run_dir, 4)
-    drop_record(run_dir, 4)
-    assert recorded(run_dir) == [30]
+    assert recorded_pids(run_dir) == [4, 30]
+    remove_record(run_dir, 4)
+    remove_record(run_dir, 4)
+    assert recorded_pids(run_dir) == [30]

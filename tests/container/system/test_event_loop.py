@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from polyhost.container.system.event_loop import Loop
+from polyhost.container.system.event_loop import EventLoop
 
 
 @pytest.fixture
-def loop() -> Loop:
-    return Loop()
+def loop() -> EventLoop:
+    return EventLoop()
 
 
 @pytest.fixture
@@ -35,14 +35,14 @@ def own_signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def test_the_status_given_to_stop_is_the_result(loop: Loop) -> None:
+def test_the_status_given_to_stop_is_the_result(loop: EventLoop) -> None:
     loop.after(0, lambda: loop.stop(3))
 
     assert loop.run() == 3
 
 
 def test_a_descriptor_calls_back_when_there_is_something_to_read(
-    loop: Loop, pair: tuple[socket.socket, socket.socket]
+    loop: EventLoop, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair
     loop.watch(ours, lambda: loop.stop(len(ours.recv(100))))
@@ -51,7 +51,7 @@ def test_a_descriptor_calls_back_when_there_is_something_to_read(
     assert loop.run() == 4
 
 
-def test_timers_run_in_order_and_not_before_their_time(loop: Loop) -> None:
+def test_timers_run_in_order_and_not_before_their_time(loop: EventLoop) -> None:
     ran: list[str] = []
     start = time.monotonic()
     loop.after(0.04, lambda: loop.stop(0))
@@ -63,7 +63,7 @@ def test_timers_run_in_order_and_not_before_their_time(loop: Loop) -> None:
     assert time.monotonic() - start >= 0.04
 
 
-def test_a_duty_repeats(loop: Loop) -> None:
+def test_a_duty_repeats(loop: EventLoop) -> None:
     rounds: list[int] = []
     loop.every(0.005, lambda: rounds.append(1) if len(rounds) < 3 else loop.stop(0))
 
@@ -71,7 +71,7 @@ def test_a_duty_repeats(loop: Loop) -> None:
     assert len(rounds) == 3
 
 
-def test_a_duty_that_fails_once_goes_on(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_duty_that_fails_once_goes_on(loop: EventLoop, caplog: pytest.LogCaptureFixture) -> None:
     rounds: list[int] = []
 
     def duty() -> None:
@@ -88,7 +88,7 @@ def test_a_duty_that_fails_once_goes_on(loop: Loop, caplog: pytest.LogCaptureFix
 
 
 def test_an_error_in_a_callback_is_logged_and_the_others_go_on(
-    loop: Loop, pair: tuple[socket.socket, socket.socket], caplog: pytest.LogCaptureFixture
+    loop: EventLoop, pair: tuple[socket.socket, socket.socket], caplog: pytest.LogCaptureFixture
 ) -> None:
     ours, theirs = pair
     theirs.send(b"x")
@@ -105,7 +105,7 @@ def test_an_error_in_a_callback_is_logged_and_the_others_go_on(
 
 
 def test_unwatch_silences_and_does_not_mind_what_was_never_watched(
-    loop: Loop, pair: tuple[socket.socket, socket.socket]
+    loop: EventLoop, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair
     loop.watch(ours, lambda: loop.stop(1))
@@ -117,7 +117,7 @@ def test_unwatch_silences_and_does_not_mind_what_was_never_watched(
     assert loop.run() == 0
 
 
-def test_a_descriptor_that_took_the_number_of_an_ended_one_is_not_taken_for_it(loop: Loop) -> None:
+def test_a_descriptor_that_took_the_number_of_an_ended_one_is_not_taken_for_it(loop: EventLoop) -> None:
     """Both are ready in one round; the callback of the one closes the other and opens a new one in its place."""
     called: list[str] = []
     pairs = [socket.socketpair() for _ in range(2)]
@@ -146,7 +146,7 @@ def test_a_descriptor_that_took_the_number_of_an_ended_one_is_not_taken_for_it(l
 
 
 @pytest.mark.usefixtures("own_signals")
-def test_a_signal_calls_back_once_however_often_it_came(loop: Loop) -> None:
+def test_a_signal_calls_back_once_however_often_it_came(loop: EventLoop) -> None:
     received: list[int] = []
     loop.on_signals({signal.SIGUSR1: lambda: received.append(1)}, ignored=[signal.SIGUSR2])
     for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGUSR1):
@@ -157,4 +157,5 @@ def test_a_signal_calls_back_once_however_often_it_came(loop: Loop) -> None:
     assert received == [1]
     for key in [*loop._selector.get_map().values()]:
         key.fileobj.close()  # type: ignore[union-attr]
+    assert loop._signal_writer is not None
     loop._signal_writer.close()

@@ -6,21 +6,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from polyhost.container.system.line_reader import Lines
+from polyhost.container.system.line_reader import LineReader
 from tests.container.forking import descriptors_of
 
 
 @pytest.fixture
-def pipe() -> Iterator[tuple[Lines, int]]:
+def pipe() -> Iterator[tuple[LineReader, int]]:
     reader, writer = os.pipe()
-    lines = Lines(reader)
+    lines = LineReader(reader)
     yield lines, writer
     lines.close()
     with contextlib.suppress(OSError):  # a test may have closed it
         os.close(writer)
 
 
-Pipe = tuple[Lines, int]
+Pipe = tuple[LineReader, int]
 
 
 def test_nothing_yet_is_not_the_end(pipe: Pipe) -> None:
@@ -63,7 +63,7 @@ def test_bytes_that_are_no_text(pipe: Pipe) -> None:
 
 def test_to_close_twice_closes_nobody_elses() -> None:
     reader, writer = os.pipe()
-    lines = Lines(reader)
+    lines = LineReader(reader)
     lines.close()
     os.close(writer)
     before = descriptors_of()

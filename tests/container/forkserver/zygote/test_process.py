@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from polyhost.container.control_protocol import ForkRequest, ModelRef, Ready
-from polyhost.container.forkserver.zygote import Zygote
+from polyhost.container.forkserver.zygote.handle import ZygoteHandle
 from tests.container.conftest import ForkWorker, MakeModel
 from tests.container.forking import Forks, descriptors_of, new_descriptors, zygote_in
 from tests.container_process import wait_for
@@ -68,13 +68,21 @@ def test_workers_share_nothing_random(worker: ForkWorker, forks: Forks, make_mod
         forked.close()
 
 
-def test_the_zygote_keeps_nothing_of_what_it_passed_on(forks: Forks, worker: ForkWorker) -> None:
-    pid = forks.zygote.process.pid
+def test_zygote_keeps_no_descriptor_that_it_passed_on(forks: Forks, worker: ForkWorker) -> None:
+    zygote = psutil.Process(forks.zygote.process.pid)
     worker().loaded()
-    before = descriptors_of(pid)
+    wait_for_spare(zygote)  # which holds a channel
+    before = descriptors_of(zygote.pid)
     worker().loaded()
+    wait_for_spare(zygote)
 
-    wait_for(lambda: len(descriptors_of(pid)) == len(before), "as many descriptors as before")
+    wait_for(lambda: len(descriptors_of(zygote.pid)) == len(before), "as many descriptors as before")
+
+
+def wait_for_spare(zygote: psutil.Process) -> None:
+    """A worker leads a session of its own, and a spare does not."""
+    session = os.getsid(zygote.pid)
+    wait_for(lambda: any(os.getsid(child.pid) == session for child in zygote.children()), "a spare")
 
 
 def test_a_worker_holds_nothing_but_its_own(worker: ForkWorker) -> None:
@@ -99,7 +107,7 @@ def request_in(folder: Path, sequence: int) -> ForkRequest:
     return ForkRequest(sequence, ModelRef("m", str(folder), "handle.py"), str(folder), str(folder))
 
 
-def heard(zygote: Zygote, count: int) -> list[str]:
+def heard(zygote: ZygoteHandle, count: int) -> list[str]:
     zygote.channel.socket.settimeout(30)
     messages = [zygote.channel.receive() for _ in range(count)]
     return [type(message[0]).__name__ for message in messages if message]
@@ -110,8 +118,8 @@ def test_a_request_outlives_the_zygote_that_it_was_sent_to(tmp_path: Path) -> No
         zygote.process.kill()
         zygote.process.wait()
         zygote.fork(request_in(tmp_path, 1), new_descriptors())
-        zygote.hang_up()
-        zygote.start()
+        zygote.disconnect()
+        zygote.restart()
 
         assert heard(zygote, 3) == ["Ready", "Started", "Exited"]  # MMS has hung up, so it ends at once
 
@@ -127,8 +135,8 @@ def test_a_request_that_has_begun_is_not_sent_again(tmp_path: Path) -> None:
     with zygote_in(tmp_path) as zygote:
         before = len(descriptors_of())
         zygote.fork(request_in(tmp_path, 1), new_descriptors())
-        zygote.begun(1)
-        zygote.begun(1)
+        zygote.complete(1)
+        zygote.complete(1)
 
         assert zygote.in_flight == {}
         assert len(descriptors_of()) == before

@@ -1,6 +1,5 @@
 """The zygotes together: which are started, what becomes of requests, and a zygote that dies."""
 
-import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -11,8 +10,8 @@ import pytest
 
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import ForkRequest, ModelRef
-from polyhost.container.forkserver.zygote_pool import Events, ZygotePool
-from polyhost.container.system.event_loop import Loop
+from polyhost.container.forkserver.zygote.pool import ForkEvents, ZygotePool
+from polyhost.container.system.event_loop import EventLoop
 from polyhost.handlers.frameworks import BARE
 from tests.container.forking import descriptors_of, new_descriptors
 
@@ -25,10 +24,10 @@ class Stage:
     def __init__(self, folder: Path, **environ: str) -> None:
         self.folder = folder
         self.heard: list[tuple[str, int]] = []
-        self.loop = Loop()
+        self.loop = EventLoop()
         self._log = (folder / "log").open("ab")
         self._sequence = 0
-        events = Events(*(self._note(kind) for kind in ("started", "exited", "failed")))
+        events = ForkEvents(*(self._note(kind) for kind in ("started", "exited", "failed")))
         config = Config.from_environ({"SAGEMAKER_BASE_DIR": str(folder), **environ})
         self.pool = ZygotePool(self.loop, config, PRELOAD, folder, self._log.fileno(), events)
         self.pool.start()
@@ -55,7 +54,7 @@ class Stage:
         assert self.loop.run() == 0, f"not within a minute; heard: {self.heard}"
 
     def close(self) -> None:
-        self.pool.stop()
+        self.pool.kill()
         self._log.close()
 
 
@@ -134,7 +133,6 @@ def test_a_zygote_that_cannot_get_through_its_imports_still_serves(
 
 
 def test_nothing_is_left_open(tmp_path: Path) -> None:
-    gc.collect()  # what earlier tests have left to it
     before = len(descriptors_of())
     stage = Stage(tmp_path)
     stage.fork(BARE)

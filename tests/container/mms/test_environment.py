@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from polyhost.container.config import Config
-from polyhost.container.mms.toolkit import BIN, _only_java_with, prepare_environment
+from polyhost.container.mms.environment import RESOURCES, prepare_environment
+from polyhost.container.mms.toolkit import _only_java_with
 
 RUN_DIR = Path("/run/polyhost-x")
 
@@ -24,8 +25,8 @@ def prepared(environ: dict[str, str] | None = None, /, **settings: str) -> dict[
 def test_our_multi_model_server_comes_first_and_the_rest_stays() -> None:
     path = prepared()["PATH"].split(os.pathsep)
 
-    assert (path[0], path[-1]) == (str(BIN), "/usr/bin")
-    assert os.access(BIN / "multi-model-server", os.X_OK)
+    assert (path[0], path[-1]) == (str(RESOURCES), "/usr/bin")
+    assert os.access(RESOURCES / "multi-model-server", os.X_OK)
 
 
 def test_the_launcher_finds_its_way() -> None:
@@ -55,7 +56,7 @@ def test_mms_gives_up_later_than_we_do(response: str, load: str) -> None:
 
 
 def test_what_the_user_has_set_for_mms_stays() -> None:
-    environ = prepared({"MMS_NUMBER_OF_NETTY_THREADS": "7"}, SAGEMAKER_MODEL_SERVER_VMARGS="-Xmx2g")
+    environ = prepared(MMS_NUMBER_OF_NETTY_THREADS="7", SAGEMAKER_MODEL_SERVER_VMARGS="-Xmx2g")
 
     assert environ["MMS_NUMBER_OF_NETTY_THREADS"] == "7"
     assert environ["SAGEMAKER_MODEL_SERVER_VMARGS"] == "-Xmx2g"

@@ -1,0 +1,70 @@
+"""Loads: admitted by memory, placed on a GPU, and given a worker."""
+
+import logging
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+
+from polyhost.container.errors import INSUFFICIENT_STORAGE, Failure
+from polyhost.container.forkserver.gpus import GpuGauge, choose
+from polyhost.container.forkserver.records import HostedModel, WorkerRecord
+from polyhost.container.forkserver.workers import Workers
+from polyhost.container.memory.admission import Admission, AdmissionControl
+from polyhost.handlers import frameworks
+
+_NAMES_IN_LOG, _NAMES_IN_RESPONSE = 50, 20
+
+logger = logging.getLogger(__name__)
+
+
+class Loader:
+    """Has a worker forked for each connection that the front end opens, if the model fits."""
+
+    def __init__(
+        self,
+        models: Mapping[int, HostedModel],
+        workers: Workers,
+        admission: AdmissionControl,
+        gpus: GpuGauge,
+        on_load_failed: Callable[[WorkerRecord, Failure], None],
+    ) -> None:
+        self._models = models
+        self._workers = workers
+        self._admission = admission
+        self._gpus = gpus
+        self._on_load_failed = on_load_failed
+
+    def load(self, model: HostedModel, connection: socket.socket, number: int) -> None:
+        """Load the model in a new worker, or reject the load with 507."""
+        loading = [worker.need for worker in self._workers if worker.loading]
+        admission = self._admission.decide(model.fingerprint, loading)
+        model.need = admission.need
+        worker = self._workers.create(model, connection, number)
+        if admission.fits:
+            worker.gpu_id = self._place(model)
+            self._workers.fork(worker, memory_bytes=admission.free)
+        else:
+            self._reject(worker, admission)
+
+    def _place(self, model: HostedModel) -> int | None:
+        """Choose the GPU; None if there is none, or the model cannot use one."""
+        gpus = self._gpus.read() if frameworks.named(model.framework).uses_gpu else []
+        promised: Counter[int] = Counter()
+        for worker in self._workers if gpus else ():
+            if worker.gpu_id is not None and worker.loading:
+                promised[worker.gpu_id] += worker.need
+        return choose(gpus, promised)
+
+    def _reject(self, worker: WorkerRecord, admission: Admission) -> None:
+        for descriptor in worker.descriptors or ():
+            os.close(descriptor)
+        worker.read_load_command()
+        loaded = sorted(model.name for model in self._models.values() if model.workers)
+        details = {**asdict(admission), "loaded_models": len(loaded), "loaded": loaded[:_NAMES_IN_LOG]}
+        logger.warning("%s", admission, extra={"model": worker.model.name, "phase": "load", "details": details})
+        named = f": {', '.join(loaded[:_NAMES_IN_RESPONSE])}" if loaded else ""
+        more = ", ..." if len(loaded) > _NAMES_IN_RESPONSE else ""
+        message = f"{admission}; {len(loaded)} models are loaded{named}{more}"
+        self._on_load_failed(worker, Failure(INSUFFICIENT_STORAGE, "MemoryError", message, worker.model.name, "load"))

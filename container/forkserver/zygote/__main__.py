@@ -1,0 +1,27 @@
+"""A zygote's process, started by the fork server (handle.py)."""
+
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from polyhost.container import log
+from polyhost.container.config import Config
+from polyhost.container.control_protocol import Channel
+from polyhost.container.forkserver.zygote.process import run_zygote
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run until the fork server closes the channel; return the exit status."""
+    name, steps, socket_descriptor, log_descriptor, run_dir, config_json = arguments
+    config = Config.from_json(config_json)
+    # The workers inherit the log as it is: configuring one writes to a hundred memory pages.
+    log.configure_for(config, Path(run_dir), int(log_descriptor))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the supervisor acts on it
+    channel = Channel(socket.socket(fileno=int(socket_descriptor)))
+    return run_zygote(name, steps.split(), channel, config)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

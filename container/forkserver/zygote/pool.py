@@ -1,0 +1,170 @@
+"""The fork server's zygotes: one for each framework, restarted when they die."""
+
+import importlib.util
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from polyhost.container.config import Config
+from polyhost.container.control_protocol import (
+    Exited,
+    ForkDescriptors,
+    ForkFailed,
+    ForkRequest,
+    MessageError,
+    Ready,
+    Started,
+)
+from polyhost.container.errors import INSUFFICIENT_STORAGE
+from polyhost.container.forkserver.zygote.handle import ZygoteHandle
+from polyhost.container.system.event_loop import EventLoop
+from polyhost.handlers.frameworks import BARE
+
+_RESTART_S = 0.5
+_BAD_REQUEST = 400  # a name or a path is too long for a message
+_MAX_EARLY_EXITS = 2  # a library that crashes on import does so every time, and no load would ever be replied to
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ForkEvents:
+    """Callbacks for what becomes of fork requests, each named by its sequence number."""
+
+    on_started: Callable[[int, int], None]  # sequence, pid; the request's descriptors are still open
+    on_exited: Callable[[int, int], None]  # sequence, wait status
+    on_failed: Callable[[int, str, int], None]  # sequence, reason, HTTP status
+
+
+class ZygotePool:
+    """Sends each fork request to the zygote of its framework."""
+
+    def __init__(
+        self,
+        loop: EventLoop,
+        config: Config,
+        preload: Mapping[str, tuple[str, ...]],
+        run_dir: Path,
+        log_descriptor: int,
+        events: ForkEvents,
+    ) -> None:
+        """`preload`: what to import and call before the first fork, by framework."""
+        self._loop = loop
+        self._events = events
+        self._zygotes: dict[str, ZygoteHandle] = {}
+        self._steps = {name: (*preload.get(name, ()), *config.preload) for name in _choose_frameworks(config, preload)}
+        self._make = partial(ZygoteHandle, config=config, run_dir=run_dir, log_descriptor=log_descriptor)
+
+    def start(self) -> None:
+        """Start the zygotes that have not been started."""
+        for name, steps in self._steps.items():
+            if name not in self._zygotes:
+                try:
+                    self._zygotes[name] = self._make(name, steps)
+                except OSError as error:  # the next load tries again
+                    logger.error("cannot start zygote %s now: %s", name, error)
+                else:
+                    self._watch(self._zygotes[name])
+
+    def fork(self, framework: str, request: ForkRequest, descriptors: ForkDescriptors) -> None:
+        """Fork a worker, as soon as the zygote has done its imports; takes the descriptors over."""
+        self.start()
+        zygote = self._zygotes.get(framework) or self._zygotes.get(BARE)
+        try:
+            if zygote is None:
+                raise OSError("no zygote can be started now")
+            zygote.fork(request, descriptors)
+        except (OSError, MessageError) as error:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            status = INSUFFICIENT_STORAGE if isinstance(error, OSError) else _BAD_REQUEST
+            self._loop.after(0.0, partial(self._events.on_failed, request.sequence, str(error), status))
+
+    def pids(self) -> dict[str, int]:
+        """Return the zygotes' pids by framework."""
+        return {name: zygote.process.pid for name, zygote in self._zygotes.items()}
+
+    def kill(self) -> None:
+        """Kill the zygotes; their workers are not concerned."""
+        for zygote in self._zygotes.values():
+            zygote.close()
+            zygote.process.kill()
+            zygote.process.wait()
+
+    def _watch(self, zygote: ZygoteHandle) -> None:
+        self._loop.watch(zygote.channel, lambda: self._on_message(zygote))
+        self._loop.watch(zygote.output, lambda: self._on_output(zygote))
+
+    def _on_output(self, zygote: ZygoteHandle) -> None:
+        lines = zygote.output.read()
+        if lines is None:
+            self._loop.unwatch(zygote.output)
+        for line in lines or ():
+            logger.debug("zygote %s: %s", zygote.name, line)
+
+    def _on_message(self, zygote: ZygoteHandle) -> None:
+        received = zygote.channel.receive()
+        message = received[0] if received else None
+        match message:
+            case None:
+                self._on_death(zygote)
+            case Ready():
+                zygote.early_exits = 0
+                _log_ready(zygote.name, message)
+            case Started():
+                # First the event: its listener passes one of the descriptors on, which `complete` closes.
+                self._events.on_started(message.sequence, message.pid)
+                zygote.complete(message.sequence)
+            case Exited():
+                zygote.complete(message.sequence)
+                self._events.on_exited(message.sequence, message.status)
+            case ForkFailed():
+                zygote.complete(message.sequence)
+                self._events.on_failed(message.sequence, message.reason, INSUFFICIENT_STORAGE)
+
+    def _on_death(self, zygote: ZygoteHandle) -> None:
+        self._loop.unwatch(zygote.channel)
+        self._loop.unwatch(zygote.output)
+        zygote.disconnect()
+        status = zygote.process.wait()
+        logger.error(
+            "zygote %s ended with status %s; restarting it, loaded models are not affected", zygote.name, status
+        )
+        zygote.early_exits += 1
+        if zygote.early_exits == _MAX_EARLY_EXITS:
+            logger.error(
+                "zygote %s crashed during preload %d times; preload disabled, models import on load",
+                zygote.name,
+                zygote.early_exits,
+            )
+            zygote.steps = ()
+        self._loop.after(_RESTART_S, lambda: self._restart(zygote))
+
+    def _restart(self, zygote: ZygoteHandle) -> None:
+        try:
+            zygote.restart()
+        except OSError as error:
+            logger.error("cannot start zygote %s now: %s", zygote.name, error)
+            self._loop.after(_RESTART_S, lambda: self._restart(zygote))
+        else:
+            self._watch(zygote)
+
+
+def _choose_frameworks(config: Config, preload: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Return the frameworks that the settings name, else those that are installed; and always the bare one."""
+    if config.zygotes is not None:
+        names = [name for name in preload if name in config.zygotes]
+    else:
+        names = [name for name in preload if importlib.util.find_spec(name) is not None]
+    return [*(name for name in names if name != BARE), BARE]
+
+
+def _log_ready(name: str, ready: Ready) -> None:
+    logger.info("zygote %s is ready", name, extra={"duration_ms": round(ready.seconds * 1000)})
+    for step, reason in ready.failures.items():
+        logger.error(
+            "preload of %s failed (%s): models that need it fail or load slowly, others are not affected", step, reason
+        )

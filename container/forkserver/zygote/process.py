@@ -1,0 +1,250 @@
+"""A zygote's own process: imports one framework, then only forks."""
+
+import importlib
+import logging
+import os
+import selectors
+import signal
+import socket
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from polyhost.container.config import Config
+from polyhost.container.control_protocol import (
+    Channel,
+    Exited,
+    ForkFailed,
+    ForkRequest,
+    Message,
+    MessageError,
+    Ready,
+    Started,
+)
+from polyhost.container.prefork import heap
+from polyhost.container.prefork.prefault import Forecast, Rehearsal
+from polyhost.container.prefork.warm_up import rehearse, staged
+from polyhost.container.worker.process import become_worker
+
+_MAX_REASON = 500  # characters per failed step: all of them go into one message
+# A spare is forked in a quiet moment, when the load that used the last one is mostly over.
+_SPARE_DELAY_S = 0.01
+_SPARE_RETRY_S = 1.0  # after there was no process or memory for one
+
+Replay = Callable[[], AbstractContextManager[Rehearsal]]
+
+logger = logging.getLogger(__name__)
+
+
+class Spare(NamedTuple):
+    """A fork that waits for its request on a channel."""
+
+    pid: int
+    channel: Channel
+
+
+def run_zygote(name: str, steps: Sequence[str], channel: Channel, config: Config) -> int:
+    """Run the steps, then fork workers until the fork server closes the channel; return the exit status."""
+    seconds, failures, replays = _preload(steps)
+    forecast = _settle(config, replays)
+    threads = len(list(Path("/proc/self/task").iterdir()))
+    if threads > 1:
+        logger.warning("zygote %s has %d threads after its imports: forks may hang", name, threads)
+    zygote = ZygoteProcess(name, channel, config, forecast)
+    zygote.send(Ready(round(seconds, 3), failures))
+    return zygote.run()
+
+
+def _settle(config: Config, replays: Sequence[Replay]) -> Forecast:
+    """Warm up the code that workers run, and make the heap that forks share as still as it can be."""
+    rehearse(config)
+    heap.settle()
+    forecast = Forecast(_rehearsals(config, replays))
+    heap.settle()  # learning the forecast has left holes
+    return forecast
+
+
+def _rehearsals(config: Config, replays: Sequence[Replay]) -> Iterator[Rehearsal]:
+    """Yield each rehearsal; it must be called before the next one is asked for."""
+    with staged(config) as serve:
+        if not replays:
+            yield serve
+        for replay in replays:
+            with replay() as load_and_ask:
+                yield lambda: (serve(), load_and_ask())
+
+
+class ZygoteProcess:
+    """Waits for requests and for children. Single-threaded, for a fork copies the calling thread only."""
+
+    def __init__(self, name: str, channel: Channel, config: Config, forecast: Forecast) -> None:
+        self._name = name
+        self._channel = channel
+        self._config = config
+        self._forecast = forecast
+        self._sequences: dict[int, int] = {}  # of the workers, by pid
+        self._spare: Spare | None = None
+        self._spare_delay_s = _SPARE_DELAY_S
+        self._wake_reader, self._wake_writer = socket.socketpair()  # written to by the interpreter on SIGCHLD
+
+    def run(self) -> int:
+        """Serve requests until the fork server closes the channel; return the exit status."""
+        for end in (self._wake_reader, self._wake_writer):
+            end.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda signum, frame: None)
+        signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._channel, selectors.EVENT_READ)
+            selector.register(self._wake_reader, selectors.EVENT_READ)
+            return self._loop(selector)
+
+    def _loop(self, selector: selectors.BaseSelector) -> int:
+        while True:
+            events = selector.select(None if self._spare else self._spare_delay_s)
+            if not events:
+                self._keep_spare()
+            for key, _ in events:
+                if key.fileobj is self._wake_reader:
+                    self._reap()
+                    continue
+                try:
+                    received = self._channel.receive()
+                except MessageError:
+                    logger.exception("zygote %s: a fork request is lost", self._name)
+                    continue
+                if received is None:
+                    return 0  # the fork server has ended; the workers go on serving
+                request, descriptors = received
+                assert isinstance(request, ForkRequest)
+                self._fork(request, descriptors)
+
+    def _keep_spare(self) -> None:
+        """Fork a worker ahead of the next request, of which it saves a fifth if the model is small.
+
+        Not at once after a request: the fork would compete with the load that has just used the last spare.
+        """
+        if self._spare is None:
+            try:
+                self._spare = self._fork_spare()
+            except OSError as error:
+                if self._spare_delay_s == _SPARE_DELAY_S:
+                    logger.warning("zygote %s: no spare worker for now: %s", self._name, error)
+                self._spare_delay_s = _SPARE_RETRY_S
+            else:
+                self._spare_delay_s = _SPARE_DELAY_S
+
+    def _fork(self, request: ForkRequest, descriptors: list[int]) -> None:
+        try:
+            pid = self._assign(request, descriptors)
+        except OSError as error:
+            self.send(ForkFailed(request.sequence, str(error)))
+        else:
+            self._sequences[pid] = request.sequence
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    def _assign(self, request: ForkRequest, descriptors: list[int]) -> int:
+        """Send the request to the spare, or to a new fork if there is none or it has died; return the worker's pid."""
+        for spare in (self._spare, None):
+            pid, channel = spare or self._fork_spare(descriptors)
+            self._spare = None
+            try:
+                channel.send(request, tuple(descriptors))
+            except OSError:
+                if spare is None:
+                    raise
+            else:
+                return pid
+            finally:
+                channel.close()
+        raise AssertionError("a new fork takes the request or raises")
+
+    def _fork_spare(self, received: Sequence[int] = ()) -> Spare:
+        """Fork a worker that waits for its request.
+
+        `received`: the descriptors of a request at hand. The child gets them with the request and must not hold them
+        twice.
+        """
+        ours, theirs = Channel.pair()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            for descriptor in received:
+                os.close(descriptor)
+            self._run_child(theirs)
+        theirs.close()
+        return Spare(pid, ours)
+
+    def _run_child(self, requests: Channel) -> NoReturn:
+        """Become a worker. A child that returned would fall back into the loop and be a second zygote."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            self._wake_reader.close()
+            self._wake_writer.close()
+            self._forecast.copy()
+            received = requests.receive()
+            requests.close()
+            if received is None:
+                os._exit(0)  # the zygote has ended
+            request, descriptors = received
+            assert isinstance(request, ForkRequest)
+            os.setsid()  # what the model starts is in this process group, and is killed with it
+            self._channel.send(Started(request.sequence, os.getpid()))
+            self._channel.close()
+            status = become_worker(request, descriptors, self._config)
+        except BaseException:
+            logger.exception("the worker failed")
+        finally:
+            os._exit(status)
+
+    def _reap(self) -> None:
+        self._wake_reader.recv(4096)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if self._spare is not None and pid == self._spare.pid:
+                self._spare.channel.close()
+                self._spare = None
+            sequence = self._sequences.pop(pid, None)
+            if sequence is not None:
+                self.send(Exited(sequence, pid, status))
+
+    def send(self, message: Message) -> None:
+        """Send a message to the fork server."""
+        try:
+            self._channel.send(message)
+        except OSError:
+            pass  # the fork server has ended; the loop notices it on receiving
+
+
+def _preload(steps: Sequence[str]) -> tuple[float, dict[str, str], list[Replay]]:
+    """Import modules ("a.b") and call functions ("a.b:warm_up"); a failed step concerns its own models only.
+
+    A function may return a tuple of functions that stage a load and a request each. Returns the duration in seconds,
+    the reasons of the failed steps, and those functions.
+    """
+    start = time.monotonic()
+    failures: dict[str, str] = {}
+    replays: list[Replay] = []
+    for step in steps:
+        module, _, function = step.partition(":")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                imported = importlib.import_module(module)
+                if function:
+                    returned = getattr(imported, function)()
+                    replays += filter(callable, returned if isinstance(returned, tuple) else ())
+        except (Exception, SystemExit) as error:
+            failures[step] = f"{type(error).__name__}: {error}"[:_MAX_REASON]
+    return time.monotonic() - start, failures, replays

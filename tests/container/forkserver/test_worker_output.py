@@ -1,0 +1,46 @@
+"""The workers' native output in the log."""
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from polyhost.container.forkserver.records import WorkerLifecycle
+from polyhost.container.forkserver.worker_output import OutputLog
+from polyhost.container.system.event_loop import EventLoop
+from tests.container.records import hosted_model, recorded_worker
+
+
+def test_endless_output_is_logged_in_turns_with_pauses(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    loop = EventLoop()
+    log = OutputLog(loop)
+    with recorded_worker(hosted_model(tmp_path)) as worker:
+        worker.record.enter(WorkerLifecycle.FORKING)
+        log.watch(worker.record)
+        os.write(worker.output, b"x\n" * 4096)
+        counts: list[int] = []
+        loop.after(0.0, lambda: counts.append(len(caplog.records)))
+        loop.after(1.0, lambda: loop.stop(0))
+        loop.run()
+
+        assert counts == [2048]
+        assert len(caplog.records) == 4096
+        log.unwatch(worker.record)
+
+
+def test_output_of_an_ended_worker_is_not_resumed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    loop = EventLoop()
+    log = OutputLog(loop)
+    with recorded_worker(hosted_model(tmp_path)) as worker:
+        log.watch(worker.record)  # it has no process
+        os.write(worker.output, b"x\n" * 4096)
+        loop.after(0.5, lambda: loop.stop(0))
+        loop.run()
+        assert len(caplog.records) == 2048
+
+        log.drain(worker.record)
+        assert len(caplog.records) == 4096
+        assert list(worker.record.last_lines) == ["x"] * 50

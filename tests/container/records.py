@@ -1,0 +1,60 @@
+"""Records of a model and a worker without a process, for tests of the fork server's parts."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from polyhost.container.control_protocol import ModelRef
+from polyhost.container.forkserver.connection_copy import ConnectionCopy
+from polyhost.container.forkserver.records import HostedModel, WorkerRecord
+from polyhost.container.system.line_reader import LineReader
+from polyhost.container.worker.status_page import StatusPage
+
+
+@dataclass
+class RecordedWorker:
+    """A worker's record, with the front end's end of its connection and the worker's end of its output."""
+
+    record: WorkerRecord
+    front_end: socket.socket
+    output: int
+
+
+def hosted_model(folder: Path) -> HostedModel:
+    """A model whose files and output files lie below the folder."""
+    return HostedModel(
+        key=1,
+        ref=ModelRef("m", str(folder), "handle.py"),
+        temp_dir=folder / "temp",
+        io_dir=str(folder / "io"),
+        response_timeout_s=60,
+        framework="bare",
+    )
+
+
+@contextmanager
+def recorded_worker(model: HostedModel) -> Iterator[RecordedWorker]:
+    """A worker of the model; everything is closed at the end of the block."""
+    front_end, connection = socket.socketpair()
+    front_end.settimeout(30)
+    reader, writer = os.pipe()
+    page = StatusPage.create()
+    record = WorkerRecord(
+        sequence=1,
+        model=model,
+        connection_number=7,
+        connection=ConnectionCopy(connection),
+        status=StatusPage(page),
+        output=LineReader(reader),
+    )
+    os.close(page)
+    with front_end:
+        yield RecordedWorker(record, front_end, writer)
+    os.close(writer)
+    if not record.is_released:
+        record.connection.close(hang_up=True)
+        record.output.close()
+        record.status.close()
