@@ -36,7 +36,7 @@ def complaint(result: subprocess.CompletedProcess[str]) -> str:
     ("name", "value", "remedy"),
     [
         ("SAGEMAKER_BIND_TO_PORT", "99999", "must be a port from 1 to 32766"),
-        ("SAGEMAKER_MODEL_SERVER_WORKERS", "many", "must be a whole number above 0"),
+        ("SAGEMAKER_MODEL_SERVER_WORKERS", "many", "must be a whole number from 1 to"),
         ("SAGEMAKER_MAX_REQUEST_SIZE", "5000", "must be megabytes from 1 to 2047"),
         ("POLYHOST_LOG_FORMAT", "yaml", "must be one of json, text"),
     ],

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,11 @@ def test_endless_output_is_logged_in_turns_with_pauses(tmp_path: Path, caplog: p
         os.write(worker.output, b"x\n" * 4096)
         counts: list[int] = []
         loop.after(0.0, lambda: counts.append(len(caplog.records)))
-        loop.after(1.0, lambda: loop.stop(0))
-        loop.run()
+        loop.every(0.01, lambda: loop.stop(0) if len(caplog.records) == 4096 else None)
+        loop.after(60, lambda: loop.stop(1))
 
+        assert loop.run() == 0
         assert counts == [2048]
-        assert len(caplog.records) == 4096
         log.unwatch(worker.record)
 
 
@@ -37,7 +38,9 @@ def test_output_of_an_ended_worker_is_not_resumed(tmp_path: Path, caplog: pytest
     with recorded_worker(hosted_model(tmp_path)) as worker:
         log.watch(worker.record)  # it has no process
         os.write(worker.output, b"x\n" * 4096)
-        loop.after(0.5, lambda: loop.stop(0))
+        start = time.monotonic()
+        # Behind the first turn, and later than the end of the pause that would follow it.
+        loop.after(0.0, lambda: loop.after(6 * (time.monotonic() - start), lambda: loop.stop(0)))
         loop.run()
         assert len(caplog.records) == 2048
 
