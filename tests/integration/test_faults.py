@@ -480,7 +480,7 @@ def test_sigkill_of_the_entry_point(tmp_path: Path, short_dir: Path, front: str)
 
 def test_model_that_does_not_fit(tmp_path: Path, front: str) -> None:
     """Refused before it is loaded, again and again; nothing of it is left in the run folder."""
-    with serving(tmp_path, front, POLYHOST_MEMORY_RESERVE_MB="100000000") as service:
+    with serving(tmp_path, front, POLYHOST_MEMORY_RESERVE_MB="1000000") as service:
         name = place("echo", service.container.models_dir)
         for _ in range(3):
             answer = service.container.load(name)
