@@ -1,4 +1,4 @@
-"""The image, built once for all tests; skipped, with the reason, where no container engine answers."""
+"""The image, built once for all tests; they are skipped, with the reason, if there is no container engine."""
 
 import uuid
 from collections.abc import Iterator
@@ -15,11 +15,13 @@ MODEL_NAME = "2f7ab3c94d61"
 
 @pytest.fixture(scope="session")
 def unique_tag() -> str:
+    """Return a tag that no other test run uses."""
     return f"test-{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture(scope="session")
 def engine() -> None:
+    """Skip the test if there is no container engine."""
     reason = missing_engine()
     if reason:
         pytest.skip(reason)
@@ -27,20 +29,21 @@ def engine() -> None:
 
 @pytest.fixture(scope="session")
 def image(engine: None, unique_tag: str) -> Iterator[str]:
-    """With all frameworks."""
+    """Build the image with all frameworks, and return its name."""
     with built(f"polyhost:{unique_tag}") as name:
         yield name
 
 
 @pytest.fixture(scope="session")
 def sklearn_image(engine: None, unique_tag: str) -> Iterator[str]:
+    """Build the image with scikit-learn only, and return its name."""
     with built(f"polyhost-sklearn:{unique_tag}", REPOSITORY, "--build-arg=FRAMEWORKS=sklearn") as name:
         yield name
 
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What SageMaker mounts at /opt/ml/models: one model, unpacked under an opaque name. It answers 1 from 2 on."""
+    """Make a folder to mount at /opt/ml/models. Its one model, under an opaque name, predicts 1 from 2 on."""
     root = tmp_path_factory.mktemp("models")
     folder = root / MODEL_NAME / "model"
     folder.mkdir(parents=True)

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,9 +14,13 @@ from typing import Any
 
 import httpx
 
+from polyhost.client import PolyhostClient
+from tests.support.waiting import wait_for
+
 REPOSITORY = Path(__file__).parents[2]
 BUILD_SECONDS = 1200
 READY_SECONDS = 90
+TIMEOUT_SECONDS = 60
 
 
 def docker(
@@ -32,7 +35,7 @@ def docker(
 
 
 def missing_engine() -> str | None:
-    """Why there is no engine, or None where one answers."""
+    """Return why there is no usable engine, or None."""
     if not shutil.which("docker"):
         return "the command 'docker' is not on PATH"
     done = docker("version", check=False)
@@ -41,7 +44,7 @@ def missing_engine() -> str | None:
 
 @contextmanager
 def built(tag: str, folder: Path = REPOSITORY, *options: str) -> Iterator[str]:
-    """An image of the folder, under the tag; its layers stay afterwards, as the engine's cache for the next build."""
+    """Build the folder's image under the tag, and remove it afterwards; its layers stay as the engine's cache."""
     docker("build", "--tag", tag, *options, str(folder), timeout=BUILD_SECONDS)
     try:
         yield tag
@@ -55,7 +58,7 @@ def inspect(name: str) -> dict[str, Any]:
 
 
 def run(image: str, *arguments: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """The container's own exit status; not by `docker run --rm`, for which some engines report 0 whatever happened."""
+    """Run a command. Not by `docker run --rm`: some engines report its exit status as 0 whatever happened."""
     name = f"polyhost-{uuid.uuid4().hex}"
     try:
         return docker("run", "--name", name, *options, image, *arguments, check=False)
@@ -64,9 +67,12 @@ def run(image: str, *arguments: str, options: tuple[str, ...] = ()) -> subproces
 
 
 @dataclass(frozen=True)
-class Container:
+class ImageContainer:
+    """A container of the image, and clients for it; `http` is for requests that the other one does not have."""
+
     id: str
-    client: httpx.Client
+    client: PolyhostClient
+    http: httpx.Client
 
     @property
     def state(self) -> dict[str, Any]:
@@ -79,28 +85,26 @@ class Container:
         return done.stdout + done.stderr
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        while not self._answers_ping():
-            assert self.state["Running"], f"the container ended before it was ready:\n{self.logs}"
-            assert time.monotonic() < deadline, f"no /ping within {READY_SECONDS} s:\n{self.logs}"
-            time.sleep(0.1)
-
-    def _answers_ping(self) -> bool:
-        try:
-            return self.client.get("/ping").status_code == 200
-        except httpx.TransportError:
-            return False
+        """Wait until /ping is answered with 200, or the container ends."""
+        wait_for(lambda: self.client.ping() or not self.state["Running"], "a response to /ping", READY_SECONDS)
+        assert self.state["Running"], f"the container ended before it was ready:\n{self.logs}"
 
     def load(self, name: str) -> httpx.Response:
-        return self.client.post("/models", json={"model_name": name, "url": f"/opt/ml/models/{name}/model"})
+        """Load a model of the mounted folder."""
+        return self.client.load(name, f"/opt/ml/models/{name}/model")
+
+    def invoke(self, name: str, rows: list[list[float]]) -> httpx.Response:
+        """Invoke a model with JSON."""
+        return self.client.invoke(name, json.dumps(rows), "application/json")
 
     def models(self) -> list[str]:
-        return [model["modelName"] for model in self.client.get("/models").json()["models"]]
+        """Return the names of all loaded models."""
+        return [model.name for model in self.client.list_models()]
 
 
 @contextmanager
 def detached(image: str, *arguments: str, options: tuple[str, ...] = ()) -> Iterator[str]:
-    """The id of a container that runs meanwhile."""
+    """Run a container while the block runs, and yield its id."""
     container = docker("run", "--detach", *options, image, *arguments).stdout.strip()
     try:
         yield container
@@ -109,12 +113,16 @@ def detached(image: str, *arguments: str, options: tuple[str, ...] = ()) -> Iter
 
 
 @contextmanager
-def serving(image: str, *options: str, port: int = 8080) -> Iterator[Container]:
-    """A container of the image, once it answers /ping."""
+def serving(image: str, *options: str, port: int = 8080) -> Iterator[ImageContainer]:
+    """Run a container while the block runs, once /ping is answered with 200."""
     with detached(image, "serve", options=(f"--publish=127.0.0.1::{port}", *options)) as container:
         address = docker("port", container, str(port)).stdout.split()[0]
-        with httpx.Client(base_url=f"http://{address}", timeout=60, trust_env=False) as client:
-            started = Container(container, client)
+        url = f"http://{address}"
+        with (
+            PolyhostClient(url, timeout=TIMEOUT_SECONDS, raise_for_status=False) as client,
+            httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False) as http,
+        ):
+            started = ImageContainer(container, client, http)
             try:
                 started.wait_until_ready()
                 yield started
@@ -124,7 +132,7 @@ def serving(image: str, *options: str, port: int = 8080) -> Iterator[Container]:
 
 
 def script(*arguments: str, environ: Mapping[str, str], timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    """build_and_push.sh in exactly this environment."""
+    """Run build_and_push.sh in exactly this environment."""
     command = [str(REPOSITORY / "build_and_push.sh"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=dict(environ))
 

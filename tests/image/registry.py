@@ -1,13 +1,15 @@
-"""A registry as ECR is one: TLS, and only the user AWS with ECR's password gets in."""
+"""A registry that behaves like ECR: TLS, and access only for the user AWS with ECR's password."""
 
 import json
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+
+from polyhost.processes import ServerProcess, free_port
 
 # bcrypt of "123456789012-auth-token", the password that the local AWS gives to its account.
 HTPASSWD = "AWS:$2b$04$NYvB4Fx2i90KZAzEihCvGOLdSHN5whn5cAxxA57o4I0ZONHDRl7zC\n"
@@ -16,6 +18,7 @@ START_SECONDS = 20
 
 
 def missing_for_registry() -> str | None:
+    """Return which command is missing, or None."""
     for command in ("docker-registry", "openssl"):
         if not shutil.which(command):
             return f"the command '{command}' is not on PATH"
@@ -24,25 +27,20 @@ def missing_for_registry() -> str | None:
 
 @contextmanager
 def private_registry(folder: Path) -> Iterator[str]:
-    """Its host and port. The engine trusts its certificate as long as it runs."""
+    """Run a registry whose certificate the engine trusts, while the block runs; yield its host and port."""
     host = f"127.0.0.1:{free_port()}"
     command = ["docker-registry", "serve", str(configure(folder, host))]
-    with (folder / "registry.log").open("w") as log, subprocess.Popen(command, stderr=log, stdout=log) as process:
-        try:
-            with trusted(host, folder / "registry.crt"):
-                wait_until_listening(host, process)
-                yield host
-        finally:
-            process.terminate()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    process = ServerProcess(command, folder / "registry.log")
+    try:
+        with trusted(host, folder / "registry.crt"):
+            process.wait_until(partial(is_listening, host), timeout_s=START_SECONDS)
+            yield host
+    finally:
+        process.stop()
 
 
 def configure(folder: Path, host: str) -> Path:
+    """Write the registry's configuration, and return its path."""
     make_certificate(folder)
     (folder / "htpasswd").write_text(HTPASSWD)
     tls = {"certificate": str(folder / "registry.crt"), "key": str(folder / "registry.key")}
@@ -75,15 +73,11 @@ def trusted(host: str, certificate: Path) -> Iterator[None]:
         shutil.rmtree(folder)
 
 
-def wait_until_listening(host: str, process: subprocess.Popen[bytes]) -> None:
+def is_listening(host: str) -> bool:
+    """Return whether connections to this host and port are accepted."""
     address, port = host.split(":")
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            socket.create_connection((address, int(port)), timeout=1).close()
-        except ConnectionRefusedError:
-            assert process.poll() is None, "docker-registry ended at once"
-            assert time.monotonic() < deadline, f"docker-registry does not listen on {host}"
-            time.sleep(0.05)
-        else:
-            return
+    try:
+        socket.create_connection((address, int(port)), timeout=1).close()
+    except ConnectionRefusedError:
+        return False
+    return True

@@ -28,7 +28,7 @@ def aws_url() -> Iterator[str]:
 
 @pytest.fixture
 def environ(aws_url: str, tmp_path: Path) -> dict[str, str]:
-    """A user with credentials and nothing else: no settings of this machine's user, no login left behind."""
+    """Return the environment of a user with credentials only: no settings of this machine's user, no login."""
     kept = {name: value for name, value in os.environ.items() if name.startswith("DOCKER_")}
     own = {"PATH": path_with_aws(), "HOME": str(tmp_path), "DOCKER_CONFIG": str(tmp_path / "docker")}
     credentials = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}
@@ -37,10 +37,10 @@ def environ(aws_url: str, tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.image
 @pytest.mark.timeout(BUILD_SECONDS)
-def test_pushed_to_ecr_it_can_be_pulled_and_run(
+def test_image_pushed_to_ecr_can_be_pulled_and_run(
     sklearn_image: str, unique_tag: str, ecr: str, environ: dict[str, str], aws_url: str
 ) -> None:
-    """The repository is made, docker logs in with ECR's password, and the second push finds all of that."""
+    """The first push creates the repository and logs docker in with ECR's password; the second one finds both."""
     environ |= {"POLYHOST_REGISTRY": ecr, "AWS_REGION": REGION}
     name = f"team/polyhost-{unique_tag}"
     for tag in ("v1", "v2"):
@@ -52,7 +52,7 @@ def test_pushed_to_ecr_it_can_be_pulled_and_run(
 
 @pytest.mark.image
 @pytest.mark.timeout(BUILD_SECONDS)
-def test_another_registry_needs_no_aws(
+def test_other_registry_needs_no_aws(
     sklearn_image: str, unique_tag: str, registry: str, environ: dict[str, str], tmp_path: Path
 ) -> None:
     environ |= {"POLYHOST_REGISTRY": registry, "POLYHOST_LOGIN": "none"}
@@ -65,7 +65,7 @@ def test_another_registry_needs_no_aws(
 
 @pytest.mark.image
 @pytest.mark.timeout(BUILD_SECONDS)
-def test_a_failed_build_pushes_nothing(engine: None, unique_tag: str, environ: dict[str, str], registry: str) -> None:
+def test_failed_build_pushes_nothing(engine: None, unique_tag: str, environ: dict[str, str], registry: str) -> None:
     environ |= {"POLYHOST_REGISTRY": registry, "POLYHOST_LOGIN": "none"}
     name = f"polyhost-broken-{unique_tag}"
     done = script(name, "--build-arg", "FRAMEWORKS=keras", environ=environ, timeout=BUILD_SECONDS)
@@ -118,7 +118,7 @@ def repositories(aws_url: str, region: str) -> list[str]:
 
 @pytest.fixture
 def without_docker(environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
-    """The user has aws and not docker."""
+    """Return the environment of a user who has aws but not docker."""
     return environ | {"PATH": path_of(tmp_path / "bin", "bash", "dirname", "aws")}
 
 
@@ -131,7 +131,7 @@ def path_of(folder: Path, *commands: str) -> str:
     return str(folder)
 
 
-def test_help() -> None:
+def test_help_prints_usage() -> None:
     done = script("--help", environ=os.environ)
 
     assert done.returncode == 0
@@ -146,13 +146,15 @@ def test_help() -> None:
         ({"AWS_DEFAULT_REGION": "us-east-1", "AWS_REGION": "eu-west-1"}, "eu-west-1"),
     ],
 )
-def test_the_name_has_account_and_region(without_docker: dict[str, str], settings: dict[str, str], region: str) -> None:
+def test_image_name_has_account_and_region(
+    without_docker: dict[str, str], settings: dict[str, str], region: str
+) -> None:
     done = script(environ=without_docker | settings)
 
     assert f"{ACCOUNT_OF_THE_LOCAL_AWS}.dkr.ecr.{region}.amazonaws.com/polyhost:latest" in done.stderr
 
 
-def test_the_region_of_the_users_configuration(without_docker: dict[str, str], tmp_path: Path) -> None:
+def test_region_of_the_users_configuration_is_used(without_docker: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / ".aws").mkdir()
     (tmp_path / ".aws" / "config").write_text("[default]\nregion = cn-north-1\n")
     done = script("polyhost:v1", environ=without_docker)
@@ -160,21 +162,21 @@ def test_the_region_of_the_users_configuration(without_docker: dict[str, str], t
     assert f"{ACCOUNT_OF_THE_LOCAL_AWS}.dkr.ecr.cn-north-1.amazonaws.com.cn/polyhost:v1" in done.stderr
 
 
-def test_no_docker(without_docker: dict[str, str]) -> None:
+def test_missing_docker_is_a_clear_error(without_docker: dict[str, str]) -> None:
     done = script(environ=without_docker)
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "'docker' is not on PATH; install Docker" in done.stderr
 
 
-def test_no_aws(environ: dict[str, str], tmp_path: Path) -> None:
+def test_missing_aws_is_a_clear_error(environ: dict[str, str], tmp_path: Path) -> None:
     done = script(environ=environ | {"PATH": path_of(tmp_path / "bin", "bash", "dirname")})
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "'aws' is not on PATH; install the AWS CLI" in done.stderr
 
 
-def test_no_credentials(environ: dict[str, str]) -> None:
+def test_missing_credentials_are_a_clear_error(environ: dict[str, str]) -> None:
     del environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"]
     done = script(environ=environ)
 
@@ -184,8 +186,8 @@ def test_no_credentials(environ: dict[str, str]) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("docker"), reason="the command 'docker' is not on PATH")
-def test_no_engine(environ: dict[str, str], tmp_path: Path) -> None:
-    nowhere = f"unix://{tmp_path}/nobody.sock"
+def test_missing_engine_is_a_clear_error(environ: dict[str, str], tmp_path: Path) -> None:
+    nowhere = f"unix://{tmp_path}/missing.sock"
     done = script(environ=environ | {"DOCKER_HOST": nowhere})
 
     assert (done.returncode, done.stdout) == (1, "")
@@ -193,7 +195,7 @@ def test_no_engine(environ: dict[str, str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Polyhost", "poly host", "polyhost:", "/polyhost", "poly//host", "polyhost:v1:v2"])
-def test_a_wrong_name(environ: dict[str, str], name: str) -> None:
+def test_invalid_image_name_is_a_usage_error(environ: dict[str, str], name: str) -> None:
     done = script(name, environ=environ)
 
     assert (done.returncode, done.stdout) == (2, "")
@@ -207,7 +209,7 @@ def test_a_wrong_name(environ: dict[str, str], name: str) -> None:
         ("gcr", "POLYHOST_LOGIN is 'gcr'; give ecr or none"),
     ],
 )
-def test_a_wrong_login(environ: dict[str, str], login: str, message: str) -> None:
+def test_invalid_login_is_a_usage_error(environ: dict[str, str], login: str, message: str) -> None:
     done = script(environ=environ | {"POLYHOST_LOGIN": login})
 
     assert (done.returncode, done.stdout) == (2, "")

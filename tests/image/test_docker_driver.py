@@ -1,4 +1,4 @@
-"""Containers of the engine end with whoever wanted them."""
+"""The docker driver removes its containers."""
 
 import asyncio
 from pathlib import Path
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.image
 
 
 @pytest.mark.timeout(120)
-def test_a_start_that_is_cancelled_leaves_no_container(sklearn_image: str, tmp_path: Path) -> None:
+def test_cancelled_start_leaves_no_container(sklearn_image: str, tmp_path: Path) -> None:
     name = f"cancelled-{tmp_path.name}".lower()
 
     async def scenario() -> None:
@@ -32,5 +32,5 @@ def test_a_start_that_is_cancelled_leaves_no_container(sklearn_image: str, tmp_p
             await driver.close()
 
     asyncio.run(scenario())
-    psutil.wait_procs(psutil.Process().children(), timeout=30)  # a `docker run` that goes on
+    psutil.wait_procs(psutil.Process().children(), timeout=30)  # a `docker run` that still runs
     assert not docker("ps", "--all", "--quiet", "--filter", f"name={name}").stdout

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.image.engine import REPOSITORY, docker
-from tests.integration.test_emulator import REGION, ask_for_more_than_fits, kill_under_load, running
+from tests.integration.test_emulator import REGION, invoke_more_than_fits, kill_under_load, running
 
 pytestmark = pytest.mark.image
 
 
 @pytest.mark.timeout(600)
-def test_the_notebook_runs_against_containers_of_the_engine(image: str, tmp_path: Path) -> None:
+def test_notebook_runs_against_containers_of_the_engine(image: str, tmp_path: Path) -> None:
     with running(tmp_path, "--driver", "docker") as local:
         environ = {
             "AWS_ENDPOINT_URL": local.url,
@@ -33,15 +33,15 @@ def test_the_notebook_runs_against_containers_of_the_engine(image: str, tmp_path
 
 
 @pytest.mark.timeout(600)
-def test_containers_of_the_engine_make_room_and_come_back(sklearn_image: str, tmp_path: Path) -> None:
+def test_containers_of_the_engine_evict_models_and_are_restarted(sklearn_image: str, tmp_path: Path) -> None:
     with running(tmp_path, "--driver", "docker", "--memory-scale", "0.25") as local:
-        ask_for_more_than_fits(local, sklearn_image)
+        invoke_more_than_fits(local, sklearn_image)
         kill_under_load(local, sklearn_image)
     assert not docker("ps", "--all", "--filter", "name=evicting-i", "--filter", "name=killed-i", "--quiet").stdout
 
 
 @pytest.mark.timeout(120)
-def test_an_image_without_the_label_is_refused(engine: None, tmp_path: Path) -> None:
+def test_image_without_the_label_is_rejected(engine: None, tmp_path: Path) -> None:
     with running(tmp_path, "--driver", "docker") as local:
         container = {"Image": "debian:bookworm-slim", "Mode": "MultiModel", "ModelDataUrl": "s3://sagemaker-models/x/"}
         with pytest.raises(local.sagemaker.exceptions.ClientError) as caught:

@@ -1,4 +1,4 @@
-"""A model that takes all processes the container may have: the others go on answering, and its unload frees them."""
+"""A model that takes all processes that the container may have: others are served, and its unload frees them."""
 
 import shutil
 from pathlib import Path
@@ -33,7 +33,7 @@ def transform_fn(model, body, content_type, accept):
 """
 
 
-def test_a_fork_bomb_and_its_neighbour(front: str, image: str, models: Path, tmp_path: Path) -> None:
+def test_fork_bomb_does_not_affect_other_models(front: str, image: str, models: Path, tmp_path: Path) -> None:
     shutil.copytree(models / MODEL_NAME, tmp_path / "neighbour")
     shutil.copytree(models / MODEL_NAME, tmp_path / "later")
     (tmp_path / "bomb" / "model").mkdir(parents=True)
@@ -46,11 +46,11 @@ def test_a_fork_bomb_and_its_neighbour(front: str, image: str, models: Path, tmp
         for name in ("neighbour", "bomb"):
             assert container.load(name).status_code == 200
 
-        started = int(container.client.post("/models/bomb/invoke", content="").text)
+        started = int(container.client.invoke("bomb", "", "text/plain").text)
 
         assert started > 100
         for _ in range(20):
-            answer = container.client.post("/models/neighbour/invoke", json=[[0.5], [3.5]])
-            assert (answer.status_code, answer.json()) == (200, [0, 1])
-        assert container.client.delete("/models/bomb").status_code == 200
+            response = container.invoke("neighbour", [[0.5], [3.5]])
+            assert (response.status_code, response.json()) == (200, [0, 1])
+        assert container.client.unload("bomb").status_code == 200
         assert container.load("later").status_code == 200

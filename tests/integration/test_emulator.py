@@ -1,12 +1,10 @@
-"""The local SageMaker with real containers, asked with plain boto3: eviction under real limits, a container's death."""
+"""The local SageMaker with real containers, through plain boto3: eviction under real limits, a container's death."""
 
 import io
 import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -14,18 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import boto3
 import httpx
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.container_process import free_port, wait_for
+from polyhost.processes import RunningEmulator, running_emulator
+from tests.support.emulator import boto3_client
+from tests.support.waiting import wait_for
 
 REGION = "ap-northeast-2"
 BUCKET = "sagemaker-models"
 PREFIX = "many"
-# Holds its share of memory, as weights do, and answers with what only this model knows.
+# Takes some memory, as weights do, and returns what only this model knows.
 SCRIPT = """
 import json
 import numpy as np
@@ -61,26 +59,15 @@ def transform_fn(model, body, content_type, accept):
 
 
 class LocalSageMaker:
-    """`polyhost emulator` as a process of its own, and clients for it."""
+    """A `polyhost emulator` process, and clients for it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-        self.front = "mms"  # of the containers of models to come
-        self.process = process
-        self.url = url
-        self.log = log
-        self.s3 = self._client("s3")
-        self.sagemaker = self._client("sagemaker")
-        self.runtime = self._client("sagemaker-runtime")
-
-    def _client(self, service: str) -> Any:
-        return boto3.client(
-            service,
-            region_name=REGION,
-            endpoint_url=self.url,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(retries={"total_max_attempts": 1}, max_pool_connections=32),
-        )
+    def __init__(self, emulator: RunningEmulator) -> None:
+        self.front = "mms"  # of the containers of models created from now on
+        self.url = emulator.url
+        self.log = emulator.process.log
+        self.s3 = boto3_client(self.url, "s3", REGION)
+        self.sagemaker = boto3_client(self.url, "sagemaker", REGION)
+        self.runtime = boto3_client(self.url, "sagemaker-runtime", REGION)
 
     def upload(self, name: str, megabytes: int = 1, script: str = SCRIPT) -> None:
         content = io.BytesIO()
@@ -93,7 +80,7 @@ class LocalSageMaker:
         self.s3.put_object(Bucket=BUCKET, Key=f"{PREFIX}/{name}", Body=content.getvalue())
 
     def host(self, name: str, instance_type: str, count: int, image: str = "polyhost", only: str | None = None) -> None:
-        """Many models, or the `only` one of a single-model endpoint."""
+        """Create an endpoint in service: a multi-model one, or one for the single model `only`."""
         container = {
             "Image": image,
             "Mode": "SingleModel" if only else "MultiModel",
@@ -114,11 +101,11 @@ class LocalSageMaker:
         waiter = self.sagemaker.get_waiter("endpoint_in_service")
         waiter.wait(EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
 
-    def ask(self, endpoint: str, model: str) -> str:
-        answer = self.runtime.invoke_endpoint(
+    def invoke(self, endpoint: str, model: str) -> str:
+        response = self.runtime.invoke_endpoint(
             EndpointName=endpoint, TargetModel=model, ContentType="application/octet-stream", Body=b"?"
         )
-        return str(json.loads(answer["Body"].read())["answer"])
+        return str(json.loads(response["Body"].read())["answer"])
 
     def instances(self, endpoint: str) -> list[dict[str, Any]]:
         state = httpx.get(f"{self.url}/_polyhost/state", timeout=10).json()
@@ -128,31 +115,11 @@ class LocalSageMaker:
 
 @contextmanager
 def running(folder: Path, *options: str) -> Iterator[LocalSageMaker]:
-    port = free_port()
-    log = folder / "emulator.log"
-    environ = {
-        name: os.environ[name] for name in ("PATH", "HOME", "JAVA_HOME", "LANG", "DOCKER_HOST") if name in os.environ
-    }
-    with log.open("wb") as stream:
-        command = [Path(sys.executable).with_name("polyhost"), "emulator", "--port", str(port), *options]
-        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environ, cwd=folder)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(lambda: _answers(process, url, log), "an answer of the emulator", 60)
-        local = LocalSageMaker(process, url, log)
+    """Run an emulator, with a bucket for models, while the block runs."""
+    with running_emulator(folder, *options) as emulator:
+        local = LocalSageMaker(emulator)
         local.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         yield local
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-
-
-def _answers(process: subprocess.Popen[bytes], url: str, log: Path) -> bool:
-    assert process.poll() is None, f"the emulator ended:\n{log.read_text()}"
-    try:
-        return httpx.get(f"{url}/_polyhost/state", timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @pytest.fixture(scope="module")
@@ -162,15 +129,15 @@ def local(front: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loca
         yield started
 
 
-def ask_for_more_than_fits(local: LocalSageMaker, image: str = "polyhost") -> None:
-    """2 GiB hold Java, the zygotes and four or five of these twelve models."""
+def invoke_more_than_fits(local: LocalSageMaker, image: str = "polyhost") -> None:
+    """Invoke twelve models, of which 2 GiB hold four or five beside Java and the zygotes."""
     models = [f"ballast-{number}.tar.gz" for number in range(12)]
     for model in models:
         local.upload(model, megabytes=150)
     local.host("evicting", "ml.m5.large", 1, image)
     choice = random.Random(7)
     wanted = models + choice.choices(models, k=30)
-    assert [local.ask("evicting", model) for model in wanted] == wanted
+    assert [local.invoke("evicting", model) for model in wanted] == wanted
     (instance,) = local.instances("evicting")
     loaded = [model for model in instance["models"] if model["state"] == "loaded"]
     assert 1 <= len(loaded) < len(models)
@@ -185,34 +152,34 @@ def kill_under_load(local: LocalSageMaker, image: str = "polyhost") -> None:
         local.upload(model, megabytes=1)
     local.host("killed", "ml.m5.xlarge", 2, image)
     for model in models:
-        local.ask("killed", model)
+        local.invoke("killed", model)
     victim = local.instances("killed")[0]
     wrong: list[str] = []
     stop = threading.Event()
-    asked = [0] * 4
+    query = [0] * 4
 
     def client(number: int) -> None:
         choice = random.Random(number)
         while not stop.is_set():
             model = choice.choice(models)
             try:
-                if local.ask("killed", model) != model:
-                    wrong.append(f"{model} got another's answer")
+                if local.invoke("killed", model) != model:
+                    wrong.append(f"{model} got another's response")
             except ClientError as error:
                 wrong.append(str(error))
-            asked[number] += 1
+            query[number] += 1
 
-    clients = [threading.Thread(target=client, args=(number,)) for number in range(len(asked))]
+    clients = [threading.Thread(target=client, args=(number,)) for number in range(len(query))]
     for thread in clients:
         thread.start()
     try:
-        wait_for(lambda: min(asked) >= 10, "requests to flow")
+        wait_for(lambda: min(query) >= 10, "requests to flow")
         os.kill(victim["pid"], signal.SIGKILL)
-        before = list(asked)
-        wait_for(lambda: all(now >= then + 20 for now, then in zip(asked, before, strict=True)), "requests to go on")
+        before = list(query)
+        wait_for(lambda: all(now >= then + 20 for now, then in zip(query, before, strict=True)), "requests to go on")
         wait_for(lambda: _restarted(local, victim), "the container to come back", 60)
-        before = list(asked)
-        wait_for(lambda: all(now >= then + 20 for now, then in zip(asked, before, strict=True)), "requests to go on")
+        before = list(query)
+        wait_for(lambda: all(now >= then + 20 for now, then in zip(query, before, strict=True)), "requests to go on")
     finally:
         stop.set()
         for thread in clients:
@@ -223,18 +190,18 @@ def kill_under_load(local: LocalSageMaker, image: str = "polyhost") -> None:
     local.sagemaker.delete_endpoint(EndpointName="killed")
 
 
-def test_models_that_do_not_fit_together_all_answer(local: LocalSageMaker) -> None:
-    ask_for_more_than_fits(local)
+def test_models_that_do_not_fit_together_are_all_served(local: LocalSageMaker) -> None:
+    invoke_more_than_fits(local)
 
 
-def test_a_killed_container_costs_only_the_requests_in_it(local: LocalSageMaker) -> None:
+def test_killed_container_fails_only_its_running_requests(local: LocalSageMaker) -> None:
     kill_under_load(local)
 
 
-def test_an_answer_in_pieces_is_an_event_stream(local: LocalSageMaker, tmp_path: Path) -> None:
-    """Of a single-model endpoint: the API takes no TargetModel. Behind MMS it is one piece.
+def test_streamed_response_is_an_event_stream(local: LocalSageMaker, tmp_path: Path) -> None:
+    """Use a single-model endpoint: the API takes no TargetModel. Behind MMS the response is one chunk.
 
-    The model makes a piece when the one before it has arrived.
+    The model yields a chunk when the one before it has arrived.
     """
     local.upload("yielding.tar.gz", script=YIELDING)
     local.host("yielding", "ml.m5.large", 1, only="yielding.tar.gz")
@@ -243,15 +210,15 @@ def test_an_answer_in_pieces_is_an_event_stream(local: LocalSageMaker, tmp_path:
         for number in range(3):
             (tmp_path / f"has-{number}").touch()
 
-    answer = local.runtime.invoke_endpoint_with_response_stream(
+    response = local.runtime.invoke_endpoint_with_response_stream(
         EndpointName="yielding", ContentType="text/plain", Body=str(tmp_path).encode()
     )
-    pieces = []
-    for number, event in enumerate(answer["Body"]):
-        pieces.append(event["PayloadPart"]["Bytes"])
+    chunks = []
+    for number, event in enumerate(response["Body"]):
+        chunks.append(event["PayloadPart"]["Bytes"])
         (tmp_path / f"has-{number}").touch()
 
-    assert pieces == ([b"0;", b"1;", b"2;"] if local.front == "native" else [b"0;1;2;"])
+    assert chunks == ([b"0;", b"1;", b"2;"] if local.front == "native" else [b"0;1;2;"])
     local.sagemaker.delete_endpoint(EndpointName="yielding")
 
 

@@ -1,4 +1,4 @@
-"""Models that fail, one behaviour each (tests/models): the caller is told, nothing stays, the others are served."""
+"""Models that fail, one behaviour each (tests/models): the caller gets the reason, and other models are unaffected."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -7,22 +7,23 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.container_process import ContainerProcess, running, wait_for
-from tests.models import place
+from tests.support.container import ContainerProcess, running
+from tests.support.models import place
+from tests.support.waiting import wait_for
 
 NewModel = Callable[[str], str]
 
-# Kind, the status with each front end, and words of the reason in the log. MMS has 500 for all but memory, and its body
-# says nothing; the native front end says what the log says.
+# Kind, the status with each front end, and words of the reason in the log. MMS responds 500 to all but memory errors,
+# with a body that has no reason; the native front end's has the message of the log.
 LOAD_FAILURES = [
     ("raises_on_import", 500, 500, "this script never works"),
     ("raises_in_load", 500, 500, "these weights are damaged"),
     ("class_handler_raises", 500, 500, "this class has no weights"),
     ("no_functions", 500, 400, "model_fn"),
-    ("misses_a_module", 500, 400, "a_module_that_nobody_has"),
-    ("names_no_handler", 500, 400, "missing_handler.py"),
+    ("needs_a_missing_module", 500, 400, "a_missing_module"),
+    ("names_a_missing_handler", 500, 400, "missing_handler.py"),
     ("empty", 500, 400, "README.txt"),
-    ("two_candidates", 500, 400, "mxnet, sklearn"),
+    ("two_frameworks", 500, 400, "mxnet, sklearn"),
     ("exits_in_load", 500, 500, "exited with status 3 while loading the model"),
     ("calls_sys_exit_in_load", 500, 500, "sys.exit('nothing to do here')"),
     ("killed_in_load", 500, 500, "was killed (SIGKILL) while loading the model"),
@@ -32,13 +33,13 @@ LOAD_FAILURES = [
     ("cuda_out_of_memory_text", 507, 507, "CUDA out of memory"),
 ]
 
-# Kind, status, type and words of the message that the caller reads.
+# Kind, status, type and words of the message in the response.
 PREDICT_FAILURES = [
     ("raises_in_predict", 500, "ValueError", "this body makes no sense"),
     ("out_of_memory_in_predict", 507, "MemoryError", "MemoryError"),
     ("returns_unserialisable", 500, "WrongAnswerError", "object"),
     ("returns_wrong_length", 500, "BadAnswerError", "2 items for 1 request"),
-    ("returns_no_list", 500, "BadAnswerError", "must return a list"),
+    ("returns_a_string", 500, "BadAnswerError", "must return a list"),
     ("returns_an_object", 500, "BadAnswerError", "type object"),
     ("returns_an_exception", 418, "Teapot", "short and stout"),
     ("killed_in_predict", 500, "WorkerDiedError", "was killed (SIGKILL) while handling a request"),
@@ -50,8 +51,8 @@ PREDICT_FAILURES = [
 
 @pytest.fixture
 def neighbour(container: ContainerProcess, new_model: NewModel) -> Iterator[str]:
-    """A healthy model, which must be served throughout, by the same process."""
-    name = container.loaded(new_model("tells_about_itself"))
+    """Load a healthy model, and check afterwards that the same process still serves it."""
+    name = container.loaded(new_model("describes_itself"))
     pid = container.invoke(name).json()["pid"]
     yield name
     assert container.invoke(name).json()["pid"] == pid
@@ -64,11 +65,11 @@ def test_failed_load(
 ) -> None:
     name = new_model(kind)
 
-    answer = container.load(name)
+    response = container.load(name)
 
-    assert answer.status_code == (native if container.native else mms)
+    assert response.status_code == (native if container.native else mms)
     if container.native:
-        assert container.wait_for_event(answer.json()["message"], model=name)
+        assert container.wait_for_event(response.json()["message"], model=name)
 
     wait_for(lambda: name not in container.names(), f"{name} unregistered", 1)
     assert container.invoke(name).status_code == 404
@@ -84,10 +85,10 @@ def test_failed_predict(
 ) -> None:
     name = container.loaded(new_model(kind))
 
-    answer = container.invoke(name, "die", content_type="text/csv")
+    response = container.invoke(name, "die", content_type="text/csv")
 
-    assert answer.status_code == status
-    body = answer.json()
+    assert response.status_code == status
+    body = response.json()
     assert (body["code"], body["type"], body["model"]) == (status, error, name)
     assert words in body["message"]
     assert container.wait_for_event(body["message"], model=name)["level"] == ("WARNING" if status < 500 else "ERROR")
@@ -108,26 +109,26 @@ def test_failed_predict(
     ],
     ids=str,
 )
-def test_a_head_that_http_cannot_carry(
+def test_invalid_status_or_header_is_an_error(
     container: ContainerProcess, new_model: NewModel, head: dict[str, object]
 ) -> None:
-    """MMS would send nonsense, or nothing."""
-    name = container.loaded(new_model("sets_what_the_body_says"))
+    """MMS would send a malformed response, or none."""
+    name = container.loaded(new_model("sets_status_and_headers"))
 
-    answer = container.invoke(name, json.dumps(head))
+    response = container.invoke(name, json.dumps(head))
 
-    assert (answer.status_code, answer.json()["type"]) == (500, "BadAnswerError")
-    assert "X-Injected" not in answer.headers
+    assert (response.status_code, response.json()["type"]) == (500, "BadAnswerError")
+    assert "X-Injected" not in response.headers
     assert container.invoke(name, json.dumps({"headers": {"X-Own": "1"}})).headers["x-own"] == "1"
 
 
-def test_last_words_of_native_code_reach_the_caller(container: ContainerProcess, new_model: NewModel) -> None:
+def test_last_output_of_native_code_is_in_the_message(container: ContainerProcess, new_model: NewModel) -> None:
     name = container.loaded(new_model("exits_in_predict"))
 
-    assert container.invoke(name, "die").json()["message"].endswith("last output: the last words")
+    assert container.invoke(name, "die").json()["message"].endswith("last output: the last output")
 
 
-def test_segmentation_fault_leaves_its_traceback_in_the_log(container: ContainerProcess, new_model: NewModel) -> None:
+def test_segmentation_fault_is_logged_with_a_traceback(container: ContainerProcess, new_model: NewModel) -> None:
     name = container.loaded(new_model("segfaults_in_predict"))
 
     container.invoke(name, "die")
@@ -136,31 +137,31 @@ def test_segmentation_fault_leaves_its_traceback_in_the_log(container: Container
     assert any("transform_fn" in line for line in event["output"])
 
 
-def test_manifest_that_is_no_json(container: ContainerProcess, new_model: NewModel) -> None:
-    """MMS reads the manifest first, and answers itself."""
-    name = new_model("manifest_is_no_json")
+def test_manifest_that_is_not_json(container: ContainerProcess, new_model: NewModel) -> None:
+    """MMS reads the manifest first, and rejects the load itself."""
+    name = new_model("manifest_is_not_json")
 
-    answer = container.load(name)
+    response = container.load(name)
 
     kind = "HandlerNotFoundError" if container.native else "InvalidModelException"
-    assert (answer.status_code, answer.json()["type"]) == (400, kind)
+    assert (response.status_code, response.json()["type"]) == (400, kind)
     assert name not in container.names()
 
 
-# Healthy, in unusual ways
+# Unusual models that work
 
 
 @pytest.mark.parametrize(
-    ("kind", "answer"), [("function_over_a_class", "ABC"), ("class_handler", "abc!"), ("echo", "abc")]
+    ("kind", "response"), [("function_over_a_class", "ABC"), ("class_handler", "abc!"), ("echo", "abc")]
 )
-def test_kinds_of_handlers(container: ContainerProcess, new_model: NewModel, kind: str, answer: str) -> None:
+def test_shapes_of_handlers(container: ContainerProcess, new_model: NewModel, kind: str, response: str) -> None:
     name = container.loaded(new_model(kind))
 
-    assert container.invoke(name, "abc", content_type="text/plain").text == answer
+    assert container.invoke(name, "abc", content_type="text/plain").text == response
 
 
 def test_models_get_their_own_modules(container: ContainerProcess, new_model: NewModel) -> None:
-    """Named like ours, and like another model's."""
+    """Their names are those of polyhost's folders, and of another model's modules."""
     first, second = new_model("own_modules"), new_model("own_modules")
     (container.models_dir / second / "model" / "helpers" / "words.py").write_text('JOINER = " or "\n')
 
@@ -172,7 +173,7 @@ def test_models_get_their_own_modules(container: ContainerProcess, new_model: Ne
 
 
 def test_models_get_their_own_folders(container: ContainerProcess, new_model: NewModel) -> None:
-    names = [container.loaded(new_model("tells_about_itself")) for _ in range(2)]
+    names = [container.loaded(new_model("describes_itself")) for _ in range(2)]
 
     first, second = (container.invoke(name).json() for name in names)
 
@@ -192,14 +193,14 @@ def lone(front: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conta
         yield started
 
 
-def test_a_model_that_dies_always_rests_and_recovers(lone: ContainerProcess) -> None:
-    name = lone.loaded(place("dies_always", lone.models_dir))
+def test_model_that_always_exits_backs_off_and_recovers(lone: ContainerProcess) -> None:
+    name = lone.loaded(place("always_exits", lone.models_dir))
 
-    answers = [lone.invoke(name, "1") for _ in range(4)]
+    responses = [lone.invoke(name, "1") for _ in range(4)]
 
-    assert [answer.status_code for answer in answers] == [500, 500, 500, 503]
-    assert "failed 3 times in a row; backing off for 1 s" in answers[3].json()["message"]
-    assert "exited with status 9" in answers[3].json()["message"]
+    assert [response.status_code for response in responses] == [500, 500, 500, 503]
+    assert "failed 3 times in a row; backing off for 1 s" in responses[3].json()["message"]
+    assert "exited with status 9" in responses[3].json()["message"]
     assert name in lone.names()
     (lone.models_dir / name / "model" / "well").touch()
     wait_for(lambda: lone.invoke(name, "1").status_code == 200, "the model's recovery", 5)
@@ -207,20 +208,20 @@ def test_a_model_that_dies_always_rests_and_recovers(lone: ContainerProcess) -> 
     assert lone.unload(name).status_code == 200
 
 
-def test_a_model_that_cannot_be_loaded_again(lone: ContainerProcess) -> None:
-    """Its worker dies, and its files are no longer what they were: callers are told, for as long as it lasts."""
+def test_model_that_cannot_be_reloaded(lone: ContainerProcess) -> None:
+    """Its worker has died and a new one cannot load it: requests fail with the reason until one can."""
     name = lone.loaded(place("loads_once", lone.models_dir))
     assert lone.invoke(name, "die").status_code == 500
 
-    answer = wait_for(
+    response = wait_for(
         lambda: _when(lone.invoke(name, "1", content_type="text/csv"), 503), "an answer that says why", 10
     )
 
-    assert "it cannot be loaded a second time" in answer.json()["message"]
+    assert "it cannot be loaded a second time" in response.json()["message"]
     (lone.models_dir / name / "model" / "loaded").unlink()
     wait_for(lambda: _when(lone.invoke(name, "1"), 200), "the model's recovery", 10)
     assert lone.unload(name).status_code == 200
 
 
-def _when(answer: httpx.Response, status: int) -> httpx.Response | None:
-    return answer if answer.status_code == status else None
+def _when(response: httpx.Response, status: int) -> httpx.Response | None:
+    return response if response.status_code == status else None

@@ -1,4 +1,4 @@
-"""Kill -9 in turn, under load: what the client sees, that the service is whole again, and that nothing is left."""
+"""SIGKILL for each process under load: what clients get, that the container recovers, and that nothing is left."""
 
 import os
 import signal
@@ -6,10 +6,11 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -19,17 +20,16 @@ import pytest
 
 from tests.support.container import ROOT, ContainerProcess, running
 from tests.support.models import place
-from tests.support.processes import is_alive
-from tests.support.processes import query as asked
+from tests.support.processes import is_alive, query
 from tests.support.short_dir import short_directory
 from tests.support.waiting import wait_for
 
-WHOLE_AGAIN_S = 10.0
+RECOVERY_S = 10.0
 
 
 @dataclass
 class Service:
-    """A container with the folder that holds its run folder."""
+    """A container, and the folder that holds its run folder."""
 
     container: ContainerProcess
     parent: Path
@@ -51,15 +51,15 @@ class Service:
         return launcher
 
     def part(self, *words: str) -> psutil.Process:
-        """The part of the container whose command line has these words; workers have their zygote's."""
+        """Return the oldest process whose command line has these words; workers have that of their zygote."""
         return min(self.parts(*words), key=psutil.Process.create_time)
 
     def parts(self, *words: str) -> list[psutil.Process]:
-        found = [(process, asked(process.cmdline) or []) for process in alive(self.container)]
+        found = [(process, query(process.cmdline) or []) for process in alive(self.container)]
         return [process for process, command in found if all(word in command for word in words)]
 
     def files(self) -> set[str]:
-        """The models' own files: sockets, records, temp folders, output files."""
+        """Return the models' files: sockets, records, temp folders, output files."""
         folders = [self.run_dir / "tmp", self.run_dir / "launches"]
         return {str(path) for folder in folders for path in folder.iterdir() if path.name != ".model_server.pid"}
 
@@ -91,20 +91,23 @@ def shared_service(front: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 def service(shared_service: Service) -> Iterator[Service]:
-    """Whole before and after: a load works, an invoke works, and an unload leaves nothing."""
+    """Return the shared container; check afterwards that loads work and that unloads leave nothing."""
     yield shared_service
     for name in [*shared_service.container.names(), shared_service.load("echo")]:
         assert shared_service.container.unload(name).status_code == 200
-        wait_for(
-            lambda name=name: not shared_service.container.processes_of(name), "the end of the model's processes", 1
-        )
+        processes_of_model = partial(shared_service.container.processes_of, name)
+        wait_for(partial(_is_empty, processes_of_model), "the end of the model's processes", 1)
     # A new fork server leaves the old one's files for some seconds: MMS may be about to open them.
-    wait_for(lambda: not shared_service.files(), f"an empty run folder, not {shared_service.files()}", WHOLE_AGAIN_S)
+    wait_for(lambda: not shared_service.files(), f"an empty run folder, not {shared_service.files()}", RECOVERY_S)
+
+
+def _is_empty(items: Callable[[], list[psutil.Process]]) -> bool:
+    return not items()
 
 
 @dataclass
 class Client:
-    """Invokes one model again and again until told to stop; keeps the statuses."""
+    """Invokes one model repeatedly until it is stopped, and keeps the statuses."""
 
     container: ContainerProcess
     name: str
@@ -123,7 +126,7 @@ class Client:
 
     def wait_for_more(self, count: int = 10) -> None:
         goal = len(self.statuses) + count
-        wait_for(lambda: len(self.statuses) >= goal, f"{count} more answers", WHOLE_AGAIN_S)
+        wait_for(lambda: len(self.statuses) >= goal, f"{count} more answers", RECOVERY_S)
 
     def failures(self) -> list[int]:
         return [status for status in self.statuses if status != 200]
@@ -144,15 +147,15 @@ def invoking(service: Service, name: str) -> Iterator[Client]:
 
 
 def kill(process: psutil.Process) -> None:
-    """Gone when it returns; its parent may still have to notice."""
+    """Kill a process and wait for its end; its parent may not have reaped it yet."""
     process.kill()
-    wait_for(lambda: asked(process.status) in (None, psutil.STATUS_ZOMBIE), f"the end of {process.pid}", 5)
+    wait_for(lambda: query(process.status) in (None, psutil.STATUS_ZOMBIE), f"the end of {process.pid}", 5)
 
 
 # Workers
 
 
-def test_idle_worker(service: Service) -> None:
+def test_death_of_an_idle_worker(service: Service) -> None:
     name = service.load("echo")
 
     kill(service.worker(name))
@@ -161,42 +164,42 @@ def test_idle_worker(service: Service) -> None:
     assert len(service.container.workers_of(name)) == 1
 
 
-def test_worker_under_load(service: Service) -> None:
+def test_death_of_a_worker_under_load(service: Service) -> None:
     name, other = service.load("echo"), service.load("echo")
 
-    with invoking(service, name) as client, invoking(service, other) as unhurt:
+    with invoking(service, name) as client, invoking(service, other) as unaffected:
         for _ in range(2):
             kill(service.worker(name))
             client.wait_for_more()
 
     assert set(client.failures()) <= {500}
     assert len(client.failures()) <= 2
-    assert client.slowest_s < WHOLE_AGAIN_S
-    assert not unhurt.failures()
+    assert client.slowest_s < RECOVERY_S
+    assert not unaffected.failures()
 
 
-def test_busy_worker(service: Service) -> None:
+def test_death_of_a_busy_worker(service: Service) -> None:
     name = place("waits_for_a_file", service.container.models_dir)
     service.container.mark(name, "load")
     service.container.loaded(name)
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(service.container.invoke, name, "wait")
+        response = pool.submit(service.container.invoke, name, "wait")
         service.container.wait_for_mark(name, "waits-for-answer")
         kill(service.worker(name))
 
-        assert error_of(answer.result()) == (500, "WorkerDiedError")
+        assert error_of(response.result()) == (500, "WorkerDiedError")
 
     assert service.container.invoke(name, "1").status_code == 200
 
 
-def error_of(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["type"]
+def error_of(response: httpx.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["type"]
 
 
-# What stands behind them
+# The processes behind them
 
 
-def test_zygote(service: Service) -> None:
+def test_death_of_the_zygote(service: Service) -> None:
     name = service.load("echo")
 
     with invoking(service, name) as client:
@@ -204,14 +207,14 @@ def test_zygote(service: Service) -> None:
         loaded = service.load("echo")
         assert service.container.invoke(loaded, "1").status_code == 200
         assert not client.failures()
-        # An orphan of the dead zygote's is watched over as before.
+        # Workers of the dead zygote are still supervised.
         kill(service.worker(name))
         client.wait_for_more()
 
     assert len(client.failures()) <= 1
 
 
-def test_zygote_while_one_of_its_workers_loads(service: Service) -> None:
+def test_death_of_the_zygote_while_a_worker_loads(service: Service) -> None:
     container = service.container
     name = place("waits_for_a_file", container.models_dir)
     with ThreadPoolExecutor(1) as pool:
@@ -225,7 +228,7 @@ def test_zygote_while_one_of_its_workers_loads(service: Service) -> None:
     assert container.invoke(name, "1").text == "1"
 
 
-def test_fork_server(service: Service) -> None:
+def test_death_of_the_fork_server(service: Service) -> None:
     name = service.load("echo")
 
     with invoking(service, name) as client:
@@ -237,10 +240,11 @@ def test_fork_server(service: Service) -> None:
     assert len(service.parts(*FORK_SERVER)) == 1
 
 
-def test_worker_that_outlived_its_fork_server(service: Service) -> None:
-    """Behind MMS the new fork server has no copy of its connection: MMS notices itself, and connects anew.
+def test_death_of_a_survivor(service: Service) -> None:
+    """A survivor is a worker that outlived its fork server.
 
-    The native front end gives the new one a copy.
+    Behind MMS the new fork server has no copy of its connection: MMS notices the end itself, and reconnects. The native
+    front end passes the new one a copy.
     """
     name = service.load("echo")
     kill(service.part(*FORK_SERVER))
@@ -248,25 +252,25 @@ def test_worker_that_outlived_its_fork_server(service: Service) -> None:
 
     kill(service.worker(name))
 
-    wait_for(lambda: _status(service, name) == 200, "an answer of a new worker", WHOLE_AGAIN_S)
+    wait_for(lambda: _status(service, name) == 200, "a response of a new worker", RECOVERY_S)
     assert len(service.container.workers_of(name)) == 1
 
 
-def test_worker_that_outlived_its_fork_server_has_a_deadline(tmp_path: Path, front: str) -> None:
+def test_survivor_has_a_deadline(tmp_path: Path, front: str) -> None:
     with serving(tmp_path, front, SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS="2") as service:
-        name = service.load("never_answers")
+        name = service.load("never_responds")
         kill(service.part(*FORK_SERVER))
-        service.load("echo")  # by another fork server
+        service.load("echo")  # by the new fork server
 
-        answer = service.container.invoke(name, "wait")
+        response = service.container.invoke(name, "wait")
 
-        # Behind MMS nobody can answer in the worker's place.
-        assert answer.status_code == (504 if front == "native" else 500)
-        wait_for(lambda: _status(service, name) == 200, "an answer of a new worker", WHOLE_AGAIN_S)
+        # Behind MMS no other process has the connection that a 504 would be sent on.
+        assert response.status_code == (504 if front == "native" else 500)
+        wait_for(lambda: _status(service, name) == 200, "a response of a new worker", RECOVERY_S)
 
 
-def test_busy_worker_that_outlived_its_fork_server_ends_with_its_model(service: Service) -> None:
-    name = service.load("loops_for_ever")
+def test_busy_survivor_ends_with_its_model(service: Service) -> None:
+    name = service.load("loops_forever")
     worker = service.worker(name)
     fork_server = service.part(*FORK_SERVER)
     fork_server.kill()
@@ -280,7 +284,7 @@ def test_busy_worker_that_outlived_its_fork_server_ends_with_its_model(service: 
         wait_for(lambda: not service.container.workers_of(name), "the worker's end", 5)
 
 
-def test_fork_server_while_a_worker_loads(service: Service) -> None:
+def test_death_of_the_fork_server_while_a_worker_loads(service: Service) -> None:
     container = service.container
     name = place("waits_for_a_file", container.models_dir)
     with ThreadPoolExecutor(1) as pool:
@@ -306,11 +310,11 @@ def _skip_without_launchers(service: Service) -> None:
         pytest.skip("there are no launchers behind the native front end")
 
 
-def test_launcher_that_mms_has_forgotten(service: Service) -> None:
-    """As MMS leaves one where an unload fails in it half-way: asked for, connected to, hung up on, never ended."""
+def test_launcher_that_mms_has_lost(service: Service) -> None:
+    """An unload that fails half-way in MMS leaves one: started, connected to, disconnected, never ended."""
     _skip_without_launchers(service)
     name = place("echo", service.container.models_dir)
-    path = service.run_dir / "tmp" / ".mms.sock.forgotten"
+    path = service.run_dir / "tmp" / ".mms.sock.lost"
     options = {
         "--sock-type": "unix",
         "--sock-name": str(path),
@@ -331,7 +335,7 @@ def test_launcher_that_mms_has_forgotten(service: Service) -> None:
         assert launcher.wait(20) == -signal.SIGKILL
 
 
-def test_launcher(service: Service) -> None:
+def test_death_of_a_launcher(service: Service) -> None:
     _skip_without_launchers(service)
     name = service.load("echo")
 
@@ -340,10 +344,10 @@ def test_launcher(service: Service) -> None:
 
     assert not client.failures()
     kill(service.worker(name))
-    wait_for(lambda: _status(service, name) == 200, "an answer of a new worker", WHOLE_AGAIN_S)
+    wait_for(lambda: _status(service, name) == 200, "a response of a new worker", RECOVERY_S)
 
 
-def test_launcher_while_its_model_loads(service: Service) -> None:
+def test_death_of_a_launcher_while_its_model_loads(service: Service) -> None:
     _skip_without_launchers(service)
     container = service.container
     name = place("waits_for_a_file", container.models_dir)
@@ -361,20 +365,21 @@ def test_launcher_while_its_model_loads(service: Service) -> None:
 # One model and its neighbours
 
 
-def test_an_endless_loop_and_its_neighbour(service: Service) -> None:
-    looping, other = service.load("loops_for_ever"), service.load("echo")
+def test_endless_loop_does_not_affect_other_models(service: Service) -> None:
+    looping, other = service.load("loops_forever"), service.load("echo")
+    worker = service.worker(looping)  # now: a busy model gets a second one
     with ThreadPoolExecutor(1) as pool:
-        lost = pool.submit(_invoke_briefly, service, looping, "loop")
-        wait_for(lambda: service.worker(looping).cpu_percent(0.1) > 20, "a busy worker")
+        looping_request = pool.submit(_invoke_briefly, service, looping, "loop")
+        wait_for(lambda: worker.cpu_percent(0.1) > 20, "a busy worker")
 
         with invoking(service, other) as client:
             client.wait_for_more(50)
 
         assert not client.failures()
-        assert client.slowest_s < WHOLE_AGAIN_S
+        assert client.slowest_s < RECOVERY_S
         assert service.container.unload(looping).status_code == 200
         wait_for(lambda: not service.container.processes_of(looping), "the end of the loop", 1)
-        lost.result()
+        looping_request.result()
 
 
 def _invoke_briefly(service: Service, name: str, body: str) -> None:
@@ -382,10 +387,10 @@ def _invoke_briefly(service: Service, name: str, body: str) -> None:
         try:
             http.post(f"/models/{name}/invoke", content=body)
         except httpx.ReadTimeout:
-            pass  # MMS forgets the request of a model that it unloads
+            pass  # MMS never responds to requests of a model that it unloads
 
 
-def test_crashes_and_their_neighbour(service: Service) -> None:
+def test_crashes_do_not_affect_other_models(service: Service) -> None:
     crashing, other = service.load("segfaults_in_predict"), service.load("echo")
     worker = service.worker(other).pid
 
@@ -397,7 +402,7 @@ def test_crashes_and_their_neighbour(service: Service) -> None:
     assert service.worker(other).pid == worker
 
 
-def test_unload_ends_what_the_model_has_started(service: Service) -> None:
+def test_unload_ends_the_models_leftovers(service: Service) -> None:
     name = service.load("starts_a_process")
     started = psutil.Process(int(service.container.invoke(name).text))
 
@@ -417,7 +422,7 @@ def test_unload_ends_what_the_model_has_started(service: Service) -> None:
         ("native", NATIVE, "the native front end"),
     ],
 )
-def test_front_end_ends_and_the_container_with_it(
+def test_death_of_the_front_end_ends_the_container(
     tmp_path: Path, front_end: str, part: tuple[str, ...], name: str
 ) -> None:
     with serving(tmp_path, front_end) as service:
@@ -432,12 +437,13 @@ def test_front_end_ends_and_the_container_with_it(
 
 
 def test_sigterm_with_models_and_a_busy_request(tmp_path: Path, front: str) -> None:
-    """Within the 10 s of `docker stop`, also with a call that never ends."""
+    """The container ends within the 10 s of `docker stop`, even with a request that never ends."""
     with serving(tmp_path, front) as service, ThreadPoolExecutor(1) as pool:
         service.load("echo")
-        name = service.load("loops_for_ever")
+        name = service.load("loops_forever")
+        worker = service.worker(name)  # now: a busy model gets a second one
         pool.submit(_invoke_until_cut_off, service, name)
-        wait_for(lambda: service.worker(name).cpu_percent(0.1) > 20, "a busy worker")
+        wait_for(lambda: worker.cpu_percent(0.1) > 20, "a busy worker")
         left = alive(service.container)
 
         service.container.process.send_signal(signal.SIGTERM)
@@ -478,14 +484,14 @@ def test_sigkill_of_the_entry_point(tmp_path: Path, short_dir: Path, front: str)
     wait_for(lambda: not list(parent.iterdir()), "the removal of the run folder", 5)
 
 
-def test_model_that_does_not_fit(tmp_path: Path, front: str) -> None:
-    """Refused before it is loaded, again and again; nothing of it is left in the run folder."""
+def test_model_that_does_not_fit_into_memory(tmp_path: Path, front: str) -> None:
+    """Every load is rejected before it starts, and leaves nothing in the run folder."""
     with serving(tmp_path, front, POLYHOST_MEMORY_RESERVE_MB="1000000") as service:
         name = place("echo", service.container.models_dir)
         for _ in range(3):
-            answer = service.container.load(name)
-            assert answer.status_code == 507
-            assert ("MB are free" in answer.text) == service.container.native
+            response = service.container.load(name)
+            assert response.status_code == 507
+            assert ("MB are free" in response.text) == service.container.native
             wait_for(lambda: not service.container.names(), "the model unregistered", 1)
 
         wait_for(lambda: not service.files(), "the removal of its files", 2)

@@ -1,4 +1,4 @@
-"""Arbitrary and broken requests against a running native front end: no crash, no hang, no 5xx of its own.
+"""Arbitrary and malformed requests to a running native front end: no crash, no hang, no 5xx of its own.
 
 For longer: scripts/test tests/integration/test_fuzz.py --hypothesis-profile=long --timeout=0
 """
@@ -18,8 +18,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as some
 
-from tests.container_process import ContainerProcess, running
-from tests.models import place
+from tests.support.container import ContainerProcess, running
+from tests.support.models import place
 
 HANG_S = 20
 PAUSE_S = 0.002
@@ -32,17 +32,17 @@ class Target:
     model: str
     front_end: psutil.Process
 
-    def send(self, pieces: Sequence[bytes], pause_s: float = 0.0, half_close: bool = False) -> bytes:
-        """All that comes back until the connection ends."""
+    def send(self, parts: Sequence[bytes], pause_s: float = 0.0, half_close: bool = False) -> bytes:
+        """Send the parts, and return what comes back until the connection ends."""
         with socket.create_connection(("127.0.0.1", self.container.port), timeout=HANG_S) as client:
             try:
-                for piece in pieces:
-                    client.sendall(piece)
+                for part in parts:
+                    client.sendall(part)
                     time.sleep(pause_s)
                 if half_close:
                     client.shutdown(socket.SHUT_WR)
             except OSError:
-                pass  # it was refused before all was sent
+                pass  # it was rejected before everything was sent
             return read_all(client)
 
     def check(self) -> None:
@@ -53,8 +53,8 @@ class Target:
 def read_all(client: socket.socket) -> bytes:
     data = b""
     try:
-        while piece := client.recv(1 << 16):
-            data += piece
+        while received := client.recv(1 << 16):
+            data += received
     except ConnectionResetError:
         pass
     return data
@@ -64,7 +64,7 @@ def read_all(client: socket.socket) -> bytes:
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     folder: Path = tmp_path_factory.mktemp("fuzz")
     with running(folder, POLYHOST_FRONTEND="native", POLYHOST_ZYGOTES="bare") as container:
-        model = container.loaded(place("gives_back", container.models_dir))
+        model = container.loaded(place("returns_the_body", container.models_dir))
         target = Target(container, model, container.process_of("polyhost.container.native"))
         yield target
         target.check()
@@ -80,18 +80,18 @@ places = some.lists(some.integers(0, 1 << 16), max_size=12)
 bodies = some.binary(max_size=200) | some.integers(1, 200_000).map(bytes)
 
 
-# What is right is answered right, however it comes
+# Valid requests get the right response, however they are split
 
 
 @dataclass(frozen=True)
 class Exchange:
     request: bytes
     status: int
-    body: bytes | None = None  # None: whatever it is
+    body: bytes | None = None  # None: not checked
 
 
 def invocation(body: bytes, chunk: int, extra: Sequence[str]) -> Exchange:
-    """`chunk`: the size of the request's chunks, or 0 for none."""
+    """Make an invocation. `chunk` is the size of the request's chunks, or 0 for no chunked coding."""
     lines = ["POST /models/MODEL/invoke HTTP/1.1", "Host: here", *extra]
     if chunk:
         lines.append("Transfer-Encoding: chunked")
@@ -131,7 +131,7 @@ exchanges = some.builds(invocation, bodies, some.sampled_from([0, 0, 1000, 65_53
 
 
 @given(some.lists(exchanges, min_size=1, max_size=8), places, some.sampled_from([0.0, 0.0, PAUSE_S]))
-def test_pipelined_requests_in_any_pieces(
+def test_pipelined_requests_split_anywhere(
     target: Target, exchanges: list[Exchange], places: list[int], pause_s: float
 ) -> None:
     last = b"GET /ping HTTP/1.1\r\nConnection: close\r\n\r\n"
@@ -156,7 +156,7 @@ def parsed(data: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
-# What is wrong is refused
+# Malformed requests are rejected
 
 methods = some.sampled_from(
     ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE", "PATCH", "NONSENSE"]
@@ -183,7 +183,7 @@ requests = some.builds(rough, methods, paths, versions, some.lists(some.tuples(n
 
 @some.composite
 def mutated(draw: some.DrawFn) -> bytes:
-    """Right requests, wrong in a few places."""
+    """Draw valid requests, and change a few bytes."""
     data = bytearray(b"".join(exchange.request for exchange in draw(some.lists(exchanges, min_size=1, max_size=4))))
     for _ in range(draw(some.integers(1, 4))):
         place = draw(some.integers(0, min(len(data), 400)))
@@ -205,7 +205,7 @@ streams = some.binary(max_size=500) | some.lists(requests, min_size=1, max_size=
 @example(b"GET /models?next_page_token=%ED%A0%80 HTTP/1.1\r\n\r\n", [], 0.0)
 @example(b"POST /models HTTP/1.1\r\nContent-Length: 99999\r\n\r\n" + b"[" * 99_999, [], 0.0)
 @example(b'POST /models HTTP/1.1\r\nContent-Length: 2\r\n\r\n""', [], 0.0)
-def test_anything(target: Target, stream: bytes, places: list[int], pause_s: float) -> None:
+def test_any_bytes(target: Target, stream: bytes, places: list[int], pause_s: float) -> None:
     received = target.send(cut(stream.replace(b"MODEL", target.model.encode()), places), pause_s, half_close=True)
 
     if stream:
@@ -231,12 +231,12 @@ fields = {
 @example({"model_name": "a", "url": "/x\0y"})
 @example({"model_name": "n" * 1_000_000, "url": "MODELS"})
 @example({"model_name": "a", "url": "MODELS/" + "x" * 1_000_000})
-def test_any_load_request(target: Target, asked: Any) -> None:
-    """None of them names a folder with a model in it."""
-    content = json.dumps(asked).replace("MODELS", str(target.container.models_dir))
-    answer = target.container.http.post("/models", content=content.encode(), timeout=HANG_S)
+def test_any_load_request(target: Target, content: Any) -> None:
+    """No request here names a folder with a model in it."""
+    body = json.dumps(content).replace("MODELS", str(target.container.models_dir))
+    response = target.container.http.post("/models", content=body.encode(), timeout=HANG_S)
 
-    assert (answer.status_code, answer.json()["phase"]) == (400, "load"), answer.text[:500]
+    assert (response.status_code, response.json()["phase"]) == (400, "load"), response.text[:500]
     target.check()
     assert target.container.http.get("/metrics", timeout=HANG_S).status_code == 200
 
@@ -245,5 +245,5 @@ page_parameters = some.sampled_from(["next_page_token", "limit"])
 
 
 @given(some.lists(some.tuples(page_parameters, texts), max_size=3))
-def test_any_page_of_the_list(target: Target, parameters: list[tuple[str, str]]) -> None:
-    assert target.container.http.get("/models", params=parameters, timeout=HANG_S).status_code in (200, 400)
+def test_any_list_request(target: Target, parameters: list[tuple[str, str]]) -> None:
+    assert target.container.http.get("/models", params=tuple(parameters), timeout=HANG_S).status_code in (200, 400)

@@ -1,16 +1,18 @@
-"""The container's log: one JSON object an event, attributed to its model, and a switch for plain text."""
+"""The container's log: one JSON object per event, attributed to its model, or plain text."""
 
 import json
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.container_process import ContainerProcess, running, wait_for
-from tests.models import place
+from tests.support.container import ContainerProcess, running
+from tests.support.models import place
+from tests.support.waiting import wait_for
 
 NewModel = Callable[[str], str]
 TARGET = {"X-Amzn-SageMaker-Target-Model": "animals/cats.tar.gz"}
@@ -18,11 +20,11 @@ TARGET = {"X-Amzn-SageMaker-Target-Model": "animals/cats.tar.gz"}
 
 @pytest.fixture
 def printed(container: ContainerProcess, new_model: NewModel) -> Iterator[tuple[str, str]]:
-    """A model that prints in every way, loaded and asked once; its name and the request's id."""
+    """Load and invoke a model that prints in every way; return its name and the request's id."""
     name = container.loaded(new_model("prints"))
-    answer = container.invoke(name, "1", **TARGET)
+    response = container.invoke(name, "1", **TARGET)
     container.wait_for_event("native err in predict", model=name)
-    yield name, answer.headers["x-request-id"]
+    yield name, response.headers["x-request-id"]
 
 
 def test_every_line_is_an_event(container: ContainerProcess, new_model: NewModel, printed: tuple[str, str]) -> None:
@@ -51,7 +53,7 @@ def test_every_line_is_an_event(container: ContainerProcess, new_model: NewModel
         ("lines {}", "INFO", "stdout"),
     ],
 )
-def test_what_a_model_says(
+def test_output_of_a_model(
     container: ContainerProcess, printed: tuple[str, str], where: str, message: str, level: str, logger: str | None
 ) -> None:
     name, _ = printed
@@ -62,13 +64,13 @@ def test_what_a_model_says(
     assert logger in (None, event["logger"])
 
 
-def test_a_printed_event_is_a_message(container: ContainerProcess, printed: tuple[str, str]) -> None:
+def test_printed_json_is_a_message(container: ContainerProcess, printed: tuple[str, str]) -> None:
     event = container.wait_for_event('{"looks": "like an event"}', model=printed[0])
 
     assert (event["logger"], "looks" in event) == ("stdout", False)
 
 
-def test_a_request_is_named(container: ContainerProcess, printed: tuple[str, str]) -> None:
+def test_request_events_have_its_id_and_target_model(container: ContainerProcess, printed: tuple[str, str]) -> None:
     name, request_id = printed
 
     for message in ("printed in predict", "logged in predict"):
@@ -77,14 +79,14 @@ def test_a_request_is_named(container: ContainerProcess, printed: tuple[str, str
     assert "request_id" not in container.wait_for_event("printed in load", model=name)
 
 
-def test_a_load_is_an_event_with_its_duration(container: ContainerProcess, printed: tuple[str, str]) -> None:
+def test_load_event_has_a_duration(container: ContainerProcess, printed: tuple[str, str]) -> None:
     event = container.wait_for_event("loaded", model=printed[0])
 
     assert (event["level"], event["phase"]) == ("INFO", "load")
     assert event["duration_ms"] > 0
 
 
-def test_traceback_of_a_failed_load(container: ContainerProcess, new_model: NewModel) -> None:
+def test_failed_load_event_has_a_traceback(container: ContainerProcess, new_model: NewModel) -> None:
     name = new_model("raises_in_load")
 
     container.load(name)
@@ -94,18 +96,18 @@ def test_traceback_of_a_failed_load(container: ContainerProcess, new_model: NewM
     assert 'inference.py", line' in event["traceback"]
 
 
-def test_traceback_of_a_failed_request(container: ContainerProcess, new_model: NewModel) -> None:
+def test_failed_request_event_has_a_traceback(container: ContainerProcess, new_model: NewModel) -> None:
     name = container.loaded(new_model("raises_in_predict"))
 
-    answer = container.invoke(name, "1", **TARGET)
+    response = container.invoke(name, "1", **TARGET)
 
     event = container.wait_for_event("this body makes no sense", model=name)
     assert (event["level"], event["phase"]) == ("ERROR", "predict")
-    assert (event["request_id"], event["target_model"]) == (answer.headers["x-request-id"], "animals/cats.tar.gz")
+    assert (event["request_id"], event["target_model"]) == (response.headers["x-request-id"], "animals/cats.tar.gz")
     assert 'inference.py", line' in event["traceback"]
 
 
-def test_a_refusal_of_the_clients_input_has_no_traceback(container: ContainerProcess, new_model: NewModel) -> None:
+def test_client_error_event_has_no_traceback(container: ContainerProcess, new_model: NewModel) -> None:
     name = container.loaded(new_model("returns_an_exception"))
 
     container.invoke(name)
@@ -114,7 +116,7 @@ def test_a_refusal_of_the_clients_input_has_no_traceback(container: ContainerPro
     assert (event["level"], "traceback" in event) == ("WARNING", False)
 
 
-def test_pings_and_answers_are_not_logged(container: ContainerProcess, new_model: NewModel) -> None:
+def test_successful_requests_are_not_logged(container: ContainerProcess, new_model: NewModel) -> None:
     name = container.loaded(new_model("echo"))
     before = _own_events(container, name)
 
@@ -131,19 +133,19 @@ def _own_events(container: ContainerProcess, name: str) -> list[dict[str, Any]]:
     return [event for event in container.events() if event.get("model") == name]
 
 
-def test_long_lines_of_several_models_do_not_mix(container: ContainerProcess, new_model: NewModel) -> None:
-    names = [container.loaded(new_model("prints_at_length")) for _ in range(3)]
+def test_long_lines_of_several_models_are_not_interleaved(container: ContainerProcess, new_model: NewModel) -> None:
+    names = [container.loaded(new_model("prints_long_lines")) for _ in range(3)]
 
     with ThreadPoolExecutor(3) as pool:
-        answers = list(pool.map(lambda name: container.invoke(name, "20").status_code, names))
+        responses = list(pool.map(lambda name: container.invoke(name, "20").status_code, names))
 
-    assert answers == [200] * 3
+    assert responses == [200] * 3
     for name in names:
-        wait_for(lambda name=name: len(_long_lines(container, name)) == 40, "20 lines of Python's and 20 native ones")
+        wait_for(partial(_has_long_lines, container, name, 40), "20 lines from Python and 20 from native code")
 
 
-def _long_lines(container: ContainerProcess, name: str) -> list[str]:
-    return [event["message"] for event in _own_events(container, name) if event["message"].count("long") == 4000]
+def _has_long_lines(container: ContainerProcess, name: str, count: int) -> bool:
+    return [event["message"].count("long") for event in _own_events(container, name)].count(4000) == count
 
 
 def test_plain_text(tmp_path: Path) -> None:

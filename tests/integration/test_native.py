@@ -1,19 +1,21 @@
-"""What the native front end can do beyond the contract: batches, pieces, queues with deadlines, drains, metrics."""
+"""The native front end's own features: batches, streamed responses, queues with deadlines, draining, metrics."""
 
 import json
 import shutil
 import socket
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.container_process import ContainerProcess, running, wait_for
-from tests.models import place
+from polyhost.client import RequestError
+from tests.support.container import ContainerProcess, running
+from tests.support.models import place
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +26,12 @@ def native(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerProces
 
 
 def loaded(container: ContainerProcess, kind: str) -> str:
+    """Load a fixture model, and return its name."""
     return container.loaded(place(kind, container.models_dir))
 
 
 def waiting_model(container: ContainerProcess) -> str:
-    """Loaded; answers "wait" once a file `answer` is there."""
+    """Load a model that responds to "wait" once a file `answer` is there, and return its name."""
     name = place("waits_for_a_file", container.models_dir)
     container.mark(name, "load")
     return container.loaded(name)
@@ -37,35 +40,35 @@ def waiting_model(container: ContainerProcess) -> str:
 # Batches
 
 
-def test_calls_go_together(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
+def test_requests_are_batched(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
     name = loaded(native, "batches")
 
-    answers = list(pool.map(lambda body: native.invoke(name, body), ["1", "2", "bad", "3"]))
+    responses = list(pool.map(lambda body: native.invoke(name, body), ["1", "2", "bad", "3"]))
 
-    assert [answer.status_code for answer in answers] == [200, 200, 500, 200]
-    assert [answer.text for answer in answers if answer.status_code == 200] == ["4"] * 3
-    assert answers[2].json()["message"] == "a bad one"
+    assert [response.status_code for response in responses] == [200, 200, 500, 200]
+    assert [response.text for response in responses if response.status_code == 200] == ["4"] * 3
+    assert responses[2].json()["message"] == "a bad one"
     assert native.metric("polyhost_batch_size_count", model=name) == 1
 
 
-def test_one_call_does_not_wait_for_ever_for_others(native: ContainerProcess) -> None:
+def test_batch_delay_ends_for_a_single_request(native: ContainerProcess) -> None:
     assert native.invoke(loaded(native, "batches"), "1").text == "1"
 
 
-def test_a_variable_sets_the_batch_size_of_all(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+def test_batch_size_can_be_set_by_the_environment(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
     settings = {"POLYHOST_BATCH_SIZE": "8", "POLYHOST_BATCH_DELAY_MS": "5000", "POLYHOST_ZYGOTES": "bare"}
     with running(tmp_path, "native", **settings) as container:
         name = place("batches", container.models_dir)
         (container.folder(name) / "polyhost.json").unlink()
         container.loaded(name)
 
-        answers = list(pool.map(lambda body: container.invoke(name, body), "12345678"))
+        responses = list(pool.map(lambda body: container.invoke(name, body), "12345678"))
 
-        assert [answer.text for answer in answers] == ["8"] * 8
+        assert [response.text for response in responses] == ["8"] * 8
 
 
-def test_the_rows_of_a_batch_are_one_call_of_an_estimator(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
-    """This one answers a row below zero with the number of rows that came with it. The first batch only tries that."""
+def test_rows_of_a_batch_go_to_the_estimator_together(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    """The estimator returns the number of rows of its call for rows below zero; the first batch is a check."""
     with running(tmp_path, "native", POLYHOST_ZYGOTES="sklearn") as container:
         folder = container.models_dir / "counts" / "model"
         folder.mkdir(parents=True)
@@ -80,17 +83,17 @@ def test_the_rows_of_a_batch_are_one_call_of_an_estimator(tmp_path: Path, pool: 
         )
         container.loaded("counts")
 
-        def ask(rows: str) -> httpx.Response:
+        def invoke(rows: str) -> httpx.Response:
             return container.invoke("counts", rows, content_type="text/csv")
 
         for bodies, expected in (
             (["1,2", "3,4\n5,6", "7", "8,9"], [[0], [0, 0], [0]]),
             (["-1,2", "-3,4\n-5,6", "-7", "-8,9"], [[4], [4, 4], [4]]),
         ):
-            answers = list(pool.map(ask, bodies))
+            responses = list(pool.map(invoke, bodies))
 
-            assert [answer.status_code for answer in answers] == [200, 200, 400, 200]
-            assert [answer.json() for answer in answers if answer.status_code == 200] == expected
+            assert [response.status_code for response in responses] == [200, 200, 400, 200]
+            assert [response.json() for response in responses if response.status_code == 200] == expected
 
 
 @pytest.mark.parametrize(
@@ -104,49 +107,49 @@ def test_the_rows_of_a_batch_are_one_call_of_an_estimator(tmp_path: Path, pool: 
         ('{"batch_delay_ms": -1}', "milliseconds from 0 to 60000"),
     ],
 )
-def test_settings_that_cannot_be_used(native: ContainerProcess, text: str, words: str) -> None:
+def test_invalid_serving_options_fail_the_load(native: ContainerProcess, text: str, words: str) -> None:
     name = place("batches", native.models_dir)
     (native.folder(name) / "polyhost.json").write_text(text)
 
-    answer = native.load(name)
+    response = native.load(name)
 
-    assert (answer.status_code, answer.json()["type"]) == (400, "BadRequestError")
-    assert words in answer.json()["message"]
+    assert (response.status_code, response.json()["type"]) == (400, "BadRequestError")
+    assert words in response.json()["message"]
     assert name not in native.names()
-    assert native.events(level="WARNING", model=name)[0]["message"] == answer.json()["message"]
+    assert native.events(level="WARNING", model=name)[0]["message"] == response.json()["message"]
 
 
-# Pieces
+# Streamed responses
 
 
-def test_pieces_come_as_they_are_yielded(native: ContainerProcess) -> None:
+def test_chunks_arrive_as_they_are_yielded(native: ContainerProcess) -> None:
     name = loaded(native, "yields")
     body = {"pieces": 2, "step_by_step": True}
 
-    with native.http.stream("POST", f"/models/{name}/invoke", json=body) as answer:
-        pieces = answer.iter_text()
+    with native.http.stream("POST", f"/models/{name}/invoke", json=body) as response:
+        pieces = response.iter_text()
         assert next(pieces) == "piece 0;"
         native.mark(name, "after-0")
         assert next(pieces) == "piece 1;"
         native.mark(name, "after-1")
         assert list(pieces) == []
 
-    assert answer.headers["transfer-encoding"] == "chunked"
-    assert answer.headers["content-type"] == "text/plain"
+    assert response.headers["transfer-encoding"] == "chunked"
+    assert response.headers["content-type"] == "text/plain"
     assert native.invoke(name, json.dumps({"pieces": 1})).text == "piece 0;"
 
 
-def test_a_failure_before_the_first_piece_has_its_status(native: ContainerProcess) -> None:
-    answer = native.invoke(loaded(native, "yields"), json.dumps({"pieces": 1, "first": "raise"}))
+def test_failure_before_the_first_chunk_has_its_own_status(native: ContainerProcess) -> None:
+    response = native.invoke(loaded(native, "yields"), json.dumps({"pieces": 1, "first": "raise"}))
 
-    assert (answer.status_code, answer.json()["type"]) == (500, "ValueError")
+    assert (response.status_code, response.json()["type"]) == (500, "ValueError")
 
 
 @pytest.mark.parametrize("then", ["raise", "die"])
-def test_an_answer_that_fails_on_its_way_is_cut_off(native: ContainerProcess, then: str) -> None:
+def test_failure_after_the_first_chunk_cuts_the_response_off(native: ContainerProcess, then: str) -> None:
     name = loaded(native, "yields")
 
-    with pytest.raises(httpx.RemoteProtocolError):
+    with pytest.raises(RequestError, match="peer closed connection without sending complete message body"):
         native.invoke(name, json.dumps({"pieces": 3, "then": then}))
 
     wait_for(lambda: native.invoke(name, json.dumps({"pieces": 1})).status_code == 200, "an answer", 5)
@@ -154,20 +157,20 @@ def test_an_answer_that_fails_on_its_way_is_cut_off(native: ContainerProcess, th
     assert native.wait_for_event(words, model=name)["level"] == "ERROR"
 
 
-def test_a_client_that_goes_away_ends_the_answer(native: ContainerProcess) -> None:
+def test_disconnected_client_ends_the_handlers_generator(native: ContainerProcess) -> None:
     name = loaded(native, "yields")
     body = {"pieces": 1, "then": "go_on"}
 
-    with native.http.stream("POST", f"/models/{name}/invoke", json=body) as answer:
-        next(answer.iter_raw())
+    with native.http.stream("POST", f"/models/{name}/invoke", json=body) as response:
+        next(response.iter_raw())
 
     wait_for((native.folder(name) / "ended").exists, "the handler's end", 5)
     assert native.invoke(name, json.dumps({"pieces": 1})).text == "piece 0;"
     assert native.metric("polyhost_worker_restarts_total", model=name) == 0
 
 
-def test_a_client_that_goes_away_ends_no_other_answer(native: ContainerProcess) -> None:
-    """However quick the answers before were, for which several calls would go to the worker together."""
+def test_disconnected_client_ends_no_other_response(native: ContainerProcess) -> None:
+    """Not even after quick responses, which let several requests go to the worker at once."""
     name = loaded(native, "yields")
     for _ in range(50):
         native.invoke(name, json.dumps({"pieces": 1}))
@@ -184,35 +187,35 @@ def test_a_client_that_goes_away_ends_no_other_answer(native: ContainerProcess) 
                 assert read_until(client, b"").endswith(b"piece 0;piece 1;piece 2;")
 
 
-def _stream(container: ContainerProcess, name: str, **wish: Any) -> socket.socket:
-    body = json.dumps(wish).encode()
+def _stream(container: ContainerProcess, name: str, **options: Any) -> socket.socket:
+    body = json.dumps(options).encode()
     client = socket.create_connection(("127.0.0.1", container.port), timeout=10)
     client.sendall(b"POST /models/%b/invoke HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % (name.encode(), len(body)) + body)
     return client
 
 
 def read_until(client: socket.socket, words: bytes) -> bytes:
-    """b"": until the end."""
+    """Read until these words have come; to the end for b""."""
     received = b""
     while not (words and words in received) and (piece := client.recv(1 << 16)):
         received += piece
     return received
 
 
-def test_a_client_of_http_1_0_gets_the_pieces_without_chunks(native: ContainerProcess) -> None:
+def test_http_1_0_client_gets_a_stream_without_chunked_coding(native: ContainerProcess) -> None:
     name = loaded(native, "yields")
     body = json.dumps({"pieces": 3}).encode()
     head = f"POST /models/{name}/invoke HTTP/1.0\r\nContent-Length: {len(body)}\r\n\r\n".encode()
 
     with socket.create_connection(("127.0.0.1", native.port), timeout=10) as client:
         client.sendall(head + body)
-        answer = b"".join(iter(lambda: client.recv(65536), b""))
+        response = b"".join(iter(lambda: client.recv(65536), b""))
 
-    assert answer.endswith(b"\r\n\r\npiece 0;piece 1;piece 2;")
-    assert b"chunked" not in answer
+    assert response.endswith(b"\r\n\r\npiece 0;piece 1;piece 2;")
+    assert b"chunked" not in response
 
 
-def test_behind_mms_pieces_become_one_body(tmp_path: Path) -> None:
+def test_mms_joins_chunks_to_one_body(tmp_path: Path) -> None:
     with running(tmp_path, "mms", POLYHOST_ZYGOTES="bare") as container:
         name = loaded(container, "yields")
 
@@ -223,20 +226,20 @@ def test_behind_mms_pieces_become_one_body(tmp_path: Path) -> None:
 # Queues
 
 
-def test_a_call_whose_turn_does_not_come(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
+def test_queued_request_times_out(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
     name = waiting_model(native)
     running_one = pool.submit(native.invoke, name, "wait")
     native.wait_for_mark(name, "waits-for-answer")
 
-    waiting_one = pool.submit(native.invoke, name, "wait").result()
+    queued_one = pool.submit(native.invoke, name, "wait").result()
 
-    assert waiting_one.status_code == 504
+    assert queued_one.status_code == 504
     assert running_one.result().status_code == 504
     native.mark(name, "answer")
     assert native.invoke(name, "1").text == "1"
 
 
-def test_a_client_that_goes_away_frees_its_place(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
+def test_disconnected_client_frees_its_place_in_the_queue(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
     name = place("waits_for_a_file", native.models_dir)
     native.mark(name, "load")
     (native.folder(name) / "polyhost.json").write_text('{"queue_size": 1}')
@@ -245,49 +248,50 @@ def test_a_client_that_goes_away_frees_its_place(native: ContainerProcess, pool:
     native.wait_for_mark(name, "waits-for-answer")
     with socket.create_connection(("127.0.0.1", native.port)) as client:
         client.sendall(f"POST /models/{name}/invoke HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n1".encode())
-        native.wait_until_waiting(name, 1)
-    native.wait_until_waiting(name, 0)
+        native.wait_until_queued(name, 1)
+    native.wait_until_queued(name, 0)
 
-    taken = pool.submit(native.invoke, name, "1")
-    native.wait_until_waiting(name, 1)
-    refused = native.invoke(name, "1")
+    accepted = pool.submit(native.invoke, name, "1")
+    native.wait_until_queued(name, 1)
+    rejected = native.invoke(name, "1")
 
     native.mark(name, "answer")
-    assert taken.result().status_code == 200
-    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert accepted.result().status_code == 200
+    assert (rejected.status_code, rejected.headers["retry-after"]) == (503, "1")
 
 
-def test_a_model_has_a_deadline_of_its_own(native: ContainerProcess) -> None:
-    name = place("never_answers", native.models_dir)
+def test_response_timeout_can_be_set_per_model(native: ContainerProcess) -> None:
+    name = place("never_responds", native.models_dir)
     (native.folder(name) / "polyhost.json").write_text('{"response_timeout_s": 0.5}')
     native.loaded(name)
 
-    answer = native.invoke(name, "wait")
+    response = native.invoke(name, "wait")
 
-    assert answer.status_code == 504
-    assert "0.5 s" in answer.json()["message"]
+    assert response.status_code == 504
+    assert "0.5 s" in response.json()["message"]
 
 
-def test_a_worker_that_dies_takes_only_its_own_call_with_it(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
-    """Quick calls go to a worker several at once; those that it had not begun go to its successor."""
+def test_worker_death_fails_only_the_running_request(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
+    """Quick requests go to a worker several at once; those that it has not started go to its successor."""
     name = loaded(native, "exits_in_predict")
     assert {native.invoke(name, "1").status_code for _ in range(100)} == {200}
     bodies = ["die" if number in (150, 300) else str(number) for number in range(450)]
 
-    answers = list(pool.map(lambda body: native.invoke(name, body), bodies))
+    responses = list(pool.map(lambda body: native.invoke(name, body), bodies))
 
-    assert [answer.text for answer in answers if answer.status_code == 200] == [one for one in bodies if one != "die"]
-    assert [answer.status_code for answer in answers if answer.status_code != 200] == [500, 500]
+    served = [response.text for response in responses if response.status_code == 200]
+    assert served == [body for body in bodies if body != "die"]
+    assert [response.status_code for response in responses if response.status_code != 200] == [500, 500]
 
 
-def test_a_batch_whose_worker_dies_is_not_run_again(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
+def test_batch_is_not_retried_after_worker_death(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
     name = place("exits_in_predict", native.models_dir)
     (native.folder(name) / "polyhost.json").write_text('{"batch_size": 3, "batch_delay_ms": 500}')
     native.loaded(name)
 
-    answers = list(pool.map(lambda body: native.invoke(name, body), ["die", "die", "die"]))
+    responses = list(pool.map(lambda body: native.invoke(name, body), ["die", "die", "die"]))
 
-    assert [answer.status_code for answer in answers] == [500] * 3
+    assert [response.status_code for response in responses] == [500] * 3
     assert native.invoke(name, "1").status_code == 200
     assert native.metric("polyhost_worker_restarts_total", model=name) == 1
 
@@ -295,12 +299,12 @@ def test_a_batch_whose_worker_dies_is_not_run_again(native: ContainerProcess, po
 # Loads and unloads
 
 
-def test_a_load_waits_for_the_unload_of_its_name(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
+def test_load_waits_for_the_unload_of_the_same_name(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
     name = waiting_model(native)
     running_one = pool.submit(native.invoke, name, "wait")
     native.wait_for_mark(name, "waits-for-answer")
     unload = pool.submit(native.unload, name)
-    wait_for(lambda: native.invoke(name, "1").status_code == 404, "the unload under way")
+    wait_for(lambda: native.invoke(name, "1").status_code == 404, "the unload to begin")
 
     load = pool.submit(native.load, name)
     native.mark(name, "answer")
@@ -310,9 +314,7 @@ def test_a_load_waits_for_the_unload_of_its_name(native: ContainerProcess, pool:
     assert native.invoke(name, "1").text == "1"
 
 
-def test_an_unload_does_not_wait_for_a_call_that_nobody_waits_for(
-    native: ContainerProcess, pool: ThreadPoolExecutor
-) -> None:
+def test_unload_does_not_wait_for_a_disconnected_client(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
     name = waiting_model(native)
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"http://127.0.0.1:{native.port}/models/{name}/invoke", content="wait", timeout=0.5)
@@ -321,7 +323,7 @@ def test_an_unload_does_not_wait_for_a_call_that_nobody_waits_for(
     assert not native.workers_of(name)
 
 
-def test_a_name_may_have_any_characters(native: ContainerProcess) -> None:
+def test_model_names_may_have_any_characters(native: ContainerProcess) -> None:
     url = str(native.folder(place("echo", native.models_dir)))
     path = "/models/team%2Fcats%20%26%20d%C3%B6gs"
 
@@ -332,26 +334,26 @@ def test_a_name_may_have_any_characters(native: ContainerProcess) -> None:
     assert native.http.delete(path).status_code == 200
 
 
-def test_sigterm_lets_calls_finish(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+def test_sigterm_lets_requests_finish(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
     with running(tmp_path, "native", POLYHOST_ZYGOTES="bare") as container:
         name = waiting_model(container)
         running_one = pool.submit(container.invoke, name, "wait")
         container.wait_for_mark(name, "waits-for-answer")
 
         container.process.terminate()
-        wait_for(lambda: _refuses_connections(container), "no new connections")
+        wait_for(lambda: _refuses_connections(container), "connections to be refused")
         container.mark(name, "answer")
 
         assert running_one.result().text == "wait"
         assert container.process.wait(10) == 0
 
 
-def test_calls_that_take_too_long_after_sigterm_are_refused(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+def test_requests_that_outlast_the_grace_period_are_rejected(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
     with running(tmp_path, "native", POLYHOST_ZYGOTES="bare", POLYHOST_FINISH_SECONDS="1") as container:
         name = waiting_model(container)
         calls = [pool.submit(container.invoke, name, "wait") for _ in range(2)]
         container.wait_for_mark(name, "waits-for-answer")
-        container.wait_until_waiting(name, 1)
+        container.wait_until_queued(name, 1)
 
         container.process.terminate()
 
@@ -360,7 +362,7 @@ def test_calls_that_take_too_long_after_sigterm_are_refused(tmp_path: Path, pool
         assert container.process.wait(10) == 0
 
 
-def test_an_only_model_that_the_front_end_refuses_ends_the_container(tmp_path: Path) -> None:
+def test_single_model_with_invalid_options_ends_the_container(tmp_path: Path) -> None:
     (tmp_path / "ml" / "model").mkdir(parents=True)
     (tmp_path / "ml" / "model" / "polyhost.json").write_text('{"batch_size": 0}')
     settings = {"SAGEMAKER_MULTI_MODEL": "", "POLYHOST_ZYGOTES": "bare"}
@@ -386,12 +388,10 @@ def _refuses_connections(container: ContainerProcess) -> bool:
 # Workers
 
 
-def test_a_busy_model_gets_a_second_worker_and_gives_it_back(
-    native: ContainerProcess, pool: ThreadPoolExecutor
-) -> None:
+def test_busy_model_gets_a_second_worker_for_a_while(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
     name = loaded(native, "loops_for_a_while")
     started = time.monotonic()
-    calls = []
+    calls: list[Future[httpx.Response]] = []
     while len(native.workers_of(name)) < 2:
         calls = [call for call in calls if not call.done()]
         calls += [pool.submit(native.invoke, name, "0.1") for _ in range(4 - len(calls))]
@@ -403,7 +403,7 @@ def test_a_busy_model_gets_a_second_worker_and_gives_it_back(
     assert native.invoke(name, "0").status_code == 200
 
 
-def test_a_fixed_number_of_workers(tmp_path: Path) -> None:
+def test_number_of_workers_can_be_fixed(tmp_path: Path) -> None:
     with running(tmp_path, "native", POLYHOST_ZYGOTES="bare", SAGEMAKER_MODEL_SERVER_WORKERS="3") as container:
         name = loaded(container, "echo")
 
@@ -433,7 +433,7 @@ def test_metrics(native: ContainerProcess) -> None:
     assert native.metric("polyhost_loaded", model=name) == 0
 
 
-def test_requests_that_come_together_are_answered_in_order(native: ContainerProcess) -> None:
+def test_pipelined_requests_are_answered_in_order(native: ContainerProcess) -> None:
     name = loaded(native, "echo")
     one = b"POST /models/%b/invoke HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n" % name.encode()
     ping = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -441,9 +441,9 @@ def test_requests_that_come_together_are_answered_in_order(native: ContainerProc
     with socket.create_connection(("127.0.0.1", native.port), timeout=20) as client:
         requests = b"".join(one + b"%04d" % number + ping for number in range(2000))
         client.sendall(requests.removesuffix(b"\r\n") + b"Connection: close\r\n\r\n")
-        answers = b"".join(iter(lambda: client.recv(65536), b""))
+        responses = b"".join(iter(lambda: client.recv(65536), b""))
 
-    bodies = [part.partition(b"\r\n\r\n")[2] for part in answers.split(b"HTTP/1.1 200 OK\r\n")[1:]]
+    bodies = [part.partition(b"\r\n\r\n")[2] for part in responses.split(b"HTTP/1.1 200 OK\r\n")[1:]]
     assert bodies[::2] == [b"%04d" % number for number in range(2000)]
     assert bodies[1::2] == [b'{"status": "Healthy"}'] * 2000
 
@@ -459,28 +459,28 @@ def test_requests_that_come_together_are_answered_in_order(native: ContainerProc
     ],
     ids=["nonsense", "large head", "large body", "two lengths", "HTTP/2"],
 )
-def test_requests_that_are_none(native: ContainerProcess, sent: bytes, status: int) -> None:
+def test_malformed_requests_are_rejected(native: ContainerProcess, sent: bytes, status: int) -> None:
     with socket.create_connection(("127.0.0.1", native.port), timeout=10) as client:
         client.sendall(sent)
-        answer = b"".join(iter(lambda: client.recv(65536), b""))
+        response = b"".join(iter(lambda: client.recv(65536), b""))
 
-    assert answer.startswith(b"HTTP/1.1 %d " % status)
-    assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == status
+    assert response.startswith(b"HTTP/1.1 %d " % status)
+    assert json.loads(response.partition(b"\r\n\r\n")[2])["code"] == status
     assert native.http.get("/ping").status_code == 200
 
 
 @pytest.mark.parametrize("token", ["!!!!", "YQ", "YQ==\n", "/w=="])
-def test_a_page_token_that_is_none(native: ContainerProcess, token: str) -> None:
-    answer = native.http.get("/models", params={"next_page_token": token})
+def test_invalid_page_token_is_rejected(native: ContainerProcess, token: str) -> None:
+    response = native.http.get("/models", params={"next_page_token": token})
 
-    assert (answer.status_code, answer.json()["type"]) == (400, "BadRequestError")
+    assert (response.status_code, response.json()["type"]) == (400, "BadRequestError")
 
 
-def test_the_folder_of_all_models_is_no_model(native: ContainerProcess) -> None:
+def test_the_models_folder_itself_is_rejected(native: ContainerProcess) -> None:
     assert native.load("all", str(native.models_dir)).status_code == 400
 
 
-def test_a_client_that_waits_to_be_told_to_go_on(native: ContainerProcess) -> None:
+def test_expect_100_continue(native: ContainerProcess) -> None:
     name = loaded(native, "echo")
     head = f"POST /models/{name}/invoke HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"
 
@@ -491,8 +491,8 @@ def test_a_client_that_waits_to_be_told_to_go_on(native: ContainerProcess) -> No
         assert client.recv(1000).endswith(b"\r\n\r\n7")
 
 
-def test_ping_says_so_when_nothing_can_be_forked(tmp_path: Path) -> None:
-    """A fork server that hangs; one that dies is replaced at once."""
+def test_ping_fails_while_the_fork_server_hangs(tmp_path: Path) -> None:
+    """A fork server that dies is replaced at once."""
     with running(tmp_path, "native", POLYHOST_ZYGOTES="bare") as container:
         name = loaded(container, "echo")
         fork_server = container.process_of("-m", "polyhost.container.forkserver")
@@ -505,7 +505,7 @@ def test_ping_says_so_when_nothing_can_be_forked(tmp_path: Path) -> None:
         wait_for(lambda: container.http.get("/ping").status_code == 200, "a healthy container", 10)
 
 
-def test_a_folder_that_goes_while_it_is_served(native: ContainerProcess) -> None:
+def test_loaded_model_outlives_its_folder(native: ContainerProcess) -> None:
     name = loaded(native, "echo")
     shutil.rmtree(native.folder(name))
 

@@ -1,4 +1,4 @@
-"""SAGEMAKER_MULTI_MODEL unset: one model below BASE/model, served at /invocations, as on a plain endpoint."""
+"""SAGEMAKER_MULTI_MODEL unset: the model in BASE/model is served at /invocations, as on a single-model endpoint."""
 
 import os
 import shutil
@@ -9,8 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.container_process import ContainerProcess, running, wait_for
-from tests.models import FOLDER
+from tests.support.container import ContainerProcess, running
+from tests.support.models import MODELS
+from tests.support.waiting import wait_for
 
 SINGLE = {"SAGEMAKER_MULTI_MODEL": "", "POLYHOST_ZYGOTES": "bare"}
 
@@ -23,53 +24,53 @@ def serving(folder: Path, front: str, kind: str, **environ: str) -> Iterator[Con
 
 
 def _unpack(folder: Path, kind: str) -> Path:
-    return Path(shutil.copytree(FOLDER / kind, folder / "ml" / "model"))
+    return Path(shutil.copytree(MODELS / kind, folder / "ml" / "model"))
 
 
 def workers(container: ContainerProcess) -> list[psutil.Process]:
     return container.workers_in(container.base_dir / "model")
 
 
-def answers(container: ContainerProcess) -> bool:
-    """MMS answers /ping before the model is loaded; a request waits for it."""
+def responds(container: ContainerProcess) -> bool:
+    """Return whether the model responds: MMS answers /ping before it is loaded."""
     return container.http.post("/invocations", content="1").status_code == 200
 
 
 def test_invocations(tmp_path: Path, front: str) -> None:
-    with serving(tmp_path, front, "tells_about_itself", SAGEMAKER_MODEL_SERVER_WORKERS="2") as container:
+    with serving(tmp_path, front, "describes_itself", SAGEMAKER_MODEL_SERVER_WORKERS="2") as container:
         sent = {"content-type": "text/csv", "accept": "text/plain", "X-Amzn-SageMaker-Custom-Attributes": "a=1"}
-        wait_for(lambda: answers(container), "an answer")
+        wait_for(lambda: responds(container), "a response")
 
-        answer = container.http.post("/invocations", content="1,2", headers=sent).json()
+        response = container.http.post("/invocations", content="1,2", headers=sent).json()
 
-        assert (answer["content_type"], answer["accept"]) == ("text/csv", "text/plain")
-        assert answer["headers"]["X-Amzn-SageMaker-Custom-Attributes"] == "a=1"
-        assert answer["model_dir"] == str(container.base_dir / "model")
+        assert (response["content_type"], response["accept"]) == ("text/csv", "text/plain")
+        assert response["headers"]["X-Amzn-SageMaker-Custom-Attributes"] == "a=1"
+        assert response["model_dir"] == str(container.base_dir / "model")
         assert container.names() == ["model"]
         wait_for(lambda: len(workers(container)) == 2, "two workers")
 
 
-def test_one_worker_a_core_by_default(tmp_path: Path, front: str) -> None:
+def test_one_worker_per_core_by_default(tmp_path: Path, front: str) -> None:
     with serving(tmp_path, front, "class_handler") as container:
         wait_for(lambda: len(workers(container)) == os.cpu_count(), f"{os.cpu_count()} workers")
         assert container.http.post("/invocations", content="1").text == "1!"
 
 
-def test_a_handler_of_the_containers_own(tmp_path: Path, front: str) -> None:
-    """SAGEMAKER_HANDLER names a file, for archives that bring no handler."""
-    handler = FOLDER / "function_over_a_class" / "model_handler.py"
+def test_handler_of_the_container_serves_an_archive_without_one(tmp_path: Path, front: str) -> None:
+    """SAGEMAKER_HANDLER names a file."""
+    handler = MODELS / "function_over_a_class" / "model_handler.py"
     with serving(tmp_path, front, "empty", SAGEMAKER_HANDLER=f"{handler}:handle") as container:
         assert container.http.post("/invocations", content="abc").text == "ABC"
 
 
-def test_worker_dies_in_a_request(tmp_path: Path, front: str) -> None:
+def test_worker_death_in_a_request(tmp_path: Path, front: str) -> None:
     with serving(tmp_path, front, "exits_in_predict", SAGEMAKER_MODEL_SERVER_WORKERS="1") as container:
-        wait_for(lambda: answers(container), "an answer")
+        wait_for(lambda: responds(container), "a response")
 
-        answer = container.http.post("/invocations", content="die", headers={"content-type": "text/csv"})
+        response = container.http.post("/invocations", content="die", headers={"content-type": "text/csv"})
 
-        assert (answer.status_code, answer.json()["type"]) == (500, "WorkerDiedError")
-        assert answers(container)
+        assert (response.status_code, response.json()["type"]) == (500, "WorkerDiedError")
+        assert responds(container)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ def test_worker_dies_in_a_request(tmp_path: Path, front: str) -> None:
         ("exits_in_load", "exited with status 3 while loading the model"),
     ],
 )
-def test_a_model_that_cannot_be_loaded_ends_the_container(tmp_path: Path, front: str, kind: str, words: str) -> None:
+def test_failed_load_ends_the_container(tmp_path: Path, front: str, kind: str, words: str) -> None:
     _unpack(tmp_path, kind)
     container = ContainerProcess(tmp_path / "ml", tmp_path / "container.log", front, **SINGLE)
 
@@ -91,7 +92,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_container(tmp_path: Path, front:
     assert any("the only model of this container cannot be loaded" in event["message"] for event in errors)
 
 
-def test_no_model(tmp_path: Path, front: str) -> None:
+def test_missing_model_is_a_configuration_error(tmp_path: Path, front: str) -> None:
     container = ContainerProcess(tmp_path / "ml", tmp_path / "container.log", front, **SINGLE)
 
     assert container.process.wait(30) == 2

@@ -154,8 +154,6 @@ class ContainerProcess:
         else:
             time.sleep(0.2)
 
-    wait_until_waiting = wait_until_queued
-
     # Its log
 
     def log_text(self) -> str:

@@ -50,7 +50,7 @@ def transform_fn(model, body, content_type, accept):
 
 def test_garbage_in_a_status_page_affects_its_own_model_only(container: ContainerProcess) -> None:
     scribbler = load(container, "scribbler", SCRIBBLES)
-    other = container.loaded(place("never_answers", container.models_dir))
+    other = container.loaded(place("never_responds", container.models_dir))
     with ThreadPoolExecutor() as pool:
         scribbling = pool.submit(container.invoke, scribbler, "and goes on")
         wait_for(lambda: container.events(message="scribbled"), "the garbage")

@@ -1,4 +1,4 @@
-"""Answers with the size of the batch that a call went in; fails for the body "bad" alone."""
+"""Returns the size of the request's batch; fails for the body "bad" only."""
 
 
 class Batching:

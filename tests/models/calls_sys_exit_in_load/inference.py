@@ -1,4 +1,4 @@
-"""Leaves as a program would."""
+"""Calls sys.exit while loading."""
 
 import sys
 

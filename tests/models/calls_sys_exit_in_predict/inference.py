@@ -1,4 +1,4 @@
-"""Leaves as a program would at a request whose body is `die`; answers others."""
+"""Calls sys.exit at a request whose body is `die`; returns other bodies."""
 
 import sys
 

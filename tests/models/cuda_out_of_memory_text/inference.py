@@ -1,4 +1,4 @@
-"""Fails to load in PyTorch's words."""
+"""Fails to load with PyTorch's out-of-memory error."""
 
 
 def model_fn(model_dir):

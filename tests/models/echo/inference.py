@@ -1,4 +1,4 @@
-"""Answers with what it got."""
+"""Returns the body."""
 
 
 def model_fn(model_dir):

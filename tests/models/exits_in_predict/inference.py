@@ -1,4 +1,4 @@
-"""Ends its process at a request whose body is `die`; answers others."""
+"""Ends its process at a request whose body is `die`; returns other bodies."""
 
 import os
 
@@ -9,6 +9,6 @@ def model_fn(model_dir):
 
 def transform_fn(model, body, content_type, accept):
     if body == "die":
-        os.write(2, b"the last words\n")
+        os.write(2, b"the last output\n")
         os._exit(7)
     return body, content_type

@@ -1,4 +1,4 @@
-"""Killed at a request whose body is `die`, as the kernel's out-of-memory killer would; answers others."""
+"""Killed at a request whose body is `die`, as the kernel's out-of-memory killer would; returns other bodies."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Loads the first time only, and dies at a request whose body is `die`."""
+"""Loads the first time only, and ends its process at a request whose body is `die`."""
 
 import os
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""Fails to load in MXNet's words."""
+"""Fails to load with MXNet's out-of-memory error."""
 
 
 class MXNetError(RuntimeError):
-    """MXNet's is a RuntimeError too."""
+    """A RuntimeError, as MXNet's own."""
 
 
 def model_fn(model_dir):

@@ -1,4 +1,4 @@
-"""Waits for ever while loading."""
+"""Waits forever while loading."""
 
 import signal
 

@@ -1,3 +1,3 @@
-"""A module named like one of the server's packages."""
+"""A module named like one of polyhost's folders."""
 
 NAME = "my container"

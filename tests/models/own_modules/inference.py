@@ -1,4 +1,4 @@
-"""Ships modules with the names of ours, and must get its own."""
+"""Ships modules with everyday names, those of polyhost's folders, and must get its own."""
 
 from helpers import words
 

@@ -1,4 +1,4 @@
-"""Says something in every way there is, while loading and while predicting."""
+"""Prints and logs in every way there is, while loading and while predicting."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Its weights cannot be read."""
+"""Raises while loading."""
 
 
 def model_fn(model_dir):

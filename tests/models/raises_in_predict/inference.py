@@ -1,4 +1,4 @@
-"""Fails at every request."""
+"""Raises at every request."""
 
 
 def model_fn(model_dir):

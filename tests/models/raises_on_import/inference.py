@@ -1,3 +1,3 @@
-"""Cannot even be imported."""
+"""Raises when it is imported."""
 
 raise ValueError("this script never works")

@@ -1,4 +1,4 @@
-"""Refuses one item of a batch as handlers do, with a status of its own."""
+"""Rejects a request as handlers do: returns an exception with its own status."""
 
 
 class Teapot(Exception):

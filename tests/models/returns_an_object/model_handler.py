@@ -1,4 +1,4 @@
-"""Returns what cannot be sent."""
+"""Returns an object that cannot be sent."""
 
 
 def handle(data, context):

@@ -1,4 +1,4 @@
-"""Its answer is nothing that JSON knows."""
+"""Predicts an object that JSON cannot represent."""
 
 
 def model_fn(model_dir):

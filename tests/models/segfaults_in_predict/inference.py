@@ -1,4 +1,4 @@
-"""Reads address 0 at a request whose body is `die`; answers others."""
+"""Reads address 0 at a request whose body is `die`; returns other bodies."""
 
 import ctypes
 

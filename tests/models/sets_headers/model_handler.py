@@ -1,4 +1,4 @@
-"""Answers with a status, a content type and a header of its own choice."""
+"""Sets the response's status, content type and a header."""
 
 
 def handle(data, context):

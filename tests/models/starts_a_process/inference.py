@@ -1,4 +1,4 @@
-"""Leaves a process of its own behind."""
+"""Starts a process, and returns its id."""
 
 import subprocess
 

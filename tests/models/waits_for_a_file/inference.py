@@ -1,4 +1,4 @@
-"""Loads once a file `load` lies beside it, and answers `wait` once a file `answer` does; says where it is by files."""
+"""Loads once a file `load` is beside it, and responds to `wait` once a file `answer` is; shows its state by files."""
 
 import time
 from pathlib import Path

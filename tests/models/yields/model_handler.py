@@ -1,4 +1,4 @@
-"""Answers in pieces; the body says how: JSON with "pieces", and "then": "raise", "die" or "wait_for_end"."""
+"""Streams chunks as the body says: JSON with "pieces", "step_by_step", and "then": "raise", "die" or "go_on"."""
 
 import json
 import os
@@ -14,22 +14,22 @@ class Yielding:
 
     def handle(self, data, context):
         context.set_response_content_type(0, "text/plain")
-        return [self.pieces(json.loads(bytes(item["body"]))) for item in data]
+        return [self.chunks(json.loads(bytes(item["body"]))) for item in data]
 
-    def pieces(self, wish):
+    def chunks(self, options):
         try:
-            if wish.get("first") == "raise":
+            if options.get("first") == "raise":
                 raise ValueError("nothing was sent yet")
-            for number in range(wish["pieces"]):
+            for number in range(options["pieces"]):
                 yield f"piece {number};"
-                if wish.get("step_by_step"):
+                if options.get("step_by_step"):
                     while not (FOLDER / f"after-{number}").exists():
                         time.sleep(0.005)
-            if wish.get("then") == "raise":
+            if options.get("then") == "raise":
                 raise ValueError("some was sent already")
-            if wish.get("then") == "die":
+            if options.get("then") == "die":
                 os._exit(7)
-            while wish.get("then") == "go_on":
+            while options.get("then") == "go_on":
                 yield "more" * 1000
         finally:
             (FOLDER / "ended").touch()

@@ -1,4 +1,4 @@
-"""Sets the status and the headers that the body names as JSON, right or wrong."""
+"""Sets the status and the headers that the body has as JSON, valid or not."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Answers with its process, its folders and what it was asked for."""
+"""Returns its process id, its folders and the request's headers."""
 
 import json
 import os

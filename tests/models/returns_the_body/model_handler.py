@@ -1,4 +1,4 @@
-"""Answers with the bytes that it got."""
+"""Returns the body byte for byte."""
 
 
 def handle(data, context):

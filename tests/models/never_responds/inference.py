@@ -1,4 +1,4 @@
-"""Waits for ever at a request whose body is `wait`; answers others."""
+"""Waits forever at a request whose body is `wait`; returns other bodies."""
 
 import signal
 

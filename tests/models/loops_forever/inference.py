@@ -1,4 +1,4 @@
-"""Takes a whole core at a request whose body is `loop`; answers others."""
+"""Takes a whole core at a request whose body is `loop`; returns other bodies."""
 
 
 def model_fn(model_dir):

@@ -1,4 +1,4 @@
-"""Answers with as many bytes as the body says."""
+"""Returns as many bytes as the body says."""
 
 
 def model_fn(model_dir):

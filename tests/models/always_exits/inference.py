@@ -1,4 +1,4 @@
-"""Ends its process at every request, until a file named `well` lies beside it."""
+"""Ends its process at every request, until a file named `well` is beside it."""
 
 import os
 from pathlib import Path
