@@ -202,6 +202,20 @@ async def test_many_loads_with_little_room_all_succeed() -> None:
         assert set(fixture.observed.of("loaded")) == set(names)
 
 
+async def test_a_load_goes_on_after_all_who_waited_were_cancelled() -> None:
+    async with with_room_for(1) as fixture:
+        hold = fixture.server.hold("a")
+        loads = fixture.loading("a", "a")
+        await until(lambda: fixture.server.load_calls)
+        for load in loads:
+            load.cancel()
+        await asyncio.gather(*loads, return_exceptions=True)
+        hold.set()
+        await until(lambda: fixture.models.loaded("a"))
+        assert fixture.models.copies["a"].idle
+        assert fixture.server.load_calls == ["a"]
+
+
 async def test_a_container_that_ends_during_a_load_is_reported_to_all_who_wait() -> None:
     async with with_room_for(1) as fixture:
         fixture.server.hold("a")

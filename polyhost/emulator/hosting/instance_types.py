@@ -1,12 +1,12 @@
-"""What instance types have: memory, cores, disk (AWS's pages of SageMaker instance types)."""
+"""Memory, cores and disk of instance types (AWS, "SageMaker AI pricing" and the pages of EC2 instance types)."""
 
 from dataclasses import dataclass
 
 _GB = 1024**3
 DEFAULT_VOLUME_BYTES = 30 * _GB
 
-# Families by their memory in GiB per core; sizes by their cores. Which of them there are, botocore's model tells; the
-# types that break their family's rule stand below.
+# Families by their memory in GiB per core; sizes by their cores. botocore's model knows which combinations exist. Types
+# that break the rule of their family are in _OTHERS.
 _FAMILIES = {
     1.875: ("c4",),
     2: ("c5", "c5d", "c6g", "c6gd", "c6gn", "c6i", "c6in", "c7g", "c7i", "c8g", "inf1"),
@@ -33,7 +33,7 @@ _OTHERS = {
 
 @dataclass(frozen=True)
 class InstanceType:
-    """`memory_bytes` before the emulator's scale."""
+    """An instance type; `memory_bytes` is not scaled by --memory-scale."""
 
     name: str
     memory_bytes: int

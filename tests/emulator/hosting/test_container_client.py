@@ -101,7 +101,7 @@ async def test_a_request_may_be_retried_if_the_container_does_not_listen() -> No
 
 async def test_a_response_that_takes_too_long() -> None:
     async def respond(head: bytes, writer: asyncio.StreamWriter) -> bool:
-        await asyncio.sleep(5)
+        await asyncio.Event().wait()
         return False
 
     async with served(respond) as client:

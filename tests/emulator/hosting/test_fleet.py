@@ -12,8 +12,17 @@ import pytest
 from polyhost.emulator.errors import ContainerError
 from polyhost.emulator.hosting.fleet import SPREAD_AT, Fleet
 from polyhost.emulator.hosting.interfaces import ContainerResponse, Platform
+from polyhost.emulator.telemetry.recorder import Event
 from polyhost.model_cache.errors import ContainerGoneError
-from tests.emulator.hosting.harness import recorded, request_for, running_platform, until, upload, variant_spec
+from tests.emulator.hosting.harness import (
+    DEADLINE_S,
+    recorded,
+    request_for,
+    running_platform,
+    until,
+    upload,
+    variant_spec,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -84,11 +93,17 @@ async def test_a_killed_container_fails_only_invocations_in_flight(tmp_path: Pat
 async def test_a_container_killed_during_a_load_fails_no_invocation(tmp_path: Path) -> None:
     upload(tmp_path, "a", load_seconds=0.4)
     async with running(tmp_path) as (fleet, given):
-        invocation = asyncio.create_task(fleet.invoke(request_for("a")))
-        await until(lambda: recorded(given, "downloaded"))
-        victim = next(instance for instance in fleet.instances if instance.outstanding)
-        await victim.keeper.kill()
-        assert (await invocation).status == 200
+        kills: list[asyncio.Task[None]] = []
+
+        def kill_first(event: Event) -> None:
+            if event.kind == "downloaded" and not kills:
+                victim = next(instance for instance in fleet.instances if instance.outstanding)
+                kills.append(asyncio.create_task(victim.keeper.kill()))
+
+        given.recorder.listen(on_event=kill_first)
+        assert (await fleet.invoke(request_for("a"))).status == 200
+        await kills[0]
+        assert len(recorded(given, "restarted")) == 1
 
 
 async def test_an_invocation_waits_while_the_only_instance_restarts(tmp_path: Path) -> None:
@@ -106,7 +121,8 @@ async def test_resizing_under_load_fails_no_invocation(tmp_path: Path) -> None:
         await fleet.resize(3)
         assert [instance.in_service for instance in fleet.instances] == [True] * 3
         invocations = [asyncio.create_task(fleet.invoke(request_for("a"))) for _ in range(30)]
-        await until(lambda: sum(instance.outstanding for instance in fleet.instances) == 30)
+        await asyncio.sleep(0)
+        assert sum(instance.outstanding for instance in fleet.instances) == 30
         await fleet.resize(1)
         assert [response.status for response in await asyncio.gather(*invocations)] == [200] * 30
         assert len(await fleet.snapshot()) == 1
@@ -114,7 +130,7 @@ async def test_resizing_under_load_fails_no_invocation(tmp_path: Path) -> None:
 
 async def test_a_cancelled_resize_leaves_nothing_behind(tmp_path: Path) -> None:
     """The end of the emulator cancels it while instances finish their invocations."""
-    upload(tmp_path, "a", invoke_seconds=1)
+    upload(tmp_path, "a", invoke_seconds=DEADLINE_S)
     async with running(tmp_path) as (fleet, _given):
         invocation = asyncio.create_task(fleet.invoke(request_for("a")))
         await until(lambda: any(instance.outstanding for instance in fleet.instances))

@@ -177,17 +177,18 @@ async def test_a_load_goes_on_after_its_invocations_were_cancelled(tmp_path: Pat
     upload(tmp_path, "a", load_seconds=0.5)
     async with running(tmp_path) as (instance, cache, _given):
         cancelled = asyncio.create_task(instance.invoke(request_for("a")))
-        await until(lambda: cache.models.copies)
+        await asyncio.sleep(0)
+        assert not cache.models.loaded("a") and cache.models.copies
         cancelled.cancel()
         with pytest.raises(ModelNotReady):
-            await instance.invoke(request_for("a", timeout_s=0.1))
+            await instance.invoke(request_for("a", timeout_s=0))
         assert instance.outstanding == 0
         await until(lambda: cache.loaded("a"))
         assert (await instance.invoke(request_for("a"))).cache_hit
 
 
 async def test_a_cancelled_invocation_is_not_counted_as_in_flight(tmp_path: Path) -> None:
-    upload(tmp_path, "a", invoke_seconds=0.5)
+    upload(tmp_path, "a", invoke_seconds=DEADLINE_S)
     async with running(tmp_path) as (instance, cache, _given):
         cancelled = asyncio.create_task(instance.invoke(request_for("a")))
         await until(lambda: (copy := cache.loaded("a")) and copy.in_flight)
@@ -294,14 +295,16 @@ async def test_a_container_that_ended_is_replaced(tmp_path: Path) -> None:
 
 
 async def test_a_container_that_hangs_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("polyhost.emulator.hosting.container_keeper.PING_EVERY_S", 0.1)
-    monkeypatch.setattr("polyhost.emulator.hosting.container_client.PING_TIMEOUT_S", 0.3)
     upload(tmp_path, "a")
+    monkeypatch.setattr("polyhost.emulator.hosting.container_keeper.PING_EVERY_S", 0.1)
     async with running(tmp_path) as (instance, _cache, given):
         await instance.invoke(request_for("a"))
         os.kill((await instance.snapshot())["pid"], signal.SIGSTOP)
-        await until(lambda: instance.keeper.restarts == 1)
+        monkeypatch.setattr("polyhost.emulator.hosting.container_client.PING_TIMEOUT_S", 0.3)
+        await until(lambda: recorded(given, "restarted"))
+        monkeypatch.undo()  # the next container has all the time it needs
         assert "missed 3 pings" in recorded(given, "restarted")[0]
+        await until(lambda: instance.keeper.restarts == 1)
         assert (await instance.invoke(request_for("a"))).status == 200
 
 

@@ -1,1 +1,1 @@
-"""How an instance's container is started: one module per way."""
+"""Ways to start an instance's container: as a process, or by Docker."""

@@ -14,18 +14,18 @@ from polyhost.emulator.hosting.interfaces import Container, Launch, ResourceUsag
 from polyhost.processes import free_port
 
 MULTI_MODEL_LABEL = "com.amazonaws.sagemaker.capabilities.multi-models"
-_OWNER_LABEL = "polyhost.emulator"  # the name of the emulator's folder
+_OWNER_LABEL = "polyhost.emulator"  # its value is the name of the emulator's run directory
 _PORT = 8080
 
 
 class DockerDriver:
-    """Images are those of the local engine; nothing is pulled."""
+    """Starts containers of images that the local engine has; it pulls none."""
 
     def __init__(self) -> None:
         self._engine: Engine | None = None
 
     async def open(self) -> None:
-        """Raises StartError where no engine answers."""
+        """Connect to the engine. Raises StartError if none answers."""
         if not shutil.which("docker"):
             raise StartError("the docker driver needs the command 'docker'; install it, or use --driver process")
         status, _, error = await _run("version")
@@ -78,13 +78,13 @@ class DockerDriver:
             await _run("rm", "--force", "--volumes", *left.split())
 
     async def close(self) -> None:
-        """Containers are removed when they stop."""
+        """Release the connection; containers are removed when they stop."""
         if self._engine is not None:
             await self._engine.close()
 
 
 class DockerContainer:
-    """A container of the engine."""
+    """A container that the engine runs."""
 
     models_folder = "/opt/ml/models"
 
@@ -117,7 +117,7 @@ class DockerContainer:
         return int(output.strip() or 137)
 
     async def stop(self, grace_s: float) -> None:
-        # Whole seconds, and always given: engines differ in their default.
+        # In whole seconds, and always given, because engines differ in their default.
         await _run("stop", "-t", str(max(1, round(grace_s))), self._id)
         await _run("rm", "--force", "--volumes", self._id)
         if self._logs is not None and self._logs.returncode is None:
@@ -137,7 +137,7 @@ class DockerContainer:
 
 
 async def _undo(running: "asyncio.Task[tuple[int, str, str]]", name: str) -> None:
-    """`docker run` goes on without whoever asked for it."""
+    """Wait for `docker run`, which goes on although its caller was cancelled, and remove the container."""
     await asyncio.wait({running})
     await _run("rm", "--force", "--volumes", name)
 

@@ -1,4 +1,4 @@
-"""Containers as processes of this machine: `polyhost serve`, or another command that keeps the contract."""
+"""Containers as processes of this machine: `polyhost serve`, or another command with the same interface."""
 
 import asyncio
 import contextlib
@@ -16,20 +16,20 @@ from polyhost.emulator.errors import ContainerError
 from polyhost.emulator.hosting.control_group import OwnControlGroup
 from polyhost.emulator.hosting.drivers.output import each_line
 from polyhost.emulator.hosting.interfaces import Container, Launch, ResourceUsage
-from polyhost.processes import free_port
+from polyhost.processes import free_port, processes_with
 
 _MARK = "POLYHOST_INSTANCE"
 _RUN_DIR = "ph-"
-# What a process needs of the emulator's environment; a container sees nothing else of it either.
+# Variables of the emulator's environment that a process needs. A container does not see the others either.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "JAVA_HOME", "TMPDIR", "VIRTUAL_ENV")
-# Joins its control group before anything else runs.
+# Joins the control group, then becomes the container.
 _JOIN = 'echo $$ >"$1" && shift && exec "$@"'
 
-logger = logging.getLogger("polyhost.emulator")
+logger = logging.getLogger(__name__)
 
 
 class ProcessDriver:
-    """`command` takes the argument `serve`, as an image's entry point does."""
+    """Starts a command with the argument `serve`, which an image's entry point gets too; by default ours."""
 
     def __init__(self, command: tuple[str, ...] | None = None) -> None:
         self._command = command or (str(Path(sys.executable).with_name("polyhost")),)
@@ -37,7 +37,7 @@ class ProcessDriver:
         self._warned = False
 
     async def check(self, image: str, multi_model: bool) -> str:
-        """There is one image, this installation, whatever it is called."""
+        """Return the name given: whatever it is, the one image is this installation."""
         return image
 
     async def start(self, launch: Launch) -> Container:
@@ -45,12 +45,14 @@ class ProcessDriver:
         if group is None and not self._warned:
             self._warned = True
             logger.warning(
-                "no control group can be made here (that needs root): instances' memory is watched, not limited"
+                "cannot make control groups (that needs root): the memory of instances is measured, not limited"
             )
-        run_dir = Path(tempfile.mkdtemp(prefix=_RUN_DIR))  # not in the instance's folder: paths of sockets are short
-        (launch.folder / run_dir.name).touch()  # for who sweeps after a killed emulator
+        run_dir = Path(
+            tempfile.mkdtemp(prefix=_RUN_DIR)
+        )  # not in the instance's folder: a socket's path has at most 108 bytes
+        (launch.folder / run_dir.name).touch()  # for `sweep`
         port = free_port()
-        # A pipe of our own: asyncio's would let wait() last until the last descendant has closed it.
+        # Not asyncio's own pipe: Process.wait() would return only when the last descendant has closed it.
         output, writer = os.pipe2(os.O_CLOEXEC)
         try:
             process = await asyncio.create_subprocess_exec(
@@ -60,7 +62,7 @@ class ProcessDriver:
                 stderr=asyncio.subprocess.STDOUT,
                 env=self._environment(port, launch, run_dir),
                 cwd=launch.folder,
-                start_new_session=True,  # Ctrl-C is for the emulator, which then ends its containers in order
+                start_new_session=True,  # Ctrl-C reaches only the emulator, which then stops its containers in order
             )
         except BaseException as error:
             os.close(output)
@@ -73,7 +75,7 @@ class ProcessDriver:
         return ContainerProcess(process, output, port, launch, group, run_dir)
 
     async def sweep(self, folder: Path) -> None:
-        """The processes ended with their emulator; their control groups and folders did not."""
+        """Remove control groups and run directories; the processes ended with their emulator."""
         for instance in folder.glob("i-*"):
             for noted in instance.glob(f"{_RUN_DIR}*"):
                 await asyncio.to_thread(shutil.rmtree, Path(tempfile.gettempdir(), noted.name), True)
@@ -82,7 +84,7 @@ class ProcessDriver:
                     await asyncio.to_thread(group.remove)
 
     async def close(self) -> None:
-        """Holds nothing."""
+        """Do nothing: the driver has nothing open."""
 
     def _arguments(self, port: int, launch: Launch, group: OwnControlGroup | None) -> list[str]:
         arguments = [*self._command, "serve"]
@@ -90,13 +92,13 @@ class ProcessDriver:
             arguments += ["--port", str(port), "--base-dir", str(launch.folder), "--log-format", "json"]
             arguments += [] if launch.multi_model else ["--single-model"]
         if setpriv := shutil.which("setpriv"):
-            # An emulator that is killed takes its containers with it (prctl(2), PR_SET_PDEATHSIG).
+            # The kernel then stops the container when the emulator is killed (prctl(2), PR_SET_PDEATHSIG).
             arguments = [setpriv, "--pdeathsig", "TERM", "--", *arguments]
         return ["/bin/sh", "-c", _JOIN, "sh", str(group.members), *arguments] if group else arguments
 
     def _environment(self, port: int, launch: Launch, run_dir: Path) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        contract = {
+        documented = {
             "SAGEMAKER_BIND_TO_PORT": str(port),
             "SAGEMAKER_BASE_DIR": str(launch.folder),
             "POLYHOST_RUN_DIR": str(run_dir),
@@ -104,11 +106,11 @@ class ProcessDriver:
             _MARK: launch.name,
         }
         mode = {"SAGEMAKER_MULTI_MODEL": "true"} if launch.multi_model else {}
-        return inherited | dict(launch.environment) | contract | mode
+        return inherited | dict(launch.environment) | documented | mode
 
 
 class ContainerProcess:
-    """A container that runs as a process with descendants."""
+    """A container that is a process with descendants."""
 
     def __init__(
         self,
@@ -140,7 +142,7 @@ class ContainerProcess:
         self._kill()
         await self._process.wait()
         await asyncio.to_thread(self._sweep)
-        # With the last of its processes its output ends; what has been printed until then is still read.
+        # The output ends with the last process; what was printed before is still read.
         await asyncio.wait({self._output}, timeout=1)
         self._output.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -150,7 +152,7 @@ class ContainerProcess:
         self._kill()
 
     def _kill(self) -> None:
-        if self._process.returncode is None:  # it may not have joined its control group yet
+        if self._process.returncode is None:  # it may not be in its control group yet
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
         for pid in self._members():
@@ -170,15 +172,13 @@ class ContainerProcess:
         _clear(self._group, self._run_dir, self._name)
 
     def _members(self) -> list[int]:
-        """The control group's processes; without one, those that carry the container's mark."""
+        """Return the processes of the control group, or, without one, those that have the container's mark."""
         if self._group:
             try:
                 return [int(pid) for pid in self._group.members.read_text().split()]
             except OSError:
                 return []
-        mark = f"{_MARK}={self._name}".encode()
-        pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
-        return [pid for pid in pids if mark in _environ(pid)]
+        return processes_with(_MARK, self._name)
 
 
 def _clear(group: OwnControlGroup | None, run_dir: Path, name: str) -> None:
@@ -200,15 +200,8 @@ async def _read_lines(descriptor: int, on_line: Callable[[str], None]) -> None:
         transport.close()
 
 
-def _environ(pid: int) -> list[bytes]:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:  # ended meanwhile, or not ours to read
-        return []
-
-
 def _proportional_bytes(pid: int) -> int:
-    """Its share of what it maps (proc(5), smaps_rollup)."""
+    """Return the process's proportional set size (proc(5), smaps_rollup)."""
     try:
         found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
     except OSError:
@@ -217,7 +210,7 @@ def _proportional_bytes(pid: int) -> int:
 
 
 def _cpu_s(pid: int) -> float:
-    """Of the process and of its children that have ended (proc_pid_stat(5), fields 14 to 17)."""
+    """Return the CPU time of the process and of its children that have ended (proc_pid_stat(5), fields 14 to 17)."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
