@@ -13,6 +13,7 @@ from polyhost.handlers.base import Source
 from polyhost.handlers.batching import BatchingHandler
 from polyhost.handlers.errors import BadBodyError, BadModelError
 from polyhost.handlers.payload import Inputs, Picture
+from polyhost.handlers.settings import Settings
 from polyhost.handlers.shapes_file import InputShape
 from polyhost.handlers.tensors import Array
 
@@ -27,6 +28,10 @@ _EPOCH = re.compile(r"-(\d{4,})\.params$")
 
 class MxnetHandler(BatchingHandler):
     """Serves one network of the archive, with the parameters of its highest epoch."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        super().__init__(settings)
+        self._labels: list[str] = []
 
     def load(self, source: Source) -> None:
         symbol = model_files.only_match(source.directory, [f"*{_SYMBOL}"])

@@ -19,6 +19,7 @@ from polyhost.handlers.base import Handler, HandlerRequest, HandlerResponse, Sou
 from polyhost.handlers.errors import BadModelError, BadScriptError, WrongAnswerError, phase
 from polyhost.handlers.media_types import CSV, JSON, MediaType
 from polyhost.handlers.payload import Inputs, Picture, Rows, rows_from
+from polyhost.handlers.settings import Settings
 
 Function = Callable[..., Any]
 
@@ -39,6 +40,13 @@ _REPLACED_BY_TRANSFORM = ("input_fn", "predict_fn", "output_fn")
 
 class ScriptHandler(Handler):
     """Serves what the script's functions make of a request."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        super().__init__(settings)
+        self._script = ""
+        self._functions: dict[str, Function] = {}
+        self._fallback: Handler | None = None
+        self._default_predict: Function | None = None
 
     def load(self, source: Source) -> None:
         path = lookup.script_in(source.directory, source.settings)

@@ -16,6 +16,7 @@ from polyhost.handlers.base import Source
 from polyhost.handlers.batching import BatchingHandler
 from polyhost.handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError, WrongLabelsError
 from polyhost.handlers.payload import Inputs, Picture, Rows
+from polyhost.handlers.settings import Settings
 from polyhost.handlers.shapes_file import InputShape
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,12 @@ _WRONG_COUNT = re.compile(r"forward\(\) (is missing|missing|expected at most|tak
 
 class TorchHandler(BatchingHandler):
     """Serves a module that is called with one tensor for each of its inputs."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        super().__init__(settings)
+        self._device = torch.device("cpu")
+        self._inputs: list[InputShape] | None = None
+        self._labels: list[str] = []
 
     def load(self, source: Source) -> None:
         path = model_files.only_match(source.directory, frameworks.named("torch").files)

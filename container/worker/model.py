@@ -5,9 +5,8 @@ import importlib.util
 import inspect
 import logging
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -48,12 +47,10 @@ class Model:
     context: Context
     entry: Entry
     max_response_bytes: int | None = None
-    load_seconds: float = field(default=0.0)
 
     @classmethod
     def load(cls, spec: ModelSpec, max_response_bytes: int | None = None) -> "Model":
         """Find the handler and initialise it. Raises LoadError, with the status that the caller should see."""
-        start = time.monotonic()
         try:
             manifest = lookup.read_manifest(spec.directory)
             context = Context(spec.name, str(spec.directory), manifest, spec.batch_size, spec.gpu_id, mms.__version__)
@@ -63,7 +60,7 @@ class Model:
             failure = Failure.of(error, spec.name, "load")
             logger.error("load failed: %s", failure.message, exc_info=error, extra={"phase": failure.phase})
             raise LoadError(failure) from error
-        return cls(spec, context, entry, max_response_bytes, time.monotonic() - start)
+        return cls(spec, context, entry, max_response_bytes)
 
     def predict(self, requests: Sequence[Request]) -> list[Response]:
         """Return one response per request, in order. Exceptions of the handler become error responses."""
@@ -75,8 +72,8 @@ class Model:
                 return [self._failed(request, error) for request in requests]
             return [self._respond(index, request, items[index]) for index, request in enumerate(requests)]
 
-    def whole(self, request: Request, response: Response) -> Response:
-        """Buffer a streamed response, for a front end that cannot stream."""
+    def buffered(self, request: Request, response: Response) -> Response:
+        """Return a streamed response in one, for a front end that cannot stream."""
         if response.chunks is None:
             return response
         try:
@@ -87,7 +84,7 @@ class Model:
             return self._failed(request, error)
         return replace(response, body=body, chunks=None)
 
-    def broken(self, request: Request, error: Exception) -> Response:
+    def stream_failure(self, request: Request, error: Exception) -> Response:
         """Log, and return, the failure of a handler after its first chunks were sent."""
         return self._failed(request, error)
 

@@ -191,7 +191,7 @@ class Worker:
         if pieces is not None and self._request.extended_protocol and len(responses) == 1:
             self._stream(requests[0], responses[0], pieces, afterwards)
         else:
-            self._answer([model.whole(*pair) for pair in zip(requests, responses, strict=True)], afterwards)
+            self._answer([model.buffered(*pair) for pair in zip(requests, responses, strict=True)], afterwards)
 
     def _stream(self, request: Request, response: Response, pieces: Iterator[bytes], afterwards: WorkerState) -> None:
         """Each piece goes out when it is there. What fails now can no longer have a status."""
@@ -210,7 +210,7 @@ class Worker:
             try:
                 piece = next(pieces, None)
             except Exception as error:
-                return model.broken(request, error).body
+                return model.stream_failure(request, error).body
             if piece is None:
                 return None
             if piece:  # one of no bytes would be the end

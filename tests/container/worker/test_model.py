@@ -367,13 +367,13 @@ def test_handler_that_is_a_generator(load: Callable[..., Model]) -> None:
     model = load(source)
     request, response = call(model)
 
-    assert model.whole(request, response).body == b"ab"
+    assert model.buffered(request, response).body == b"ab"
 
 
 def test_generator_without_chunks(load: Callable[..., Model]) -> None:
     model = load("def handle(data, context):\n    return data and [iter(())]")
 
-    assert model.whole(*call(model)).body == b""
+    assert model.buffered(*call(model)).body == b""
 
 
 @pytest.mark.parametrize(("body", "message"), [(b"at once", "no first chunk"), (b"later", "no last chunk")])
@@ -382,13 +382,13 @@ def test_failure_after_the_first_chunk_fails_a_buffered_response(
 ) -> None:
     model = load(YIELDING)
 
-    whole = model.whole(*call(model, body))
+    response = model.buffered(*call(model, body))
 
-    assert (whole.status, message in json.loads(whole.body)["message"]) == (500, True)
+    assert (response.status, message in json.loads(response.body)["message"]) == (500, True)
 
 
 def test_chunks_that_exceed_the_limit_together(load: Callable[..., Model]) -> None:
     model = load("def handle(data, context):\n    return data and [iter(['12345', '67890'])]")
     model.max_response_bytes = 9
 
-    assert json.loads(model.whole(*call(model)).body)["type"] == "ResponseTooLargeError"
+    assert json.loads(model.buffered(*call(model)).body)["type"] == "ResponseTooLargeError"
