@@ -1,7 +1,7 @@
-"""A zygote plays a worker through a few rounds, with a model that is none.
+"""Warm-up of the worker's own code: a zygote runs it with a no-op handler before it forks.
 
-Python 3.11 writes to its bytecode while it specialises it, and to much else at a first time. Done before the fork,
-those pages stay shared by all workers.
+Python 3.11 and later write to bytecode while they specialize it, and to much else when it first runs. Done before the
+fork, those memory pages stay shared by all workers. polyhost.handlers.warm_up does the same to the frameworks.
 """
 
 import dataclasses
@@ -16,56 +16,51 @@ from typing import Any
 
 from polyhost.container import log
 from polyhost.container.config import Config
-from polyhost.container.control_protocol import ForkRequest, ModelRef
+from polyhost.container.control_protocol import ForkRequest
 from polyhost.container.worker.process import Worker
-from polyhost.container.worker.protocol import (
-    FrontEndConnection,
-    LoadCommand,
-    PredictCommand,
-    encode_load,
-    encode_predict,
-)
+from polyhost.container.worker.protocol import Connection, LoadCommand, PredictCommand, encode_load, encode_predict
 from polyhost.container.worker.status_page import StatusPage
 from polyhost.container.worker.types import Request
 
-_ROUNDS = 12
-_HANDLER = "polyhost.container.prefork.warm_up:handle"
+_ROUNDS = 12  # the interpreter specializes a function at its eighth call or so
+_HANDLER = f"{__name__}:handle"
 _HEADERS = {"Content-Type": "application/json", "Accept": "*/*", "X-Amzn-SageMaker-Target-Model": "a.tar.gz"}
 
 
 def handle(data: Any, context: Any) -> Any:
-    """The model that is none."""
+    """Respond to each request with an empty object: the no-op handler."""
     return None if data is None else ["{}" for _ in data]
 
 
-def rehearse(config: Config) -> None:
-    with staged(config) as play:
+def warm_up(config: Config) -> None:
+    """Run the worker's code a few times."""
+    with worker_exercise(config) as exercise:
         for _ in range(_ROUNDS):
-            play()
+            exercise()
 
 
 @contextmanager
-def staged(config: Config) -> Iterator[Callable[[], None]]:
-    """What plays one round. Nobody hears of it: the log goes nowhere meanwhile."""
+def worker_exercise(config: Config) -> Iterator[Callable[[], None]]:
+    """Yield what lets a worker load a model and predict with it twice; nothing of that is logged."""
     folder = Path.cwd()
     with tempfile.TemporaryDirectory() as base, log.muted():
         model_dir = Path(base) / "models" / "none"
         model_dir.mkdir(parents=True)
-        yield partial(_play, model_dir, dataclasses.replace(config, base_dir=base, multi_model=True))
+        yield partial(_run_worker, model_dir, dataclasses.replace(config, base_dir=base, multi_model=True))
         os.chdir(folder)
 
 
-def _play(model_dir: Path, config: Config) -> None:
-    request = ForkRequest(0, ModelRef("none", str(model_dir), _HANDLER), str(model_dir), str(model_dir))
+def _run_worker(model_dir: Path, config: Config) -> None:
+    request = ForkRequest(0, "none", str(model_dir), _HANDLER, str(model_dir), str(model_dir))
     load = LoadCommand("none", str(model_dir), 1, _HANDLER, None, "io")
     predict = PredictCommand([Request("id", _HEADERS, {"body": b"{}"})])
     page = StatusPage.create()
-    front, back = socket.socketpair()
-    with front, back:
-        front.sendall(encode_load(load) + encode_predict(predict) + encode_predict(predict))
-        front.shutdown(socket.SHUT_WR)
+    front_end, worker = socket.socketpair()
+    with front_end, worker:
+        front_end.sendall(encode_load(load) + encode_predict(predict) + encode_predict(predict))
+        front_end.shutdown(socket.SHUT_WR)
         status = StatusPage(page)
-        Worker(request, FrontEndConnection(back), status, config).run()
+        Worker(request, Connection(worker), status, config).run()
         status.close()
     for left in model_dir.iterdir():
         left.unlink()
