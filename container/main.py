@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from polyhost.container import log
-from polyhost.container.config import Config
+from polyhost.container.config import Config, child_environment
 from polyhost.container.errors import ConfigError
 from polyhost.container.supervisor import serve
 
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         config = Config.from_environ(os.environ)
         log.configure_for(config)
-        return serve(config)
+        return serve(config, child_environment(os.environ))
     except ConfigError as error:
         return _fail(str(error))
 

@@ -9,10 +9,11 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from polyhost.container import log, run_dir
-from polyhost.container.config import Config, child_environment
+from polyhost.container.config import Config
 from polyhost.container.errors import EXIT_MODEL_FAILED, ConfigError
 from polyhost.container.mms.environment import prepare_environment
 from polyhost.container.system.event_loop import EventLoop
@@ -31,17 +32,18 @@ _REAP_S = 1.0
 logger = logging.getLogger(__name__)
 
 
-def serve(config: Config) -> int:
+def serve(config: Config, environ: Mapping[str, str]) -> int:
     """Run the container until it is stopped or cannot go on; return the exit status.
 
-    It is 0 after SIGTERM or SIGINT, else 1, and the log says why. Raises ConfigError if a setting cannot be used.
+    It is 0 after SIGTERM or SIGINT, else 1, and the log says why. `environ` is the environment of the container's
+    processes. Raises ConfigError if a setting cannot be used.
     """
     _check(config)
     folder = run_dir.create(config)
     # From here on, the log's events take turns with those of the other processes on the same stdout.
     log.configure_for(config, folder)
     try:
-        return Supervisor(config, folder).run()
+        return Supervisor(config, folder, environ).run()
     finally:
         run_dir.remove(folder)
 
@@ -61,10 +63,11 @@ def _check(config: Config) -> None:
 class Supervisor:
     """Starts, watches and stops the processes of a container."""
 
-    def __init__(self, config: Config, folder: Path) -> None:
-        """`folder`: the run folder."""
+    def __init__(self, config: Config, folder: Path, environ: Mapping[str, str]) -> None:
+        """`folder`: the run folder; `environ`: the environment of all processes."""
         self._config = config
         self._run_dir = folder
+        self._environ = dict(environ)
         self._loop = EventLoop()
         self._fork_server: subprocess.Popen[bytes] | None = None  # None while it is restarted
         self._front_end: subprocess.Popen[bytes] | None = None  # None before it is started
@@ -105,7 +108,7 @@ class Supervisor:
         try:
             self._fork_server = subprocess.Popen(
                 command,
-                env=frameworks.environment() | child_environment(os.environ),
+                env=frameworks.environment() | self._environ,
                 stdin=subprocess.PIPE,  # it ends when this process does, however that happens
                 pass_fds=[channel.fileno()] if channel else [],
             )
@@ -127,14 +130,14 @@ class Supervisor:
             descriptor = front_ends_end.fileno()
             self._front_end = subprocess.Popen(
                 [sys.executable, "-m", "polyhost.container.native", str(descriptor), self._config.to_json()],
-                env=child_environment(os.environ),
+                env=self._environ,
                 stdin=subprocess.DEVNULL,
                 cwd=self._run_dir,
                 pass_fds=[descriptor],
             )
 
     def _start_mms(self) -> None:
-        environ = child_environment(os.environ)
+        environ = dict(self._environ)
         prepare_environment(self._config, self._run_dir, environ)
         self._front_end = subprocess.Popen(
             [sys.executable, "-m", "polyhost.container.mms", str(self._run_dir), self._config.to_json()],

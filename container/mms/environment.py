@@ -32,6 +32,9 @@ def prepare_environment(config: Config, run_dir: Path, environ: MutableMapping[s
     environ["SAGEMAKER_MODEL_SERVER_VMARGS"] = config.vmargs or _VMARGS
     environ["MMS_NUMBER_OF_NETTY_THREADS"] = str(config.netty_threads)
     environ["MMS_NETTY_CLIENT_THREADS"] = str(config.netty_client_threads)
+    environ.pop("MMS_JOB_QUEUE_SIZE", None)  # an empty one, which counts as absent, would end Java
+    if config.job_queue_size is not None:
+        environ["MMS_JOB_QUEUE_SIZE"] = str(config.job_queue_size)
     environ["MMS_DEFAULT_RESPONSE_TIMEOUT_SECONDS"] = str(
         max(config.response_timeout_s, config.load_timeout_s) + _MMS_TIMEOUT_MARGIN_S
     )

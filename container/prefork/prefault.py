@@ -51,6 +51,11 @@ class Prefault:
         shared = _own_pages(_PRESENT) - _pages_written_by(lambda: None)
         return cls(_spans(reduce(and_, written, shared) if written else ()))
 
+    @property
+    def pages(self) -> int:
+        """How many pages it copies."""
+        return sum(self._spans[1::2]) // mmap.PAGESIZE
+
     def run(self) -> None:
         """Copy the pages, in a fork."""
         spans = iter(self._spans)

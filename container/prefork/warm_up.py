@@ -16,9 +16,15 @@ from typing import Any
 
 from polyhost.container import log
 from polyhost.container.config import Config
-from polyhost.container.control_protocol import ForkRequest
+from polyhost.container.control_protocol import ForkRequest, ModelRef
 from polyhost.container.worker.process import Worker
-from polyhost.container.worker.protocol import Connection, LoadCommand, PredictCommand, encode_load, encode_predict
+from polyhost.container.worker.protocol import (
+    FrontEndConnection,
+    LoadCommand,
+    PredictCommand,
+    encode_load,
+    encode_predict,
+)
 from polyhost.container.worker.status_page import StatusPage
 from polyhost.container.worker.types import Request
 
@@ -51,7 +57,7 @@ def worker_exercise(config: Config) -> Iterator[Callable[[], None]]:
 
 
 def _run_worker(model_dir: Path, config: Config) -> None:
-    request = ForkRequest(0, "none", str(model_dir), _HANDLER, str(model_dir), str(model_dir))
+    request = ForkRequest(0, ModelRef("none", str(model_dir), _HANDLER), str(model_dir), str(model_dir))
     load = LoadCommand("none", str(model_dir), 1, _HANDLER, None, "io")
     predict = PredictCommand([Request("id", _HEADERS, {"body": b"{}"})])
     page = StatusPage.create()
@@ -60,7 +66,7 @@ def _run_worker(model_dir: Path, config: Config) -> None:
         front_end.sendall(encode_load(load) + encode_predict(predict) + encode_predict(predict))
         front_end.shutdown(socket.SHUT_WR)
         status = StatusPage(page)
-        Worker(request, Connection(worker), status, config).run()
+        Worker(request, FrontEndConnection(worker), status, config).run()
         status.close()
     for left in model_dir.iterdir():
         left.unlink()

@@ -8,8 +8,7 @@ import signal
 import socket
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -24,17 +23,14 @@ from polyhost.container.control_protocol import (
     Ready,
     Started,
 )
-from polyhost.container.prefork import heap
-from polyhost.container.prefork.prefault import Forecast, Rehearsal
-from polyhost.container.prefork.warm_up import rehearse, staged
+from polyhost.container.prefork.prefault import Prefault
+from polyhost.container.prefork.prepare import LoadExercise, prepare_for_forks
 from polyhost.container.worker.process import become_worker
 
 _MAX_REASON = 500  # characters per failed step: all of them go into one message
 # A spare is forked in a quiet moment, when the load that used the last one is mostly over.
 _SPARE_DELAY_S = 0.01
 _SPARE_RETRY_S = 1.0  # after there was no process or memory for one
-
-Replay = Callable[[], AbstractContextManager[Rehearsal]]
 
 logger = logging.getLogger(__name__)
 
@@ -48,43 +44,24 @@ class Spare(NamedTuple):
 
 def run_zygote(name: str, steps: Sequence[str], channel: Channel, config: Config) -> int:
     """Run the steps, then fork workers until the fork server closes the channel; return the exit status."""
-    seconds, failures, replays = _preload(steps)
-    forecast = _settle(config, replays)
+    seconds, failures, load_exercises = _preload(steps)
+    prefault = prepare_for_forks(config, load_exercises)
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads > 1:
         logger.warning("zygote %s has %d threads after its imports: forks may hang", name, threads)
-    zygote = ZygoteProcess(name, channel, config, forecast)
+    zygote = ZygoteProcess(name, channel, config, prefault)
     zygote.send(Ready(round(seconds, 3), failures))
     return zygote.run()
-
-
-def _settle(config: Config, replays: Sequence[Replay]) -> Forecast:
-    """Warm up the code that workers run, and make the heap that forks share as still as it can be."""
-    rehearse(config)
-    heap.settle()
-    forecast = Forecast(_rehearsals(config, replays))
-    heap.settle()  # learning the forecast has left holes
-    return forecast
-
-
-def _rehearsals(config: Config, replays: Sequence[Replay]) -> Iterator[Rehearsal]:
-    """Yield each rehearsal; it must be called before the next one is asked for."""
-    with staged(config) as serve:
-        if not replays:
-            yield serve
-        for replay in replays:
-            with replay() as load_and_ask:
-                yield lambda: (serve(), load_and_ask())
 
 
 class ZygoteProcess:
     """Waits for requests and for children. Single-threaded, for a fork copies the calling thread only."""
 
-    def __init__(self, name: str, channel: Channel, config: Config, forecast: Forecast) -> None:
+    def __init__(self, name: str, channel: Channel, config: Config, prefault: Prefault) -> None:
         self._name = name
         self._channel = channel
         self._config = config
-        self._forecast = forecast
+        self._prefault = prefault
         self._sequences: dict[int, int] = {}  # of the workers, by pid
         self._spare: Spare | None = None
         self._spare_delay_s = _SPARE_DELAY_S
@@ -187,7 +164,7 @@ class ZygoteProcess:
                 signal.signal(number, signal.SIG_DFL)
             self._wake_reader.close()
             self._wake_writer.close()
-            self._forecast.copy()
+            self._prefault.run()
             received = requests.receive()
             requests.close()
             if received is None:
@@ -227,15 +204,15 @@ class ZygoteProcess:
             pass  # the fork server has ended; the loop notices it on receiving
 
 
-def _preload(steps: Sequence[str]) -> tuple[float, dict[str, str], list[Replay]]:
+def _preload(steps: Sequence[str]) -> tuple[float, dict[str, str], list[LoadExercise]]:
     """Import modules ("a.b") and call functions ("a.b:warm_up"); a failed step concerns its own models only.
 
-    A function may return a tuple of functions that stage a load and a request each. Returns the duration in seconds,
-    the reasons of the failed steps, and those functions.
+    A function may return a tuple of load exercises. Returns the duration in seconds, the reasons of the failed steps,
+    and the load exercises.
     """
     start = time.monotonic()
     failures: dict[str, str] = {}
-    replays: list[Replay] = []
+    load_exercises: list[LoadExercise] = []
     for step in steps:
         module, _, function = step.partition(":")
         try:
@@ -244,7 +221,7 @@ def _preload(steps: Sequence[str]) -> tuple[float, dict[str, str], list[Replay]]
                 imported = importlib.import_module(module)
                 if function:
                     returned = getattr(imported, function)()
-                    replays += filter(callable, returned if isinstance(returned, tuple) else ())
+                    load_exercises += filter(callable, returned if isinstance(returned, tuple) else ())
         except (Exception, SystemExit) as error:
             failures[step] = f"{type(error).__name__}: {error}"[:_MAX_REASON]
-    return time.monotonic() - start, failures, replays
+    return time.monotonic() - start, failures, load_exercises

@@ -59,6 +59,8 @@ def test_what_the_user_has_set_for_mms_stays() -> None:
     environ = prepared(MMS_NUMBER_OF_NETTY_THREADS="7", SAGEMAKER_MODEL_SERVER_VMARGS="-Xmx2g")
 
     assert environ["MMS_NUMBER_OF_NETTY_THREADS"] == "7"
+    assert "MMS_JOB_QUEUE_SIZE" not in prepared({"MMS_JOB_QUEUE_SIZE": ""})
+    assert prepared(MMS_JOB_QUEUE_SIZE="50")["MMS_JOB_QUEUE_SIZE"] == "50"
     assert environ["SAGEMAKER_MODEL_SERVER_VMARGS"] == "-Xmx2g"
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,14 @@ PRELOAD = {"json": ("json.tool",), "no_such_framework": ("no_such_framework.x",)
 class Stage:
     """A pool in a loop that runs until something has happened."""
 
-    def __init__(self, folder: Path, **environ: str) -> None:
+    def __init__(self, folder: Path, zygotes: tuple[str, ...] | None = None, **environ: str) -> None:
         self.folder = folder
         self.heard: list[tuple[str, int]] = []
         self.loop = EventLoop()
         self._log = (folder / "log").open("ab")
         self._sequence = 0
         events = ForkEvents(*(self._note(kind) for kind in ("started", "exited", "failed")))
-        config = Config.from_environ({"SAGEMAKER_BASE_DIR": str(folder), **environ})
+        config = replace(Config.from_environ({"SAGEMAKER_BASE_DIR": str(folder), **environ}), zygotes=zygotes)
         self.pool = ZygotePool(self.loop, config, PRELOAD, folder, self._log.fileno(), events)
         self.pool.start()
         self.loop.after(60, lambda: self.loop.stop(1))
@@ -70,7 +71,7 @@ def test_there_is_a_zygote_for_what_is_installed_and_one_for_all_else(stage: Sta
 
 
 def test_the_settings_may_choose(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, POLYHOST_ZYGOTES="no_such_framework")
+    stage = Stage(tmp_path, ("no_such_framework",))
     assert list(stage.pool.pids()) == ["no_such_framework", BARE]
     stage.close()
 
@@ -124,7 +125,7 @@ def test_a_zygote_that_cannot_get_through_its_imports_still_serves(
     """A library that crashes on import must not cost the models that do without it."""
     (tmp_path / "crashes.py").write_text("import os; os.abort()")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    stage = Stage(tmp_path, POLYHOST_PRELOAD="crashes", POLYHOST_ZYGOTES=BARE)
+    stage = Stage(tmp_path, (BARE,), POLYHOST_PRELOAD="crashes")
     sequence = stage.fork(BARE)
     stage.run()
 
