@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from polyhost.emulator.hosting.interfaces import INVOCATION_TIMEOUT_S
-
 ACCOUNT = "123456789012"  # moto's
 DEFAULT_PORT = 4566
 DEFAULT_REGION = "us-east-1"
+# The response must be complete by then (developer guide, your-algorithms-inference-code).
+INVOCATION_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)

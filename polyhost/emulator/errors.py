@@ -89,12 +89,12 @@ class AccessDenied(AwsError):
 
 
 class HostingError(EmulatorError):
-    """Base of what goes wrong behind an endpoint."""
+    """Base of the errors of endpoints' containers."""
 
 
 class ImageError(HostingError):
-    """The image does not exist, or lacks a label; the text is the service's."""
+    """The image does not exist, or lacks a label; the message is AWS's."""
 
 
 class ContainerError(HostingError):
-    """A container did not start, or did not answer /ping in time; the message ends with its last output."""
+    """A container did not start, or did not respond to /ping in time; the message ends with its last output."""

@@ -22,10 +22,10 @@ def test_bucket(sagemaker_local):
     assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == ["mine"]
     assert sagemaker_local.client("sagemaker").list_endpoints()["Endpoints"] == []
 """
-# Makes moto and starlette impossible to import, as where the extra `emulator` is not installed.
+# As where the extra `emulator` is not installed.
 WITHOUT_EXTRA = """
 import sys
-sys.modules.update(moto=None, starlette=None)
+sys.modules.update(aiohttp=None, boto3=None, moto=None, starlette=None)
 """
 WHAT_IT_IMPORTS = f"""
 import sys

@@ -18,7 +18,7 @@ from polyhost.emulator.config import ACCOUNT
 from polyhost.emulator.errors import ModelError, ModelNotReady, ServiceUnavailable, ValidationError
 from polyhost.emulator.hosting.endpoint import Endpoint
 from polyhost.emulator.hosting.faults import Faults
-from polyhost.emulator.hosting.interfaces import INVOCATION_TIMEOUT_S, ContainerResponse, InvocationRequest
+from polyhost.emulator.hosting.interfaces import ContainerResponse, InvocationRequest
 from polyhost.emulator.hosting.variants import Variant
 from polyhost.emulator.telemetry.recorder import Place, Recorder
 from polyhost.model_cache.errors import ContainerTimeoutError, ModelDataMissingError, ModelServingError
@@ -96,9 +96,7 @@ class _EventStreamRelay:
 class Runtime:
     """Sends invocations to the variants of endpoints, and measures them."""
 
-    def __init__(
-        self, endpoints: EndpointLookup, recorder: Recorder, faults: Faults, timeout_s: float = INVOCATION_TIMEOUT_S
-    ) -> None:
+    def __init__(self, endpoints: EndpointLookup, recorder: Recorder, faults: Faults, timeout_s: float) -> None:
         self._endpoints = endpoints
         self._recorder = recorder
         self._faults = faults

@@ -7,12 +7,10 @@ from typing import Protocol
 
 import aiohttp
 
+from polyhost.emulator.config import INVOCATION_TIMEOUT_S
 from polyhost.emulator.hosting.faults import Faults
 from polyhost.emulator.telemetry.recorder import Recorder
 from polyhost.model_cache.downloads import ModelSource
-
-# The response must be complete by then (developer guide, your-algorithms-inference-code).
-INVOCATION_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)

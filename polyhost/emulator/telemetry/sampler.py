@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from polyhost.emulator.hosting.endpoint import Endpoint
+from polyhost.emulator.hosting.instance import InstanceStatus
 from polyhost.emulator.telemetry.recorder import Place, Recorder
+from polyhost.model_cache.loaded_models import CopyState
 
 _PERIOD_S = 5.0  # AWS publishes these once a minute
 
@@ -33,12 +35,12 @@ class InstanceSampler:
         for endpoint in self._endpoints():
             for variant in endpoint.variants:
                 for instance in await variant.fleet.snapshot():
-                    if instance["status"] != "Stopped":
+                    if instance["status"] != InstanceStatus.STOPPED:
                         place = Place(endpoint.region, endpoint.name, variant.name, instance["id"])
                         self._measure(place, instance)
 
     def _measure(self, place: Place, instance: dict[str, Any]) -> None:
-        loaded = sum(model["state"] == "loaded" for model in instance["models"])
+        loaded = sum(model["state"] == CopyState.LOADED for model in instance["models"])
         self._recorder.measure("LoadedModelCount", loaded, "None", place)
         if instance["cpu_percent"] is not None:
             self._recorder.measure("CPUUtilization", instance["cpu_percent"], "Percent", place)

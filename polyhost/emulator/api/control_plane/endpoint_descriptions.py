@@ -2,7 +2,7 @@
 
 from polyhost.emulator.api.control_plane.operation import Members
 from polyhost.emulator.api.control_plane.store import Resource
-from polyhost.emulator.hosting.endpoint import Endpoint
+from polyhost.emulator.hosting.endpoint import Endpoint, EndpointStatus
 from polyhost.emulator.hosting.interfaces import VariantSpec
 from polyhost.emulator.hosting.variants import Variant
 
@@ -24,7 +24,7 @@ def describe(endpoint: Endpoint, resource: Resource) -> Members:
 
 
 def _variants(endpoint: Endpoint) -> list[Members]:
-    if endpoint.status == "Creating" and endpoint.deployment is not None:
+    if endpoint.status is EndpointStatus.CREATING and endpoint.deployment is not None:
         return [_pending_variant(spec, endpoint.deployment.since) for spec in endpoint.deployment.specs]
     return [_variant(variant) for variant in endpoint.variants]
 
@@ -55,7 +55,7 @@ def _pending_variant(spec: VariantSpec, since: float) -> Members:
 
 def _pending_deployment(endpoint: Endpoint) -> Members | None:
     deployment = endpoint.deployment
-    if endpoint.status != "Updating" or deployment is None:
+    if endpoint.status is not EndpointStatus.UPDATING or deployment is None:
         return None
     variants = [
         _pending_variant(spec, deployment.since) | {"InstanceType": spec.instance_type} for spec in deployment.specs

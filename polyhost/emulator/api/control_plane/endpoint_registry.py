@@ -8,7 +8,7 @@ from functools import partial
 from polyhost.emulator.api.control_plane import variant_specs
 from polyhost.emulator.api.control_plane.store import Resource, ResourceKind, ResourceStore
 from polyhost.emulator.errors import StartError
-from polyhost.emulator.hosting.endpoint import Endpoint
+from polyhost.emulator.hosting.endpoint import Endpoint, EndpointStatus
 from polyhost.emulator.hosting.interfaces import Platform, VariantSpec
 
 
@@ -43,7 +43,7 @@ class EndpointRegistry:
     def restore(self) -> None:
         """Start the containers of all endpoints that the store has from before. Raises StartError."""
         for resource in self._store.of_kind(ResourceKind.ENDPOINT):
-            if resource.changes.get("Status") == "Deleting":
+            if resource.changes.get("Status") == EndpointStatus.DELETING:
                 self._store.remove(resource)
                 continue
             try:
@@ -89,7 +89,7 @@ class EndpointRegistry:
         status, reason = resource.changes.get("Status"), resource.changes.get("FailureReason")
         specs = [variant_specs.from_json(saved) for saved in resource.changes["Variants"]]
         endpoint = self._add(resource)
-        if status == "Failed":
+        if status == EndpointStatus.FAILED:
             endpoint.fail(reason or "It had failed before the emulator was restarted.")
         else:
             endpoint.create(specs)
@@ -106,7 +106,7 @@ class EndpointRegistry:
             return
         resource.modified = time.time()
         resource.changes |= {"Status": endpoint.status, "FailureReason": endpoint.failure_reason}
-        if endpoint.status == "InService":
+        if endpoint.status is EndpointStatus.IN_SERVICE:
             resource.changes["EndpointConfigName"] = endpoint.config_name
             resource.changes["Variants"] = [
                 variant_specs.to_json(variant.current_spec) for variant in endpoint.variants

@@ -10,7 +10,7 @@ from polyhost.emulator.api.control_plane.pagination import list_page
 from polyhost.emulator.api.control_plane.store import Resource, ResourceKind, ResourceStore
 from polyhost.emulator.api.control_plane.variant_specs import retain_properties
 from polyhost.emulator.errors import ValidationException
-from polyhost.emulator.hosting.endpoint import Endpoint
+from polyhost.emulator.hosting.endpoint import Endpoint, EndpointStatus
 
 _DESCRIBE_WAIT_S = 20.0  # how long DescribeEndpoint waits for a change; clients give up after 60 s
 _DEFAULT_PAGE_SIZE = 10  # botocore, ListEndpoints
@@ -106,7 +106,7 @@ class EndpointOperations:
     def _updatable_endpoint(self, request: OperationRequest) -> Endpoint:
         endpoint = self._registry.get(request.region, request.members["EndpointName"])
         _require_settled(endpoint)
-        if endpoint.status == "Failed":
+        if endpoint.status is EndpointStatus.FAILED:
             raise ValidationException(f'Cannot update failed endpoint "{endpoint.arn}"; delete it and create it anew.')
         return endpoint
 
