@@ -38,13 +38,15 @@ from tests.emulator.hosting.harness import (
 
 pytestmark = pytest.mark.anyio
 
+INSTANCE = f"i-{os.getpid():x}"  # also the name of a control group, which tests in parallel must not share
+
 
 @asynccontextmanager
 async def running(
     folder: Path, driver: Driver | None = None, **settings: Any
 ) -> AsyncIterator[tuple[Instance, ModelCache, Platform]]:
     async with running_platform(folder, driver) as given:
-        instance = Instance(given, Place("us-east-1", "e", "AllTraffic", "i-1"), variant_spec(folder, **settings))
+        instance = Instance(given, Place("us-east-1", "e", "AllTraffic", INSTANCE), variant_spec(folder, **settings))
         await instance.start()
         try:
             assert instance.cache is not None
@@ -335,7 +337,7 @@ async def test_a_stop_during_a_restart_leaves_no_container(tmp_path: Path) -> No
     upload(tmp_path)
     driver = DriverOfSlowContainers(ProcessDriver(COMMAND))
     async with running(tmp_path, driver) as (instance, _cache, _given):
-        (noted,) = (tmp_path / "instances" / "i-1").glob("ph-*")
+        (noted,) = (tmp_path / "instances" / INSTANCE).glob("ph-*")
         (container,) = started
         await container.kill()
         await container.stopping.wait()
