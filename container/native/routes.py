@@ -1,4 +1,4 @@
-"""What each request asks for. docs/conformance.md tells the same as a table."""
+"""The HTTP API: what each path and method does. docs/conformance.md has the same as a table."""
 
 import asyncio
 import base64
@@ -14,228 +14,230 @@ from typing import Any
 from urllib.parse import unquote
 
 from polyhost.container.config import Config
-from polyhost.container.native.connection import ClientConnection, Request
-from polyhost.container.native.encoder import encode_headers, encode_invocation, encode_parameters
-from polyhost.container.native.errors import Refusal, bad_request, internal_error
+from polyhost.container.native.encoder import encode_invocation, encode_parameters
+from polyhost.container.native.errors import Rejection, bad_request, internal_error
+from polyhost.container.native.exchange import Exchange
 from polyhost.container.native.fork_server_client import ForkServerClient
 from polyhost.container.native.invocation import Invocation
 from polyhost.container.native.models import SINGLE, Models
+from polyhost.container.native.parser import HttpRequest
 from polyhost.container.native.served_model import ServedModel
 
 _JSON = (b"content-type", b"application/json")
-_PAGE = 100
+_DEFAULT_LIST_LIMIT = 100
+_MAX_LIST_LIMIT = 1000
 _MODELS, _INVOKE = b"/models/", b"/invoke"
-# Of a name and of a url: with both, a message to the fork server has room for all of it (messages.py).
-_LONGEST = 4096
+# Of a name and of a url: a message to the fork server has room for both (control_protocol.py).
+_MAX_TEXT_BYTES = 4096
 
-logger = logging.getLogger("polyhost.native")
+logger = logging.getLogger(__name__)
 
 
 class Routes:
-    def __init__(self, config: Config, models: Models, forks: ForkServerClient) -> None:
-        self.max_body_bytes = config.max_payload_bytes
+    """Handles each request: responds at once, or starts what will respond later."""
+
+    def __init__(self, config: Config, models: Models, fork_server: ForkServerClient) -> None:
         self._config = config
         self._models = models
-        self._forks = forks
+        self._fork_server = fork_server
         self._ids = itertools.count(1)
-        self._id_prefix = os.urandom(4).hex().encode()
+        self._id_prefix = os.urandom(4).hex().encode()  # request ids of two containers differ
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def handle(self, request: Request, reply: ClientConnection) -> None:
+    def handle(self, request: HttpRequest, exchange: Exchange) -> None:
+        """Respond to the request, now or later. Raise Rejection if it cannot be fulfilled."""
         path = request.path
         if path.startswith(_MODELS) and path.endswith(_INVOKE) and len(path) > len(_MODELS) + len(_INVOKE):
             self._allow(request, b"POST")
-            self._invoke(_name(path[len(_MODELS) : -len(_INVOKE)]), request, reply)
+            self._invoke(_decode_name(path[len(_MODELS) : -len(_INVOKE)]), request, exchange)
         elif path == b"/ping":
             self._allow(request, b"GET", b"POST")
-            self._ping(reply)
+            self._ping(exchange)
         elif path == b"/invocations":
             self._allow(request, b"POST")
-            self._invocations(request, reply)
+            self._invoke(self._target_model(request), request, exchange)
         elif path == b"/models":
-            self._allow(request, b"GET", *self._only_multi_model(b"POST"))
-            self._list(request, reply) if request.method == b"GET" else self._load(request, reply)
+            self._allow(request, b"GET", *self._if_multi_model(b"POST"))
+            if request.method == b"GET":
+                self._list_models(request, exchange)
+            else:
+                self._load_model(request, exchange)
         elif path.startswith(_MODELS) and b"/" not in path[len(_MODELS) :] and len(path) > len(_MODELS):
-            self._allow(request, b"GET", *self._only_multi_model(b"DELETE"))
-            name = _name(path[len(_MODELS) :])
-            self._describe(name, reply) if request.method == b"GET" else self._unload(name, reply)
+            self._allow(request, b"GET", *self._if_multi_model(b"DELETE"))
+            name = _decode_name(path[len(_MODELS) :])
+            if request.method == b"GET":
+                _respond_json(exchange, _describe(self._models.get_loaded(name)))
+            else:
+                self._unload_model(name, exchange)
         elif path == b"/metrics":
             self._allow(request, b"GET")
-            self._metrics(reply)
+            self._metrics(exchange)
         elif path == b"/execution-parameters" and not self._config.multi_model:
             self._allow(request, b"GET")
-            self._execution_parameters(reply)
+            self._execution_parameters(exchange)
         else:
-            raise _no_route(path)
-
-    def on_client_gone(self, reply: ClientConnection) -> None:
-        if reply.call is not None:
-            reply.call.cancel()
-
-    def on_slow_client(self, reply: ClientConnection, slow: bool) -> None:
-        """Only an answer in pieces is held back at its worker; others are whole here already."""
-        if reply.call is not None:
-            reply.call.pause() if slow else reply.call.resume()
+            raise Rejection(HTTPStatus.NOT_FOUND, "NoRouteError", f"no route for {path.decode(errors='replace')!r}")
 
     @staticmethod
-    def _allow(request: Request, *methods: bytes) -> None:
+    def _allow(request: HttpRequest, *methods: bytes) -> None:
         if request.method not in methods:
             allowed = ", ".join(method.decode() for method in methods)
-            message = f"{request.method.decode()} is not allowed here; use {allowed}"
-            raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowedError", message, allow=allowed)
+            message = f"method {request.method.decode()} is not allowed here; use {allowed}"
+            raise Rejection(HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowedError", message, allow=allowed)
 
-    def _only_multi_model(self, method: bytes) -> tuple[bytes, ...]:
+    def _if_multi_model(self, method: bytes) -> tuple[bytes, ...]:
         return (method,) if self._config.multi_model else ()
 
-    # Health
+    # The container
 
-    def _ping(self, reply: ClientConnection) -> None:
-        """Live, not ready: one bad model must not take the instance out of service."""
-        if not self._forks.healthy:
-            message = "the fork server does not answer: no model can be loaded"
-            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "UnhealthyError", message)
+    def _ping(self, exchange: Exchange) -> None:
+        """Report liveness, not readiness: one bad model must not take the instance out of service."""
+        if not self._fork_server.healthy:
+            message = "the fork server does not respond: no model can be loaded"
+            raise Rejection(HTTPStatus.SERVICE_UNAVAILABLE, "UnhealthyError", message)
         if not self._config.multi_model and not self._models.get(SINGLE).loaded:
-            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "NotReadyError", "the model is still loading")
-        reply.respond(200, [_JSON], b'{"status": "Healthy"}')
+            raise Rejection(HTTPStatus.SERVICE_UNAVAILABLE, "NotReadyError", "the model is still loading")
+        exchange.respond(200, [_JSON], b'{"status": "Healthy"}')
 
-    def _metrics(self, reply: ClientConnection) -> None:
-        async def answer() -> None:
-            from polyhost.container.native import metrics  # only here: its library is not needed to serve
+    def _metrics(self, exchange: Exchange) -> None:
+        async def respond() -> None:
+            from polyhost.container.native import metrics  # imported late: serving does not need its library
 
-            snapshot = self._models.snapshot()
-            content_type, page = await asyncio.to_thread(metrics.page, snapshot)
-            reply.respond(200, [(b"content-type", content_type)], page)
+            samples = self._models.snapshot()
+            content_type, text = await asyncio.to_thread(metrics.render, samples)
+            exchange.respond(200, [(b"content-type", content_type)], text)
 
-        self._do(answer(), reply)
+        self._run_in_background(respond(), exchange)
 
-    def _execution_parameters(self, reply: ClientConnection) -> None:
-        """For batch transform (developer guide, your-algorithms-batch-code)."""
+    def _execution_parameters(self, exchange: Exchange) -> None:
+        """Tell batch transform how to send (SageMaker developer guide, your-algorithms-batch-code)."""
         parameters = {
             "MaxConcurrentTransforms": self._config.workers or self._config.max_workers,
             "BatchStrategy": "MULTI_RECORD",
             "MaxPayloadInMB": self._config.max_payload_bytes >> 20,
         }
-        reply.respond(200, [_JSON], json.dumps(parameters).encode())
+        _respond_json(exchange, parameters)
 
     # Models
 
-    def _list(self, request: Request, reply: ClientConnection) -> None:
-        asked = dict(request.parameters())
-        models, more = self._models.list_page(
-            _position(asked.get("next_page_token", "")), _limit(asked.get("limit", ""))
-        )
-        page: dict[str, Any] = {"models": [_described(model) for model in models]}
+    def _list_models(self, request: HttpRequest, exchange: Exchange) -> None:
+        parameters = dict(request.parameters())
+        after = _decode_page_token(parameters.get("next_page_token", ""))
+        models, more = self._models.list_page(after, _parse_limit(parameters.get("limit", "")))
+        listed: dict[str, Any] = {"models": [_describe(model) for model in models]}
         if more:
-            page["nextPageToken"] = base64.urlsafe_b64encode(models[-1].name.encode()).decode()
-        reply.respond(200, [_JSON], json.dumps(page).encode())
+            listed["nextPageToken"] = _encode_page_token(models[-1].name)
+        _respond_json(exchange, listed)
 
-    def _describe(self, name: str, reply: ClientConnection) -> None:
-        reply.respond(200, [_JSON], json.dumps(_described(self._models.get_loaded(name))).encode())
+    def _load_model(self, request: HttpRequest, exchange: Exchange) -> None:
+        name, url = _parse_load_request(request.body)
 
-    def _load(self, request: Request, reply: ClientConnection) -> None:
-        name, url = _load_request(request.body)
-
-        async def answer() -> None:
+        async def respond() -> None:
             await self._models.load(name, url)
-            reply.respond(200, [_JSON], json.dumps({"status": "loaded", "modelName": name}).encode())
+            _respond_json(exchange, {"status": "loaded", "modelName": name})
 
-        self._do(answer(), reply)
+        self._run_in_background(respond(), exchange)
 
-    def _unload(self, name: str, reply: ClientConnection) -> None:
-        async def answer() -> None:
+    def _unload_model(self, name: str, exchange: Exchange) -> None:
+        async def respond() -> None:
             await self._models.unload(name)
-            reply.respond(200, [_JSON], json.dumps({"status": "unloaded", "modelName": name}).encode())
+            _respond_json(exchange, {"status": "unloaded", "modelName": name})
 
-        self._do(answer(), reply)
+        self._run_in_background(respond(), exchange)
 
-    def _do(self, work: Coroutine[Any, Any, None], reply: ClientConnection) -> None:
-        """Beside other requests. A client that goes away does not stop it, as with SageMaker's other containers."""
+    def _run_in_background(self, work: Coroutine[Any, Any, None], exchange: Exchange) -> None:
+        """Run `work` as a task. It goes on if the client disconnects, as in SageMaker's other containers."""
 
-        async def done() -> None:
+        async def run() -> None:
             try:
                 await work
-            except Refusal as refusal:
-                reply.refuse(refusal)
+            except Rejection as rejection:
+                exchange.reject(rejection)
             except Exception:
-                logger.exception("a request could not be handled")
-                reply.refuse(internal_error())
+                logger.exception("failed to handle a request")
+                exchange.reject(internal_error())
 
-        task = asyncio.get_running_loop().create_task(done())
+        task = asyncio.get_running_loop().create_task(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     # Invocations
 
-    def _invocations(self, request: Request, reply: ClientConnection) -> None:
+    def _target_model(self, request: HttpRequest) -> str:
         if not self._config.multi_model:
-            self._invoke(SINGLE, request, reply)
-            return
+            return SINGLE
         name = dict(request.parameters()).get("model_name")
         if not name:
-            raise bad_request("this container serves many models: POST /models/NAME/invoke, or give ?model_name=NAME")
-        self._invoke(name, request, reply)
+            raise bad_request("this container serves many models: POST /models/NAME/invoke, or add ?model_name=NAME")
+        return name
 
-    def _invoke(self, name: str, request: Request, reply: ClientConnection) -> None:
+    def _invoke(self, name: str, request: HttpRequest, exchange: Exchange) -> None:
         model = self._models.get(name)
         request_id = b"%b-%08x" % (self._id_prefix, next(self._ids))
-        known, encoded = reply.encoded_headers
-        if known != request.headers:
-            encoded = encode_headers(request.headers)
-            reply.encoded_headers = (request.headers, encoded)
         parameters = encode_parameters(request.parameters()) if request.query else b""
-        command = encode_invocation(request_id, encoded, parameters, request.body)
-        request.body = b""  # which may be large, and stands in the command
-        call = reply.call = Invocation(request_id, command, model, reply, request.arrived)
-        model.submit(call)
+        command = encode_invocation(request_id, exchange.encode_headers(), parameters, request.body)
+        request.body = b""  # the command has it, and it may be large
+        invocation = exchange.invocation = Invocation(request_id, command, model, exchange, request.arrived)
+        model.submit(invocation)
 
 
-def _name(part: bytes) -> str:
-    try:
-        return unquote(part.decode(), errors="strict")
-    except UnicodeDecodeError:
-        raise bad_request(f"{part!r} is no name of a model: it is not UTF-8") from None
+def _respond_json(exchange: Exchange, content: dict[str, Any]) -> None:
+    exchange.respond(200, [_JSON], json.dumps(content).encode())
 
 
-def _no_route(path: bytes) -> Refusal:
-    return Refusal(HTTPStatus.NOT_FOUND, "NoRouteError", f"there is nothing at {path.decode(errors='replace')!r}")
-
-
-def _described(model: ServedModel) -> dict[str, Any]:
+def _describe(model: ServedModel) -> dict[str, Any]:
     return {"modelName": model.name, "modelUrl": model.url}
 
 
-def _position(token: str) -> str:
+def _decode_name(segment: bytes) -> str:
+    try:
+        return unquote(segment.decode(), errors="strict")
+    except UnicodeDecodeError:
+        raise bad_request(f"invalid model name {segment!r}: not UTF-8") from None
+
+
+def _encode_page_token(last_name: str) -> str:
+    return base64.urlsafe_b64encode(last_name.encode()).decode()
+
+
+def _decode_page_token(token: str) -> str:
+    """Return the name after which the list page begins."""
     try:
         return base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError):
-        raise bad_request(f"next_page_token is {token!r}; give one that a page of this list has had") from None
+        raise bad_request(f"invalid next_page_token {token!r}") from None
 
 
-def _limit(value: str) -> int:
+def _parse_limit(value: str) -> int:
     if not value:
-        return _PAGE
-    if not value.isdecimal() or len(value) > 4 or not 1 <= int(value) <= 1000:
-        raise bad_request(f"limit is {reprlib.repr(value)}; it must be a whole number from 1 to 1000")
+        return _DEFAULT_LIST_LIMIT
+    if not value.isdecimal() or len(value) > 4 or not 1 <= int(value) <= _MAX_LIST_LIMIT:
+        message = f"limit is {reprlib.repr(value)}; it must be a whole number from 1 to {_MAX_LIST_LIMIT}"
+        raise bad_request(message)
     return int(value)
 
 
-def _load_request(body: bytes) -> tuple[str, str]:
+def _parse_load_request(body: bytes) -> tuple[str, str]:
+    """Return the name and the url."""
     try:
-        asked = json.loads(body)
+        fields = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise bad_request(f"the body is not JSON: {error}", phase="load") from None
-    if not isinstance(asked, dict):
+    if not isinstance(fields, dict):
         raise bad_request("the body must be an object with model_name and url", phase="load")
     for key in ("model_name", "url"):
-        if not _is_text(asked.get(key)):
-            message = f"{key} is {reprlib.repr(asked.get(key))}; it must be a text of 1 to {_LONGEST} bytes without NUL"
+        if not _is_text(fields.get(key)):
+            message = (
+                f"{key} is {reprlib.repr(fields.get(key))}; it must be a string of 1 to {_MAX_TEXT_BYTES} bytes"
+                " without NUL"
+            )
             raise bad_request(message, phase="load")
-    return asked["model_name"], asked["url"]
+    return fields["model_name"], fields["url"]
 
 
 def _is_text(value: Any) -> bool:
-    """JSON has lone surrogates too, which are in no encoding; and no path has NUL."""
+    """Check the length; allow neither NUL, which no path has, nor lone surrogates, which JSON has but UTF-8 has not."""
     try:
-        return isinstance(value, str) and 1 <= len(value.encode()) <= _LONGEST and "\0" not in value
+        return isinstance(value, str) and 1 <= len(value.encode()) <= _MAX_TEXT_BYTES and "\0" not in value
     except UnicodeEncodeError:
         return False

@@ -1,19 +1,22 @@
-"""What is counted for each model; the hot path adds to plain numbers, Prometheus' page is made from them when asked."""
+"""Counters of each model: plain numbers that the hot path adds to; /metrics is rendered from them on request."""
 
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
+from itertools import accumulate
 
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+SECONDS_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+BATCH_SIZE_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Histogram:
+    """Counts of values by bucket; a value belongs to the first bucket whose bound is not below it."""
+
     __slots__ = ("_bounds", "counts", "total")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)  # the last: above all bounds
+        self.counts = [0] * (len(bounds) + 1)  # the last one: above all bounds
         self.total = 0.0
 
     def add(self, value: float) -> None:
@@ -21,21 +24,20 @@ class Histogram:
         self.total += value
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Cumulative, as Prometheus has them."""
+        """Return (upper bound, count of all values up to it), as Prometheus expects."""
         names = [*map(str, self._bounds), "+Inf"]
-        sums = [sum(self.counts[: index + 1]) for index in range(len(self.counts))]
-        return list(zip(names, map(float, sums), strict=True))
+        return list(zip(names, map(float, accumulate(self.counts)), strict=True))
 
 
 class ModelStats:
-    """Of one model's name: they outlast an unload, for counters that go down are none."""
+    """Counters of one model's name; kept across unloads because Prometheus counters must be monotonic."""
 
     def __init__(self) -> None:
         self.answers: Counter[int] = Counter()  # by status
-        self.errors: Counter[str] = Counter()  # by kind, for what the front end itself refused
-        self.queue_seconds = Histogram(SECONDS)
-        self.predict_seconds = Histogram(SECONDS)
-        self.batch_sizes = Histogram(SIZES)
+        self.errors: Counter[str] = Counter()  # by type, of what the front end itself rejected
+        self.queue_seconds = Histogram(SECONDS_BOUNDS)
+        self.predict_seconds = Histogram(SECONDS_BOUNDS)
+        self.batch_sizes = Histogram(BATCH_SIZE_BOUNDS)
         self.loads = 0
         self.load_failures = 0
         self.unloads = 0

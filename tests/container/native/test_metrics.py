@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 from prometheus_client.parser import text_string_to_metric_families
 
-from polyhost.container.native.metrics import page
-from polyhost.container.native.stats import SECONDS, ModelStats, Sample
+from polyhost.container.native.metrics import render
+from polyhost.container.native.stats import SECONDS_BOUNDS, ModelStats, Sample
 
 LABELS = ("model", "status", "kind", "phase", "le")
 
@@ -22,7 +22,7 @@ def samples(draw: some.DrawFn) -> list[Sample]:
         stats.answers.update(draw(some.dictionaries(some.integers(200, 599), numbers, max_size=3)))
         stats.errors.update(draw(some.dictionaries(names, numbers, max_size=2)))
         stats.loads = draw(numbers)
-        for seconds in draw(some.lists(some.floats(0, 200) | some.sampled_from(SECONDS), max_size=20)):
+        for seconds in draw(some.lists(some.floats(0, 200) | some.sampled_from(SECONDS_BOUNDS), max_size=20)):
             stats.queue_seconds.add(seconds)
         stats.add_load_seconds("fork", draw(some.floats(0, 10)))
         found.append(Sample(name, stats, draw(some.booleans()), draw(numbers), draw(numbers)))
@@ -30,8 +30,8 @@ def samples(draw: some.DrawFn) -> list[Sample]:
 
 
 @given(samples())
-def test_prometheus_reads_what_was_counted_whatever_the_models_are_called(samples: list[Sample]) -> None:
-    content_type, text = page(samples)
+def test_prometheus_reads_the_counters_of_any_model_name(samples: list[Sample]) -> None:
+    content_type, text = render(samples)
     read = values(text.decode())
 
     assert content_type.startswith(b"text/plain")
@@ -56,13 +56,13 @@ def values(text: str) -> dict[tuple[str, ...], float]:
     }
 
 
-@given(some.lists(some.floats(0, 200) | some.sampled_from(SECONDS), max_size=50))
-def test_a_bucket_counts_what_is_at_most_its_bound(seconds: list[float]) -> None:
+@given(some.lists(some.floats(0, 200) | some.sampled_from(SECONDS_BOUNDS), max_size=50))
+def test_bucket_counts_values_up_to_its_bound(seconds: list[float]) -> None:
     stats = ModelStats()
     for value in seconds:
         stats.queue_seconds.add(value)
 
     buckets: dict[str, Any] = dict(stats.queue_seconds.buckets())
     assert buckets["+Inf"] == len(seconds)
-    assert all(buckets[str(bound)] == sum(value <= bound for value in seconds) for bound in SECONDS)
+    assert all(buckets[str(bound)] == sum(value <= bound for value in seconds) for bound in SECONDS_BOUNDS)
     assert all(before <= after for before, after in pairwise(buckets.values()))

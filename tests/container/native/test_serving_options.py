@@ -8,51 +8,51 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as some
 
-from polyhost.container.native.errors import Refusal
-from polyhost.container.native.serving_options import FILE, ServingSettings
+from polyhost.container.native.errors import Rejection
+from polyhost.container.native.serving_options import FILE, ServingOptions
 from polyhost.container.worker.protocol import LoadCommand, encode_load
 
-OURS = ServingSettings(batch_size=1, batch_delay_ms=0, queue_size=100, response_timeout_s=60)
-in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+CONTAINER_OPTIONS = ServingOptions(batch_size=1, batch_delay_ms=0, queue_size=100, response_timeout_s=60)
+with_shared_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def read(folder: Path, content: bytes) -> ServingSettings:
+def read_options(folder: Path, content: bytes) -> ServingOptions:
     (folder / FILE).write_bytes(content)
-    return OURS.of_archive(folder, "m")
+    return CONTAINER_OPTIONS.of_archive(folder, "m")
 
 
-def refusal(folder: Path, content: bytes) -> str:
-    with pytest.raises(Refusal) as caught:
-        read(folder, content)
+def rejection_message(folder: Path, content: bytes) -> str:
+    with pytest.raises(Rejection) as caught:
+        read_options(folder, content)
     failure = caught.value.failure
     assert (failure.code, failure.model, failure.phase) == (400, "m", "load")
     return failure.message
 
 
-def test_without_a_file_the_containers_settings_hold(tmp_path: Path) -> None:
-    assert OURS.of_archive(tmp_path, "m") == OURS
-    assert OURS.of_archive(tmp_path / "nowhere", "m") == OURS
+def test_container_options_hold_without_a_file(tmp_path: Path) -> None:
+    assert CONTAINER_OPTIONS.of_archive(tmp_path, "m") == CONTAINER_OPTIONS
+    assert CONTAINER_OPTIONS.of_archive(tmp_path / "nowhere", "m") == CONTAINER_OPTIONS
 
 
-def test_a_file_that_is_too_large(tmp_path: Path) -> None:
-    assert "more than 65536 bytes" in refusal(tmp_path, b" " * 70_000 + b"{}")
+def test_too_large_file_is_rejected(tmp_path: Path) -> None:
+    assert "more than 65536 bytes" in rejection_message(tmp_path, b" " * 70_000 + b"{}")
 
 
-def test_a_link_is_followed_inside_the_folder_alone(tmp_path: Path) -> None:
+def test_link_is_followed_only_within_the_model_directory(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     archive.mkdir()
     (tmp_path / "outside").write_text("{}")
     (archive / "inside").write_text('{"batch_size": 2}')
     (archive / FILE).symlink_to("inside")
-    assert OURS.of_archive(archive, "m").batch_size == 2
+    assert CONTAINER_OPTIONS.of_archive(archive, "m").batch_size == 2
     for target in ("../outside", FILE):
         (archive / FILE).unlink()
         (archive / FILE).symlink_to(target)
-        with pytest.raises(Refusal):
-            OURS.of_archive(archive, "m")
+        with pytest.raises(Rejection):
+            CONTAINER_OPTIONS.of_archive(archive, "m")
 
 
-wishes = some.fixed_dictionaries(
+options = some.fixed_dictionaries(
     {},
     optional={
         "batch_size": some.integers(1, 1000),
@@ -63,10 +63,13 @@ wishes = some.fixed_dictionaries(
 )
 
 
-@given(wishes)
-@in_one_folder
-def test_what_is_wished_for_holds(tmp_path: Path, wishes: dict[str, Any]) -> None:
-    assert read(tmp_path, json.dumps(wishes).encode()) == ServingSettings(**{**asdict(OURS), **wishes})
+@given(options)
+@with_shared_folder
+def test_valid_options_replace_the_containers(tmp_path: Path, options: dict[str, Any]) -> None:
+    expected = ServingOptions(**{**asdict(CONTAINER_OPTIONS), **options})
+    assert read_options(tmp_path, json.dumps(options).encode()) == expected
+        **{**asdict(CONTAINER_OPTIONS), **options}
+    )
 
 
 anything = some.recursive(
@@ -76,19 +79,19 @@ anything = some.recursive(
 )
 
 
-@given(some.dictionaries(some.sampled_from([*asdict(OURS), "other"]), anything))
+@given(some.dictionaries(some.sampled_from([*asdict(CONTAINER_OPTIONS), "other"]), anything))
 @example({"batch_size": 2**40})
 @example({"batch_size": 10**400})
 @example({"queue_size": float("inf")})
 @example({"batch_delay_ms": float("nan")})
 @example({"response_timeout_s": True})
-@in_one_folder
-def test_what_is_accepted_can_be_served_with(tmp_path: Path, wishes: dict[str, Any]) -> None:
+@with_shared_folder
+def test_accepted_options_are_within_their_limits(tmp_path: Path, options: dict[str, Any]) -> None:
     try:
-        accepted = read(tmp_path, json.dumps(wishes).encode())
-    except Refusal as refused:
-        assert refused.failure.code == 400
-        assert any(key in refused.failure.message for key in wishes)
+        accepted = read_options(tmp_path, json.dumps(options).encode())
+    except Rejection as rejection:
+        assert rejection.failure.code == 400
+        assert any(key in rejection.failure.message for key in options)
     else:
         encode_load(LoadCommand("m", "/", accepted.batch_size, "handler", None, ""))  # in 32 bits
         assert accepted.queue_size >= 1
@@ -101,14 +104,14 @@ def test_what_is_accepted_can_be_served_with(tmp_path: Path, wishes: dict[str, A
 @example(b"[" * 100_000)
 @example(b'{"batch_size": ' + b"9" * 5000 + b"}")
 @example(b'{"batch_size": ' + b"[" * 900 + b"]" * 900 + b"}")
-@in_one_folder
-def test_any_content_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
+@with_shared_folder
+def test_any_content_is_read_or_rejected(tmp_path: Path, content: bytes) -> None:
     try:
-        read(tmp_path, content)
+        read_options(tmp_path, content)
         assert isinstance(json.loads(content), dict)
-    except Refusal as refused:
-        assert FILE in refused.failure.message
-        assert len(refused.failure.message) < 1000
+    except Rejection as rejection:
+        assert FILE in rejection.failure.message
+        assert len(rejection.failure.message) < 1000
 
 
 @pytest.mark.parametrize(
@@ -116,19 +119,19 @@ def test_any_content_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
     [
         (b'{"batch_size": 0}', "batch_size is 0; it must be a whole number from 1"),
         (b'{"batch_size": 2.5}', "batch_size is 2.5"),
-        (b'{"bath_size": 2}', "'bath_size' is unknown; it may have batch_size, batch_delay_ms"),
+        (b'{"bath_size": 2}', "unknown key 'bath_size'; known are batch_size, batch_delay_ms"),
         (b"[1]", "holds a list"),
         (b"{", "is not JSON"),
         (b"\xff", "is not JSON"),
     ],
 )
-def test_a_refusal_names_the_key_and_what_it_may_be(tmp_path: Path, content: bytes, named: str) -> None:
-    assert named in refusal(tmp_path, content)
+def test_rejection_names_the_key_and_the_allowed_values(tmp_path: Path, content: bytes, named: str) -> None:
+    assert named in rejection_message(tmp_path, content)
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo], ids=["folder", "fifo"])
-def test_what_is_no_file_is_refused_at_once(tmp_path: Path, make: Any) -> None:
-    """A FIFO would hold up every model until somebody writes to it."""
+def test_anything_but_a_regular_file_is_rejected_at_once(tmp_path: Path, make: Any) -> None:
+    """Opening a FIFO would block every model until there is a writer."""
     make(tmp_path / FILE)
-    with pytest.raises(Refusal, match="is no file"):
-        OURS.of_archive(tmp_path, "m")
+    with pytest.raises(Rejection, match="is not a regular file"):
+        CONTAINER_OPTIONS.of_archive(tmp_path, "m")

@@ -1,0 +1,222 @@
+"""Parsing of one client's HTTP/1.1 requests, with httptools (llhttp)."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from http import HTTPStatus
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+import httptools
+
+from polyhost.container.native.errors import Rejection, bad_request
+
+Header = tuple[bytes, bytes]
+
+_MAX_HEAD_BYTES = 64 * 1024
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class HttpRequest:
+    """One request, read whole.
+
+    `path` is percent-decoded except for %2F and %25, because a model's name may contain a slash.
+    """
+
+    method: bytes
+    path: bytes
+    query: bytes
+    headers: list[Header]
+    body: bytes
+    keep_alive: bool
+    accepts_chunks: bool  # HTTP/1.0 has no chunked responses
+    arrived: float = field(default_factory=time.monotonic)
+
+    def parameters(self) -> list[tuple[str, str]]:
+        """Return the query's parameters, empty values included."""
+        return parse_qsl(self.query.decode("latin-1"), keep_blank_values=True) if self.query else []
+
+
+class ReadState(Enum):
+    """How far the current request has been read. llhttp keeps the order of its callbacks, so nothing asserts it.
+
+    IDLE -> HEAD -> BODY -> IDLE, with AWAITING_CONTINUE between HEAD and BODY if the client asked for 100 Continue
+    before it sends the body. A request without a body passes through BODY too.
+    """
+
+    IDLE = "idle"
+    HEAD = "head"
+    AWAITING_CONTINUE = "awaiting_continue"
+    BODY = "body"  # or its trailers
+
+
+class RequestParser:
+    """Cuts the bytes of one connection into requests.
+
+    Each request that is complete goes to `on_request`, from within `feed`. The memory that an unfinished request can
+    take is limited: its head by `_MAX_HEAD_BYTES`, its body by `max_body_bytes`. After `feed` has raised a rejection,
+    the place where the next request would begin is unknown: the parser must not be fed again.
+    """
+
+    def __init__(self, max_body_bytes: int, on_request: Callable[[HttpRequest], None]) -> None:
+        # Of the connection
+        self._max_body_bytes = max_body_bytes
+        self._on_request = on_request
+        self._parser = httptools.HttpRequestParser(self)
+        self._buffered_bytes = 0  # fed since llhttp made progress: it buffers a header line that is not whole yet
+        # Of the current request
+        self._state = ReadState.IDLE
+        self._reading_since = 0.0
+        self._url = b""
+        self._headers: list[Header] = []
+        self._head_bytes = 0
+        self._body: bytes | bytearray = b""
+
+    @property
+    def awaiting_continue(self) -> bool:
+        """Whether the client sends the body only after a 100 Continue."""
+        return self._state is ReadState.AWAITING_CONTINUE
+
+    def on_continue_sent(self) -> None:
+        self._state = ReadState.BODY
+
+    def is_reading_since_before(self, moment: float) -> bool:
+        """Return whether a request began to arrive before `moment` and is still not whole."""
+        return self._state is not ReadState.IDLE and self._reading_since < moment
+
+    def restart_clock(self) -> None:
+        """Count the current request's time from now, because until now we did not read."""
+        self._reading_since = time.monotonic()
+
+    def feed(self, data: bytes) -> None:
+        """Parse `data`. Raise Rejection if it is malformed or too large."""
+        while data:
+            self._buffered_bytes += len(data)
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._restart_without_upgrade() + data[upgrade.args[0] :]
+                continue
+            except httptools.HttpParserCallbackError as error:
+                if isinstance(error.__context__, Rejection):
+                    raise error.__context__ from None
+                logger.exception("failed to read a request")
+                raise bad_request("the request could not be read") from None
+            except httptools.HttpParserError as error:
+                raise bad_request(f"malformed HTTP: {error}") from None
+            _check_head_size(self._buffered_bytes)
+            return
+
+    def _restart_without_upgrade(self) -> bytes:
+        """Return the request's head without its Upgrade header, for a new parser to read.
+
+        A server may ignore Upgrade (RFC 9110, 7.8), and Java's HTTP client sends it with its first request; but
+        httptools takes the body of such a request for the other protocol's data.
+        """
+        version = self._parser.get_http_version().encode()
+        head = [b"%b %b HTTP/%b\r\n" % (self._parser.get_method(), self._url, version)]
+        head += [b"%b: %b\r\n" % header for header in self._headers if header[0].lower() != b"upgrade"]
+        self._parser = httptools.HttpRequestParser(self)
+        return b"".join((*head, b"\r\n"))
+
+    # Callbacks of httptools
+
+    def on_message_begin(self) -> None:
+        self._state = ReadState.HEAD
+        self._reading_since = time.monotonic()
+        self._buffered_bytes = 0
+        self._url = b""
+        self._headers = []
+        self._head_bytes = 0
+        self._body = b""
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        self._add_head_bytes(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._state is ReadState.HEAD:  # a trailer must not change what the request means (RFC 9110, 6.5.1)
+            self._headers.append((name, value))
+        self._add_head_bytes(len(name) + len(value))
+
+    def _add_head_bytes(self, size: int) -> None:
+        self._head_bytes += size
+        _check_head_size(self._head_bytes)
+
+    def on_headers_complete(self) -> None:
+        self._buffered_bytes = 0
+        if self._parser.get_method() == b"CONNECT":
+            raise bad_request("CONNECT is not supported: this server is not a proxy")
+        if self._parser.should_upgrade():
+            return  # `feed` parses this head once more, without the Upgrade header
+        self._state = ReadState.BODY
+        for name, value in self._headers:
+            lower = name.lower()
+            if lower == b"content-length" and int(value) > self._max_body_bytes:
+                raise self._too_large(int(value))
+            if lower == b"expect" and value.lower() == b"100-continue" and self._accepts_chunks():
+                self._state = ReadState.AWAITING_CONTINUE  # ignored from HTTP/1.0 clients (RFC 9110, 10.1.1)
+
+    def on_body(self, body: bytes) -> None:
+        self._state = ReadState.BODY  # the client did not wait for 100 Continue
+        self._buffered_bytes = 0
+        if not self._body:
+            self._body = body
+        else:
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += body
+        if len(self._body) > self._max_body_bytes:
+            raise self._too_large(len(self._body))
+
+    def on_message_complete(self) -> None:
+        if self._parser.should_upgrade():
+            return
+        request = HttpRequest(
+            self._parser.get_method(),
+            *_split_url(self._url),
+            self._headers,
+            bytes(self._body),
+            self._parser.should_keep_alive(),
+            self._accepts_chunks(),
+        )
+        self._state = ReadState.IDLE
+        self._body = b""  # it may be large, and the next request far off
+        self._on_request(request)
+
+    def _accepts_chunks(self) -> bool:
+        return self._parser.get_http_version() != "1.0"
+
+    def _too_large(self, size: int) -> Rejection:
+        message = (
+            f"the request has {size} bytes or more, the limit is {self._max_body_bytes}; raise"
+            " SAGEMAKER_MAX_REQUEST_SIZE (MB, for requests and responses)"
+        )
+        return Rejection(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "RequestTooLargeError", message)
+
+
+def _check_head_size(size: int) -> None:
+    if size > _MAX_HEAD_BYTES:
+        message = f"the request's head has more than {_MAX_HEAD_BYTES} bytes"
+        raise Rejection(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "HeadTooLargeError", message)
+
+
+def _split_url(url: bytes) -> tuple[bytes, bytes]:
+    """Return the decoded path and the query as sent."""
+    try:
+        parsed = httptools.parse_url(url)
+    except httptools.HttpParserInvalidURLError:
+        raise bad_request(f"invalid URL {url[:200]!r}") from None
+    return _decode_path(parsed.path or b"/"), parsed.query or b""
+
+
+def _decode_path(path: bytes) -> bytes:
+    return path if b"%" not in path else b"/".join(map(_decode_segment, path.split(b"/")))
+
+
+def _decode_segment(segment: bytes) -> bytes:
+    """Decode one segment, but keep %2F, which must not divide the path, and %25, which could be taken for its start."""
+    return unquote_to_bytes(segment).replace(b"%", b"%25").replace(b"/", b"%2F")
