@@ -13,28 +13,24 @@ class FlowControl:
     Writing is paused by the client: it does not take what it is sent, and more than HIGH_WATER_BYTES wait.
     """
 
-    __slots__ = ("_read_paused", "_stuck_since", "_transport", "_unsent_bytes", "write_paused")
+    __slots__ = ("_stuck_since", "_transport", "_unsent_bytes", "read_paused", "write_paused")
 
     def __init__(self, transport: asyncio.Transport) -> None:
+        self.read_paused = False
         self.write_paused = False
-        self._read_paused = False
         self._transport = transport
         self._unsent_bytes = 0  # when `is_stuck` last looked
         self._stuck_since = 0.0
 
     def pause_reading(self) -> None:
         """Read nothing more until `resume_reading`."""
-        if not self._read_paused:
-            self._read_paused = True
+        if not self.read_paused:
+            self.read_paused = True
             self._transport.pause_reading()
 
-    def resume_reading(self) -> bool:
-        """Read again; return whether reading was paused."""
-        if not self._read_paused:
-            return False
-        self._read_paused = False
+    def resume_reading(self) -> None:
+        self.read_paused = False
         self._transport.resume_reading()
-        return True
 
     def on_write_paused(self) -> None:
         self.write_paused = True

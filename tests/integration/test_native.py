@@ -101,7 +101,7 @@ def test_rows_of_a_batch_go_to_the_estimator_together(tmp_path: Path, pool: Thre
     [
         ("{", "polyhost.json is not JSON"),
         ("[]", "it must hold an object"),
-        ('{"batch": 2}', "'batch' is unknown; it may have batch_size"),
+        ('{"batch": 2}', "unknown key 'batch'; known are batch_size"),
         ('{"batch_size": 0}', "batch_size is 0; it must be a whole number from 1"),
         ('{"queue_size": true}', "queue_size is True"),
         ('{"batch_delay_ms": -1}', "milliseconds from 0 to 60000"),

@@ -68,8 +68,6 @@ options = some.fixed_dictionaries(
 def test_valid_options_replace_the_containers(tmp_path: Path, options: dict[str, Any]) -> None:
     expected = ServingOptions(**{**asdict(CONTAINER_OPTIONS), **options})
     assert read_options(tmp_path, json.dumps(options).encode()) == expected
-        **{**asdict(CONTAINER_OPTIONS), **options}
-    )
 
 
 anything = some.recursive(
