@@ -94,10 +94,11 @@ class ClientConnection(asyncio.Protocol):
         try:
             self._parser.feed(data)
         except Rejection as rejection:
-            self._reject_rest(rejection)
-        else:
-            if self._parser.state is _AWAITING_CONTINUE and not self.busy:
-                self._send_continue()
+            if self._state is _OPEN:  # else a response within `feed` has closed it, and what follows does not count
+                self._reject_rest(rejection)
+            return
+        if self._parser.state is _AWAITING_CONTINUE and self._state is _OPEN and not self.busy:
+            self._send_continue()
 
     def pause_writing(self) -> None:
         self._flow.on_write_paused()

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import uvloop
 
@@ -97,7 +98,9 @@ class HttpServer:
     def __init__(self) -> None:
         self.routes = EchoRoutes()
         self.connections: set[ClientConnection] = set()
+        self._errors: list[dict[str, Any]] = []  # of the loop's callbacks, which end in no test otherwise
         self._loop = uvloop.new_event_loop()
+        self._loop.set_exception_handler(lambda _, context: self._errors.append(context))
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         self._server = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
@@ -116,6 +119,7 @@ class HttpServer:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        assert not self._errors
 
     def run(self, action: Callable[[], object]) -> None:
         """Run `action` in the loop's thread, after what the loop is doing now."""
