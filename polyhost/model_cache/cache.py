@@ -8,7 +8,8 @@ from pathlib import Path
 from polyhost.model_cache.disk_cache import DiskCache, DiskSettings
 from polyhost.model_cache.downloads import ModelSource
 from polyhost.model_cache.interfaces import CacheObserver, ModelServer
-from polyhost.model_cache.loaded_models import LoadedModels, ModelCopy
+from polyhost.model_cache.loaded_models import LoadedModels
+from polyhost.model_cache.model_copy import ModelCopy
 
 _CHECK_OVERWRITTEN_EVERY_S = 30.0
 

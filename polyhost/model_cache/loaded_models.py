@@ -2,10 +2,8 @@
 
 import asyncio
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from enum import StrEnum
 
 from polyhost.model_cache.background import BackgroundTasks, retrieve_exception
 from polyhost.model_cache.disk_cache import key_of
@@ -17,64 +15,12 @@ from polyhost.model_cache.errors import (
     ModelServingError,
 )
 from polyhost.model_cache.interfaces import CacheObserver, ModelServer
+from polyhost.model_cache.model_copy import CopyState, ModelCopy, ModelUsage
+from polyhost.model_cache.room import WAIT_FOR_ROOM_S, Room
 
 # Above it the platform unloads models unasked. Containers that measure their memory answer 507 before that.
 _MAX_MEMORY_SHARE = 0.95
-_WAIT_FOR_ROOM_S = 60.0
-_KEPT_LATENCIES = 60
 _OK, _NOT_LOADED, _LOADED_ALREADY, _NO_ROOM = 200, 404, 409, 507
-
-
-@dataclass
-class ModelUsage:
-    """Counts of a model's invocations here, which outlive its eviction."""
-
-    invocations: int = 0
-    loads: int = 0
-    errors: int = 0
-    load_ms: float = 0.0
-    latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT_LATENCIES))
-
-
-class CopyState(StrEnum):
-    """States of a copy; the values are part of the JSON below /_polyhost/state."""
-
-    LOADING = "loading"
-    LOADED = "loaded"
-    UNLOADING = "unloading"
-
-
-_TRANSITIONS: dict[CopyState, frozenset[CopyState]] = {
-    CopyState.LOADING: frozenset({CopyState.LOADED}),  # a load that fails removes the copy
-    CopyState.LOADED: frozenset({CopyState.UNLOADING}),
-    CopyState.UNLOADING: frozenset(),
-}
-
-
-@dataclass(eq=False)
-class ModelCopy:
-    """A model in memory, or on its way in or out."""
-
-    name: str
-    key: str
-    usage: ModelUsage
-    state: CopyState = CopyState.LOADING
-    change: "asyncio.Task[None] | None" = None  # the load or the unload in progress
-    in_flight: int = 0
-    expected: int = 0  # invocations that wait for it; it is not evicted before they had their turn
-    waits_for_room: bool = False
-    memory_bytes: int | None = None  # by how much its load made the memory in use grow, if that could be measured
-    loaded_at: float = 0.0
-    last_used: float = field(default_factory=time.time)
-    checked: float = field(default_factory=time.monotonic)  # when its object was last compared to what is loaded
-
-    @property
-    def idle(self) -> bool:
-        return self.state is CopyState.LOADED and not self.in_flight and not self.expected
-
-    def become(self, state: CopyState, change: "asyncio.Task[None] | None" = None) -> None:
-        assert state in _TRANSITIONS[self.state], f"{self.name} is {self.state} and cannot become {state}"
-        self.state, self.change = state, change
 
 
 class LoadedModels:
@@ -99,7 +45,7 @@ class LoadedModels:
         self._remove_files = remove_files
         self._server: ModelServer | None = None
         self._models_folder = ""
-        self._room_changed = asyncio.Event()  # a copy became idle, or left
+        self._room = Room(self.copies, self.evict_idle)
         self._changes = 0  # loads and unloads that were begun
         self._background = BackgroundTasks()
 
@@ -115,7 +61,7 @@ class LoadedModels:
             if copy.change is not None:
                 copy.change.cancel()
         self.copies.clear()
-        self._room_changed.set()
+        self._room.on_changed()
 
     async def close(self) -> None:
         self.detach()
@@ -139,7 +85,7 @@ class LoadedModels:
                 await self._until_changed(copy, copy.change)
             finally:
                 copy.expected -= 1
-                self._room_changed.set()
+                self._room.on_changed()
         return copy
 
     def acquire(self, copy: ModelCopy) -> None:
@@ -153,7 +99,7 @@ class LoadedModels:
         """End an invocation."""
         copy.in_flight -= 1
         if copy.in_flight == 0:
-            self._room_changed.set()
+            self._room.on_changed()
 
     def discard(self, copy: ModelCopy) -> None:
         """Remove a copy that the container does not have any more."""
@@ -217,7 +163,7 @@ class LoadedModels:
             self.discard(copy)
             raise
         finally:
-            self._room_changed.set()
+            self._room.on_changed()
         copy.usage.loads += 1
         copy.usage.load_ms = seconds * 1e3
         copy.loaded_at = copy.last_used = time.time()
@@ -233,7 +179,7 @@ class LoadedModels:
 
     async def _load_into(self, server: ModelServer, copy: ModelCopy) -> float:
         """Load until it works, making room for each further attempt; return the seconds of the one that worked."""
-        deadline = time.monotonic() + _WAIT_FOR_ROOM_S
+        deadline = time.monotonic() + WAIT_FOR_ROOM_S
         used_before = await self._relieve_memory(copy)
         while True:
             changes, start = self._changes, time.monotonic()
@@ -245,7 +191,7 @@ class LoadedModels:
             if response.status != _NO_ROOM:
                 raise LoadRejectedError(response.status, response.body)
             self._observer.on_load_rejected(copy.name)
-            if not await self._make_room(copy, deadline):
+            if not await self._room.make(copy, deadline):
                 raise LoadRejectedError(response.status, response.body)
             used_before, _ = await self._memory()
 
@@ -266,43 +212,6 @@ class LoadedModels:
             used, limit = await self._memory()
         return used
 
-    async def _make_room(self, load: ModelCopy, deadline: float) -> bool:
-        """Evict one idle model for a load that the container rejected with 507, as soon as there is one.
-
-        Returns True if a model went, this way or another; False if nothing is left to wait for, or at the deadline.
-
-        Invariant: a load that waits for room waits only for copies that can free some without it: models in use, models
-        on their way out, and loads that were under way, not waiting, when this one was rejected. A load that waits
-        is never waited for, so no two wait for each other; and loads that begin later are not waited for either, so the
-        wait ends however many of them come. All who wait look again at every change, in the order in which they
-        began to wait: the first of them takes the next idle model.
-        """
-        load.waits_for_room = True
-        under_way = {
-            copy for copy in self.copies.values() if copy.state is CopyState.LOADING and not copy.waits_for_room
-        }
-        while not await self.evict_idle(f"to make room for {load.name}"):
-            awaited = [
-                copy
-                for copy in self.copies.values()
-                if (copy.state is not CopyState.LOADING or copy in under_way) and not copy.waits_for_room
-            ]
-            if not awaited or not await self._until_room_changed(deadline):
-                return False
-            # A load that failed for want of room itself has left none behind.
-            if any(self.copies.get(copy.name) is not copy and not copy.waits_for_room for copy in awaited):
-                break
-        load.waits_for_room = False
-        return True
-
-    async def _until_room_changed(self, deadline: float) -> bool:
-        self._room_changed.clear()
-        try:
-            await asyncio.wait_for(self._room_changed.wait(), deadline - time.monotonic())
-        except TimeoutError:
-            return False
-        return True
-
     def _least_recently_used(self) -> ModelCopy | None:
         return next((copy for copy in self.copies.values() if copy.idle), None)
 
@@ -315,7 +224,7 @@ class LoadedModels:
             raise
         finally:
             self.discard(copy)
-            self._room_changed.set()
+            self._room.on_changed()
         if response.status not in (_OK, _NOT_LOADED):
             body = response.body[:2000].decode(errors="replace")
             self._observer.on_failed(copy.name, f"the container answered the unload with {response.status}: {body}")

@@ -8,7 +8,8 @@ import pytest
 
 from polyhost.model_cache import loaded_models
 from polyhost.model_cache.errors import ContainerGoneError, LoadRejectedError, LostWhileLoadingError
-from polyhost.model_cache.loaded_models import CopyState, LoadedModels
+from polyhost.model_cache.loaded_models import LoadedModels
+from polyhost.model_cache.model_copy import CopyState, ModelCopy
 from tests.model_cache.stand_ins import Observed, StandInServer, until
 
 pytestmark = pytest.mark.anyio
@@ -40,7 +41,7 @@ class Fixture:
     async def _remove(self, name: str) -> None:
         self.removed.append(name)
 
-    def loading(self, *names: str) -> "list[asyncio.Task[loaded_models.ModelCopy]]":
+    def loading(self, *names: str) -> "list[asyncio.Task[ModelCopy]]":
         return [asyncio.create_task(self.models.load(name)) for name in names]
 
     async def until_waiting(self, *names: str) -> None:
@@ -179,7 +180,7 @@ async def test_a_load_that_fails_makes_room_for_one_that_waits() -> None:
 
 
 async def test_a_load_waits_for_room_until_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loaded_models, "_WAIT_FOR_ROOM_S", 0.01)
+    monkeypatch.setattr(loaded_models, "WAIT_FOR_ROOM_S", 0.01)
     async with with_room_for(1) as fixture:
         fixture.models.acquire(await fixture.models.load("used"))
         with pytest.raises(LoadRejectedError, match="507"):

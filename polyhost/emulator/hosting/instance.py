@@ -28,7 +28,7 @@ from polyhost.emulator.telemetry.recorder import EventKind, Place
 from polyhost.model_cache.cache import CacheSettings, ModelCache
 from polyhost.model_cache.disk_cache import DiskSettings
 from polyhost.model_cache.errors import ContainerGoneError, ContainerTimeoutError
-from polyhost.model_cache.loaded_models import ModelCopy
+from polyhost.model_cache.model_copy import ModelCopy
 from polyhost.model_cache.model_url import ModelData
 
 

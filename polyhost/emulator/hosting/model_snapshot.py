@@ -3,7 +3,7 @@
 import statistics
 from typing import Any
 
-from polyhost.model_cache.loaded_models import ModelCopy
+from polyhost.model_cache.model_copy import ModelCopy
 
 
 def model_snapshot(copy: ModelCopy) -> dict[str, Any]:
