@@ -1,4 +1,4 @@
-"""Tasks that nobody need wait for."""
+"""Tasks that go on without a caller that waits for them."""
 
 import asyncio
 from collections.abc import Coroutine

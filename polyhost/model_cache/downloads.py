@@ -37,7 +37,7 @@ class UnpackedArchive:
 
 @dataclass(frozen=True)
 class _Download:
-    """One download, and whether anybody still waits for it."""
+    """One download; `abandoned` is set when the caller of `fetch` stops waiting."""
 
     data: ModelData
     store: _StoreGetter
@@ -46,7 +46,7 @@ class _Download:
     abandoned: threading.Event
 
     def check(self, _: int = 0) -> None:
-        """Raise DownloadError if nobody waits any more."""
+        """Raise DownloadError if the caller of `fetch` has stopped waiting."""
         if self.abandoned.is_set():
             raise DownloadError(f"the download of {self.data} was cancelled")
 

@@ -98,7 +98,7 @@ class LeavingFleets:
         self._stops: dict[Fleet, asyncio.Task[None]] = {}
 
     def add(self, fleet: Fleet, drain_s: float) -> None:
-        """Begin to stop a fleet, which has so many seconds left for its invocations."""
+        """Begin to stop a fleet, with a time limit for the invocations that it has."""
         task = asyncio.create_task(fleet.stop(drain_s))
         self._stops[fleet] = task
         task.add_done_callback(partial(self._on_stopped, fleet))

@@ -8,7 +8,7 @@ from typing import Any
 from polyhost.emulator.hosting.endpoint import Endpoint
 from polyhost.emulator.hosting.instance import InstanceStatus
 from polyhost.emulator.telemetry.recorder import Place, Recorder
-from polyhost.model_cache.loaded_models import CopyState
+from polyhost.model_cache.model_copy import CopyState
 
 _PERIOD_S = 5.0  # AWS publishes these once a minute
 
