@@ -60,7 +60,7 @@ class ForkRequest:
     # The GPU to load on; None: the one that the front end names, if any.
     gpu_id: int | None = None
     batch_size: int = 1
-    # After repeated deaths: the seconds in which to answer every request with `reason` before the model is tried again.
+    # After repeated deaths: for how long to reject every request with `reason` before the model is tried again.
     backoff_s: float = 0.0
     reason: str = ""
     # Whether the front end understands our additions to MMS's protocol (worker/protocol.py): streamed responses, and a

@@ -75,7 +75,7 @@ class ExitHandler:
             case WorkerState.BUSY if worker.fail_requests(error, self._front_end.substitute_code):
                 self._replace_after_death(worker, str(error))
             case WorkerState.BUSY | WorkerState.READING | WorkerState.RESPONDING | WorkerState.STREAMING:
-                # Half a command may have been read, or half a reply sent: nobody can continue on this connection.
+                # Half a command may have been read, or half a reply sent: no other worker can go on from there.
                 self._workers.release(worker, Failure.of(error, worker.model.name, "predict"))
             case WorkerState.IDLE | WorkerState.BACKING_OFF:
                 self._replace_after_death(worker, str(error))

@@ -49,7 +49,7 @@ class FrontEnd(Protocol):
     def on_released(self, worker: WorkerRecord, reason: Failure | None) -> None:
         """Report that the worker's connection is about to be closed.
 
-        `reason` says why if the front end could not be told on the connection itself, because the worker died in the
+        `reason` says why if no reply could be sent on the connection itself, because the worker died in the
         middle of a message.
         """
 

@@ -46,7 +46,7 @@ class WorkerLifecycle(Enum):
     FORKING = "forking"  # a zygote has been asked
     RUNNING = "running"  # the process has started
     ENDED = "ended"  # there is no process any more; the connection is open for a reply on its behalf
-    REJECTED = "rejected"  # its load is answered with 507; the connection is open until the front end hangs up
+    REJECTED = "rejected"  # its load was rejected with 507; the connection is open until the front end hangs up
     RELEASED = "released"  # the connection and everything else is closed
 
 

@@ -170,7 +170,7 @@ class Workers:
         self._connections.watch(worker)
 
     def release(self, worker: WorkerRecord, reason: Failure | None = None, hang_up: bool = True) -> None:
-        """Close the worker's connection. `reason`: for a front end that cannot be told on the connection.
+        """Close the worker's connection. `reason`: for a front end that cannot be informed on the connection.
 
         The order of the steps is an invariant:
 

@@ -1,4 +1,4 @@
-"""The fork server's side of Multi Model Server: launchers ask for models, and MMS is told of failures.
+"""The fork server's side of Multi Model Server: launchers ask for models, and failures are reported to MMS.
 
 The life of a model here: MMS starts a launcher, which writes its pid to a FIFO. The adapter listens on the socket that
 MMS has named and reports the launcher as started; MMS connects, once for each worker. When MMS unloads the model, it
@@ -114,7 +114,7 @@ class MmsAdapter:
         self._host.resize(worker.model, len(worker.model.workers))
 
     def on_released(self, worker: WorkerRecord, reason: Failure | None) -> None:
-        """Note when the model's last worker ended. MMS sees the hang-up itself, and has no way to be told why."""
+        """Note when the model's last worker ended. MMS sees the hang-up itself; a reason cannot be sent to it."""
         model = _launched(worker)
         model.deserted_since = None if model.workers else time.monotonic()
 

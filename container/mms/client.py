@@ -66,7 +66,7 @@ class MmsClient:
             except OSError:
                 data = b""
             response.extend(data)
-            if not data or _is_complete(response):  # MMS keeps the connection open even if told to close it
+            if not data or _is_complete(response):  # MMS keeps the connection open, whatever the request says
                 self._loop.unwatch(connection)
                 connection.close()
                 on_response(_status(bytes(response[:64])), bytes(response).partition(b"\r\n\r\n")[2])

@@ -1,4 +1,4 @@
-"""A failed load behind MMS: how MMS is told, so that the model does not stay registered.
+"""A failed load behind MMS: how it is reported, so that the model does not stay registered.
 
 A model that stays registered cannot be loaded again: the platform's retry gets 409 for ever. There are two ways to fail
 a load, and only the second one has a status of our choice:

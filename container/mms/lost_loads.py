@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from polyhost.container.mms.client import MmsClient
 
-# How long after a rejected load MMS may lose another one, whose request it answers after a minute.
+# How long after a rejected load MMS may lose another one, which it fails after a minute.
 _ALERT_S = 120.0
 _SELDOM_S = 30.0
 

@@ -1,4 +1,4 @@
-"""The fork server's side of the native front end: a channel on which it asks for workers and is told of their fate."""
+"""The fork server's side of the native front end: a channel for its requests, and for the events of its workers."""
 
 import contextlib
 import errno
@@ -146,7 +146,7 @@ class NativeAdapter:
             self._failed[message.key] = _failure(error, ref.name)
 
     def _add(self, message: AddWorker | AddSurvivor, descriptors: list[int]) -> None:
-        """Add a worker. The front end is told of an error: a load waits for the worker."""
+        """Add a worker. An error is reported to the front end, where a load waits for the worker."""
         model = self._models.get(message.key)
         connection: socket.socket | None = None
         try:

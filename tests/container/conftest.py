@@ -1,4 +1,4 @@
-"""A real zygote for the tests that need workers, and models for them: a folder with a handler of a few lines."""
+"""A real zygote for the tests that need workers, and small models for them."""
 
 import itertools
 import textwrap
@@ -17,7 +17,7 @@ ANSWERS_NOTHING = "def handle(data, context): return [b''] * len(data or [])"
 
 @pytest.fixture(scope="session")
 def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
-    """One zygote for the session; with `json.tool` and a module that does not exist to import."""
+    """Run one zygote for the session, some of whose steps fail."""
     folder = tmp_path_factory.mktemp("forks")
     with zygote_in(folder, "json.tool", "no_such_module", "statistics:no_such_function") as zygote:
         yield Forks(zygote, folder)
@@ -25,8 +25,7 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
 
 @pytest.fixture
 def make_model(forks: Forks, request: pytest.FixtureRequest) -> MakeModel:
-    """Writes a handler below the container's models folder; gives the model's folder."""
-
+    """Write a handler below the container's models folder; return the model directory."""
     numbers = itertools.count(1)
 
     def make(handler: str) -> Path:
@@ -40,7 +39,7 @@ def make_model(forks: Forks, request: pytest.FixtureRequest) -> MakeModel:
 
 @pytest.fixture
 def worker(forks: Forks, make_model: MakeModel) -> Iterator[ForkWorker]:
-    """Forks a worker for a handler's source; ends it after the test."""
+    """Fork workers for the source of a handler; end them after the test."""
     forked: list[ForkedWorker] = []
 
     def fork(handler: str = ANSWERS_NOTHING, **request: object) -> ForkedWorker:

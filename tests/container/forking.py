@@ -1,4 +1,4 @@
-"""The fork server's part towards one zygote, for tests: asks for workers, and hears of their ends."""
+"""The fork server's side of one zygote, for tests: asks for workers and receives their events."""
 
 import contextlib
 import gc
@@ -21,7 +21,7 @@ from tests.container_process import wait_for
 
 @contextlib.contextmanager
 def zygote_in(folder: Path, *steps: str) -> Iterator[ZygoteHandle]:
-    """A zygote whose models lie in folder/models and whose log is folder/log."""
+    """Run a zygote whose models are in folder/models and whose log is folder/log."""
     config = Config.from_environ({"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_BASE_DIR": str(folder)})
     with (folder / "log").open("ab") as log:
         zygote = ZygoteHandle("test", steps, config, folder, log.fileno())
@@ -35,7 +35,7 @@ def zygote_in(folder: Path, *steps: str) -> Iterator[ZygoteHandle]:
 
 
 def new_descriptors() -> ForkDescriptors:
-    """What goes with a request for a fork, where nobody looks at it."""
+    """Return descriptors for a fork request whose worker is of no interest: its front end has hung up."""
     reader, writer = os.pipe()
     os.close(reader)
     mms, connection = socket.socketpair()
@@ -55,16 +55,16 @@ def descriptors_of(pid: int | str = "self") -> list[str]:
 
 
 class Forks:
-    """Reads what the zygote says, for whichever worker asks."""
+    """Reads the zygote's messages on behalf of the workers."""
 
     def __init__(self, zygote: ZygoteHandle, folder: Path) -> None:
         self.zygote = zygote
         self.models_dir = folder / "models"
         self._folder = folder
         self._sequences = itertools.count(1)
-        self._heard: list[Message] = []
+        self._received: list[Message] = []
         (folder / "io").mkdir()
-        ready = self._hear()
+        ready = self._receive()
         assert isinstance(ready, Ready)
         self.ready = ready
 
@@ -87,26 +87,26 @@ class Forks:
         return worker
 
     def wait_for(self, kind: type[Any], sequence: int) -> Any:
-        """The zygote's message of this kind about this worker; others are kept for who waits for them."""
+        """Return the zygote's next message of this kind about this worker; other messages are kept."""
         while True:
-            for message in self._heard:
+            for message in self._received:
                 if isinstance(message, kind) and message.sequence == sequence:
-                    self._heard.remove(message)
+                    self._received.remove(message)
                     return message
-            self._heard.append(self._hear())
+            self._received.append(self._receive())
 
     def events(self, **fields: Any) -> list[dict[str, Any]]:
         events = [json.loads(line) for line in (self._folder / "log").read_text().splitlines()]
         return [event for event in events if all(event.get(name) == value for name, value in fields.items())]
 
-    def _hear(self) -> Message:
+    def _receive(self) -> Message:
         received = self.zygote.channel.receive()
         assert received is not None, "the zygote has ended"
         return received[0]
 
 
 class ForkedWorker:
-    """One worker and MMS's end of its connection."""
+    """One worker and the front end's end of its connection."""
 
     def __init__(
         self, forks: Forks, sequence: int, mms: socket.socket, output: int, status: StatusPage, directory: Path
@@ -145,13 +145,13 @@ class ForkedWorker:
         wait_for(lambda: self.status.state == state, f"state {state.name}")
 
     def wait_for_end(self) -> int:
-        """The exit code; negative for a signal."""
+        """Wait for the exit; return its code, negative for a signal."""
         if self._ended is None:
             self._ended = os.waitstatus_to_exitcode(self._forks.wait_for(Exited, self._sequence).status)
         return self._ended
 
     def output(self) -> str:
-        """What native code printed, to its end."""
+        """Wait for the exit; return what native code printed."""
         self.wait_for_end()
         text = b""
         while piece := os.read(self._output, 65536):

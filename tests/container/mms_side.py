@@ -1,4 +1,4 @@
-"""MMS's half of the worker protocol, as its Java has it: ModelRequestEncoder.java and ModelResponseDecoder.java."""
+"""MMS's side of the worker protocol, as in ModelRequestEncoder.java and ModelResponseDecoder.java."""
 
 import socket
 import struct
@@ -41,7 +41,7 @@ def predict_command(*batch: Sent) -> bytes:
 
 
 def body_command(body: bytes, request_id: str = "r1", **headers: str) -> bytes:
-    """The usual request: one, with a body."""
+    """Encode the usual command: one request with a body."""
     return predict_command(Sent(request_id, headers, [Parameter("body", body)]))
 
 
@@ -75,7 +75,7 @@ class Reply:
 
 
 class ReplyReader:
-    """Reads the worker's replies from a socket, and not a byte more."""
+    """Reads the worker's replies from a socket, and never past the end of one."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock

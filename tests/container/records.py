@@ -24,7 +24,7 @@ class RecordedWorker:
 
 
 def hosted_model(folder: Path) -> HostedModel:
-    """A model whose files and output files lie below the folder."""
+    """Return a model whose files and output files are below the folder."""
     return HostedModel(
         key=1,
         ref=ModelRef("m", str(folder), "handle.py"),
@@ -37,7 +37,7 @@ def hosted_model(folder: Path) -> HostedModel:
 
 @contextmanager
 def recorded_worker(model: HostedModel) -> Iterator[RecordedWorker]:
-    """A worker of the model; everything is closed at the end of the block."""
+    """Record a worker of the model; everything is closed at the end of the block."""
     front_end, connection = socket.socketpair()
     front_end.settimeout(30)
     reader, writer = os.pipe()

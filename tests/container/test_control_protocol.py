@@ -1,4 +1,4 @@
-"""Messages between the fork server and a zygote: whole, in order, with their descriptors."""
+"""Messages of the control protocol: whole, in order, with their descriptors."""
 
 import dataclasses
 import os
@@ -28,7 +28,7 @@ REQUEST = ForkRequest(
     [REQUEST, Ready(1.25, {"torch": "ImportError: no"}), Started(1, 2), Exited(1, 2, 139), ForkFailed(1, "no memory")],
     ids=lambda message: type(message).__name__,
 )
-def test_a_message_arrives_as_it_was(message: Message) -> None:
+def test_message_is_received_as_sent(message: Message) -> None:
     ours, theirs = Channel.pair()
     ours.send(message)
 
@@ -37,7 +37,7 @@ def test_a_message_arrives_as_it_was(message: Message) -> None:
     theirs.close()
 
 
-def test_descriptors_travel_and_stay_closed_to_programs_that_are_started() -> None:
+def test_descriptors_are_received_and_not_inheritable() -> None:
     ours, theirs = Channel.pair()
     reader, writer = os.pipe()
     ours.send(REQUEST, (writer,))
@@ -56,7 +56,7 @@ def test_descriptors_travel_and_stay_closed_to_programs_that_are_started() -> No
     theirs.close()
 
 
-def test_messages_keep_their_borders_and_then_comes_the_end() -> None:
+def test_message_boundaries_are_kept_up_to_the_end() -> None:
     ours, theirs = Channel.pair()
     for sequence in range(50):
         ours.send(Started(sequence, 1))
@@ -66,7 +66,7 @@ def test_messages_keep_their_borders_and_then_comes_the_end() -> None:
     theirs.close()
 
 
-def test_sending_to_nobody_is_an_error() -> None:
+def test_sending_to_a_closed_end_is_an_error() -> None:
     ours, theirs = Channel.pair()
     theirs.close()
 
@@ -75,7 +75,7 @@ def test_sending_to_nobody_is_an_error() -> None:
     ours.close()
 
 
-def test_who_ends_with_messages_unread_has_still_been_heard() -> None:
+def test_end_with_messages_unread_loses_no_message() -> None:
     ours, theirs = Channel.pair()
     ours.send(REQUEST)
     theirs.send(Started(1, 2))
@@ -85,7 +85,7 @@ def test_who_ends_with_messages_unread_has_still_been_heard() -> None:
     ours.close()
 
 
-def test_a_message_too_long_is_not_sent_and_one_that_comes_all_the_same_is_refused() -> None:
+def test_too_long_message_is_an_error_on_both_ends() -> None:
     ours, theirs = Channel.pair()
     with pytest.raises(MessageError, match="a ForkRequest message of"):
         ours.send(dataclasses.replace(REQUEST, reason="x" * 70_000))

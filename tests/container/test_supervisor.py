@@ -1,4 +1,4 @@
-"""What keeps the container from starting: one sentence on stderr and status 2, and nothing left behind."""
+"""Settings that keep the container from starting (one sentence on stderr, status 2), and restarts."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ from tests.models import place
 
 
 def serve(**environ: str) -> subprocess.CompletedProcess[str]:
-    """In vain, so it ends by itself."""
+    """Run the container, which must end by itself."""
     return subprocess.run(
         [sys.executable, ENTRY_POINT, "serve"],
         env={"PATH": os.environ["PATH"], "SAGEMAKER_MULTI_MODEL": "true", **environ},
@@ -25,7 +25,7 @@ def serve(**environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def complaint(result: subprocess.CompletedProcess[str]) -> str:
+def error_of(result: subprocess.CompletedProcess[str]) -> str:
     assert (result.returncode, result.stdout) == (2, "")
     prefix, _, sentence = result.stderr.partition(": ")
     assert (prefix, sentence.count("\n")) == ("polyhost", 1)
@@ -41,37 +41,37 @@ def complaint(result: subprocess.CompletedProcess[str]) -> str:
         ("POLYHOST_LOG_FORMAT", "yaml", "must be one of json, text"),
     ],
 )
-def test_a_setting_that_cannot_be_used(name: str, value: str, remedy: str) -> None:
-    assert complaint(serve(**{name: value})).startswith(f"{name}={value!r}: {remedy}")
+def test_invalid_setting(name: str, value: str, remedy: str) -> None:
+    assert error_of(serve(**{name: value})).startswith(f"{name}={value!r}: {remedy}")
 
 
-def test_a_port_in_use() -> None:
+def test_port_in_use() -> None:
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):
-        sentence = complaint(serve(SAGEMAKER_BIND_TO_PORT=str(port)))
+        sentence = error_of(serve(SAGEMAKER_BIND_TO_PORT=str(port)))
 
     assert sentence == f"SAGEMAKER_BIND_TO_PORT={port}: Address already in use; choose another port"
 
 
-def test_no_model_to_serve(tmp_path: Path) -> None:
+def test_missing_model_of_a_single_model_container(tmp_path: Path) -> None:
     settings = {"SAGEMAKER_MULTI_MODEL": "false", "SAGEMAKER_BIND_TO_PORT": str(free_port())}
 
-    sentence = complaint(serve(SAGEMAKER_BASE_DIR=str(tmp_path), **settings))
+    sentence = error_of(serve(SAGEMAKER_BASE_DIR=str(tmp_path), **settings))
 
     assert sentence.startswith(f"{tmp_path}/model does not exist")
 
 
 @pytest.mark.parametrize("name", ["file/run", "x" * 80], ids=["below a file", "too long for sockets"])
-def test_a_folder_that_cannot_hold_what_runs(tmp_path: Path, name: str) -> None:
+def test_unusable_run_folder(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
 
-    sentence = complaint(serve(POLYHOST_RUN_DIR=str(tmp_path / name), SAGEMAKER_BIND_TO_PORT=str(free_port())))
+    sentence = error_of(serve(POLYHOST_RUN_DIR=str(tmp_path / name), SAGEMAKER_BIND_TO_PORT=str(free_port())))
 
     assert sentence.startswith(f"POLYHOST_RUN_DIR: {tmp_path / name}")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_fork_server_that_cannot_be_started_now_is_started_later(tmp_path: Path) -> None:
+def test_failing_start_of_the_fork_server_is_retried(tmp_path: Path) -> None:
     with running(tmp_path, "native", POLYHOST_ZYGOTES="bare") as container:
         name = container.loaded(place("echo", container.models_dir))
         supervisor = psutil.Process(container.process.pid)

@@ -1,4 +1,4 @@
-"""Why a worker died: the wait statuses of real processes, in words."""
+"""The error for a worker that died, from the wait statuses of real processes."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from polyhost.container.forkserver.exit_status import explain_death
 
 
 def wait_status_of(code: str) -> int:
-    """Of a real process that ends in this way."""
+    """Return the wait status of a real process that runs the code."""
     pid = os.posix_spawn(sys.executable, ["python", "-S", "-c", f"import os, signal\n{code}"], os.environ)
     return os.waitpid(pid, 0)[1]
 
@@ -25,25 +25,25 @@ def wait_status_of(code: str) -> int:
         ("os.kill(os.getpid(), signal.SIGRTMIN + 1)", "died of signal 35"),
     ],
 )
-def test_how_it_ended(code: str, words: str) -> None:
+def test_error_says_how_the_worker_ended(code: str, words: str) -> None:
     error = explain_death(wait_status_of(code), activity="handling a request", oom_killed=False)
 
     assert str(error) == f"the worker {words} while handling a request"
     assert error.status == 500
 
 
-def test_the_kernels_killer_is_a_shortage_of_memory() -> None:
+def test_oom_kill_is_507() -> None:
     error = explain_death(int(signal.SIGKILL), activity="loading the model", oom_killed=True)
 
     assert error.status == 507
     assert "out-of-memory killer" in str(error)
 
 
-def test_another_signal_is_not_blamed_on_the_kernels_killer() -> None:
+def test_other_signal_is_not_attributed_to_the_oom_killer() -> None:
     assert explain_death(int(signal.SIGSEGV), activity="idle", oom_killed=True).status == 500
 
 
-def test_a_deadline_is_told_as_such_and_not_as_the_kill_that_followed() -> None:
+def test_timeout_is_reported_instead_of_the_kill_that_followed() -> None:
     error = explain_death(int(signal.SIGKILL), activity="handling a request", oom_killed=True, timed_out_after_s=60)
 
     assert (error.status, str(error)) == (
@@ -51,7 +51,7 @@ def test_a_deadline_is_told_as_such_and_not_as_the_kill_that_followed() -> None:
     )  # fmt: skip
 
 
-def test_the_last_line_that_says_something_is_quoted_up_to_a_limit() -> None:
+def test_last_line_that_is_not_blank_is_quoted_up_to_a_limit() -> None:
     output = ["first", "x" * 400, "  ", ""]
 
     error = explain_death(int(signal.SIGABRT), activity="idle", oom_killed=False, output=output)

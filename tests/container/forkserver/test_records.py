@@ -1,4 +1,4 @@
-"""Records: what the fork server makes of a worker's status page and connection, whatever the worker has left there."""
+"""Records of workers, whatever a model's code has written to the status page."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""How many workers a model has: more while it is busy and cores are free, fewer when it is not."""
+"""Scaling: more workers while a model is busy and cores are free, fewer when it is idle."""
 
 from polyhost.container.forkserver.scaler import Load, Scaler
 
@@ -6,7 +6,7 @@ ROUND_S = 0.5
 
 
 class Model:
-    """Keeps its workers as busy as it is told, and follows what the scaler wants, as MMS would."""
+    """A model with a given load, which is resized as the scaler asks, as MMS would do it."""
 
     def __init__(self, name: str = "m", follows: bool = True) -> None:
         self.name = name
@@ -20,7 +20,7 @@ class Model:
 
 
 class Stage:
-    """A scaler, some models, and every change that was asked for."""
+    """A scaler, some models, and the resizes that were asked for."""
 
     def __init__(self, cores: int, *models: Model) -> None:
         self.models = {model.name: model for model in models}
@@ -37,14 +37,14 @@ class Stage:
             self.models[name].workers = workers
 
 
-def test_a_busy_model_grows_up_to_the_cores() -> None:
+def test_busy_model_grows_up_to_the_number_of_cores() -> None:
     stage = Stage(4, Model())
     stage.rounds(20, 1.0)
 
     assert stage.changes == [("m", 2), ("m", 3), ("m", 4)]
 
 
-def test_one_busy_moment_is_not_enough() -> None:
+def test_single_busy_round_changes_nothing() -> None:
     stage = Stage(4, Model())
     for _ in range(10):
         stage.rounds(1, 1.0)
@@ -53,14 +53,14 @@ def test_one_busy_moment_is_not_enough() -> None:
     assert stage.changes == []
 
 
-def test_no_model_grows_where_others_use_the_cores() -> None:
+def test_no_model_grows_while_others_use_the_cores() -> None:
     stage = Stage(2, Model("a"), Model("b"))
     stage.rounds(20, 1.0, 1.0)
 
     assert stage.changes == []
 
 
-def test_an_idle_model_gives_its_workers_back_one_by_one_and_keeps_the_last() -> None:
+def test_idle_model_shrinks_one_by_one_to_a_single_worker() -> None:
     stage = Stage(3, Model())
     stage.rounds(10, 1.0)
     stage.changes.clear()
@@ -69,14 +69,14 @@ def test_an_idle_model_gives_its_workers_back_one_by_one_and_keeps_the_last() ->
     assert stage.changes == [("m", 2), ("m", 1)]
 
 
-def test_between_busy_and_idle_nothing_changes() -> None:
+def test_half_busy_model_keeps_its_workers() -> None:
     stage = Stage(4, Model())
     stage.rounds(100, 0.5)
 
     assert stage.changes == []
 
 
-def test_while_mms_follows_nothing_more_is_asked_and_later_it_is_tried_again() -> None:
+def test_resize_that_mms_ignores_is_repeated_later() -> None:
     stage = Stage(4, Model(follows=False))
     stage.rounds(20, 1.0)
     assert stage.changes == [("m", 2)]
@@ -85,7 +85,7 @@ def test_while_mms_follows_nothing_more_is_asked_and_later_it_is_tried_again() -
     assert stage.changes == [("m", 2), ("m", 2)]
 
 
-def test_a_worker_that_takes_its_count_away_does_not_make_the_model_busy() -> None:
+def test_ended_worker_does_not_make_the_model_busy() -> None:
     stage = Stage(4, Model())
     stage.rounds(5, 0.5)
     stage.models["m"].busy_ns = 0
@@ -94,7 +94,7 @@ def test_a_worker_that_takes_its_count_away_does_not_make_the_model_busy() -> No
     assert stage.changes == []
 
 
-def test_a_model_loaded_anew_under_its_name_starts_over() -> None:
+def test_history_ends_with_the_model() -> None:
     stage = Stage(4, Model())
     stage.rounds(1, 1.0)
     stage._scaler.round([])

@@ -1,4 +1,4 @@
-"""Requests to a listener that stands for MMS: what is sent, and what becomes of the answer."""
+"""Requests to a listener in place of MMS, and its responses."""
 
 import socket
 
@@ -8,7 +8,7 @@ from polyhost.container.mms.client import MmsClient
 from polyhost.container.system.event_loop import EventLoop
 
 
-def test_mms_is_asked_by_its_api_and_its_answer_is_read_to_the_end() -> None:
+def test_request_is_sent_and_its_response_read_to_the_end() -> None:
     loop = EventLoop()
     with socket.create_server(("127.0.0.1", 0)) as mms:
         MmsClient(loop, mms.getsockname()[1]).resize("a model/ü", 3)
@@ -25,7 +25,7 @@ def test_mms_is_asked_by_its_api_and_its_answer_is_read_to_the_end() -> None:
     assert status == 0  # it has closed its end
 
 
-def test_an_mms_that_does_not_listen_is_an_error() -> None:
+def test_mms_that_does_not_listen_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
 
@@ -33,20 +33,20 @@ def test_an_mms_that_does_not_listen_is_an_error() -> None:
         MmsClient(EventLoop(), port).resize("m", 2)
 
 
-@pytest.mark.parametrize(("answer", "status"), [(b"HTTP/1.1 404 Not Found\r\n\r\n", 404), (b"", None), (b"x", None)])
-def test_the_status_of_an_answer(answer: bytes, status: int | None) -> None:
+@pytest.mark.parametrize(("response", "status"), [(b"HTTP/1.1 404 Not Found\r\n\r\n", 404), (b"", None), (b"x", None)])
+def test_status_of_a_response(response: bytes, status: int | None) -> None:
     loop = EventLoop()
     statuses: list[int | None] = []
 
-    def answered(given: int | None) -> None:
+    def on_response(given: int | None) -> None:
         statuses.append(given)
         loop.stop(0)
 
     with socket.create_server(("127.0.0.1", 0)) as mms:
-        MmsClient(loop, mms.getsockname()[1]).describe("m", answered)
+        MmsClient(loop, mms.getsockname()[1]).describe("m", on_response)
         connection, _ = mms.accept()
         assert connection.recv(65536).startswith(b"GET /models/m HTTP/1.1\r\n")
-        connection.sendall(answer)
+        connection.sendall(response)
         connection.close()
         loop.run()
 

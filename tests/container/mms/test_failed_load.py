@@ -59,7 +59,7 @@ def worker(tmp_path: Path) -> Iterator[RecordedWorker]:
 
 @pytest.fixture
 def launcher_process(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A launcher, whose stdin the test holds open as Java does until it has noticed the end."""
+    """Start a launcher; the test holds its stdin open, as Java does until it has noticed the end."""
     process = subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE)
     wait_for(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n", "its exec")
     names = ("--sock-name", "--handler", "--model-path", "--model-name", "--tmp-dir")

@@ -1,4 +1,4 @@
-"""A launcher as the fork server sees it: another process's child, to be watched, spoken for and ended."""
+"""A launcher as the fork server sees it: the child of another process, watched, spoken for and killed."""
 
 import os
 import select
@@ -32,7 +32,7 @@ def write_record(run_dir: Path, pid: int, *arguments: str) -> None:
 
 @pytest.fixture
 def process(run_dir: Path) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
-    """A process of this name, with its record, and its output on the descriptors that a launcher has it on."""
+    """Start processes that have a launcher's record, and its descriptors for output; kill them afterwards."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(name: str) -> subprocess.Popen[bytes]:
@@ -59,20 +59,20 @@ def sleeping(start: Start) -> subprocess.Popen[bytes]:
     return process
 
 
-def test_the_arguments_are_those_that_mms_gave(run_dir: Path, process: Start) -> None:
+def test_arguments_are_those_of_mms(run_dir: Path, process: Start) -> None:
     launcher = Launcher(run_dir, sleeping(process).pid)
 
     assert launcher.arguments == PARSED
     launcher.close()
 
 
-def test_names_that_are_not_utf_8_survive() -> None:
+def test_names_that_are_not_utf_8_are_kept() -> None:
     arguments = [*ARGUMENTS[:8], "/ml/caf\udce9", *ARGUMENTS[9:]]
 
     assert os.fsencode(LaunchArguments.parse(arguments).model_path) == b"/ml/caf\xe9"
 
 
-def test_it_speaks_in_the_launchers_name(run_dir: Path, process: Start) -> None:
+def test_reports_go_to_the_launchers_output(run_dir: Path, process: Start) -> None:
     sleeper = sleeping(process)
     launcher = Launcher(run_dir, sleeper.pid)
     launcher.report_started()
@@ -84,21 +84,21 @@ def test_it_speaks_in_the_launchers_name(run_dir: Path, process: Start) -> None:
     launcher.close()
 
 
-def test_its_end_is_announced_and_reaping_is_its_parents(run_dir: Path, process: Start) -> None:
+def test_pidfd_reports_the_end_and_the_parent_reaps(run_dir: Path, process: Start) -> None:
     sleeper = sleeping(process)
     launcher = Launcher(run_dir, sleeper.pid)
     assert launcher.pidfd is not None
     launcher.kill()
 
     assert select.select([launcher.pidfd], [], [], 30)[0]
-    assert not launcher.is_reaped  # a zombie as yet
+    assert not launcher.is_reaped  # a zombie still
     sleeper.wait()
     assert launcher.is_reaped
     launcher.kill()
     launcher.close()
 
 
-def test_to_forget_leaves_neither_record_nor_descriptor(run_dir: Path, process: Start) -> None:
+def test_close_leaves_neither_record_nor_descriptor(run_dir: Path, process: Start) -> None:
     pid = sleeping(process).pid
     before = len(descriptors_of())
     launcher = Launcher(run_dir, pid)
@@ -109,31 +109,31 @@ def test_to_forget_leaves_neither_record_nor_descriptor(run_dir: Path, process: 
     assert (len(descriptors_of()), recorded_pids(run_dir)) == (before, [])
 
 
-def test_an_ended_process_is_no_launcher(run_dir: Path) -> None:
+def test_ended_process_is_an_error(run_dir: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-S", "-c", ""])
     ended.wait()
     write_record(run_dir, ended.pid, *ARGUMENTS)
 
-    check_refusal(run_dir, ended.pid, ProcessLookupError)
+    check_error(run_dir, ended.pid, ProcessLookupError)
 
 
-def test_another_process_with_the_number_of_an_ended_one_is_no_launcher(run_dir: Path) -> None:
+def test_other_process_with_a_reused_pid_is_an_error(run_dir: Path) -> None:
     write_record(run_dir, os.getpid(), *ARGUMENTS)
 
-    check_refusal(run_dir, os.getpid(), ProcessLookupError)
+    check_error(run_dir, os.getpid(), ProcessLookupError)
 
 
 @pytest.mark.parametrize("arguments", [None, (), ARGUMENTS[:5]], ids=["none", "empty", "half"])
-def test_a_record_that_is_not_whole(run_dir: Path, process: Start, arguments: tuple[str, ...] | None) -> None:
+def test_incomplete_record_is_an_error(run_dir: Path, process: Start, arguments: tuple[str, ...] | None) -> None:
     pid = sleeping(process).pid
     remove_record(run_dir, pid)
     if arguments is not None:
         write_record(run_dir, pid, *arguments)
 
-    check_refusal(run_dir, pid, FileNotFoundError)
+    check_error(run_dir, pid, FileNotFoundError)
 
 
-def check_refusal(run_dir: Path, pid: int, error: type[OSError]) -> None:
+def check_error(run_dir: Path, pid: int, error: type[OSError]) -> None:
     before = len(descriptors_of())
     with pytest.raises(error):
         Launcher(run_dir, pid)
@@ -141,7 +141,7 @@ def check_refusal(run_dir: Path, pid: int, error: type[OSError]) -> None:
     assert len(descriptors_of()) == before
 
 
-def test_records_are_found_again(run_dir: Path) -> None:
+def test_recorded_pids_are_found_and_removed(run_dir: Path) -> None:
     for pid in (30, 4):
         write_record(run_dir, pid)
     (run_dir / "launches" / "x").touch()

@@ -1,4 +1,4 @@
-"""The launcher, run for real, as Java runs it."""
+"""The launcher script, run as Java runs it."""
 
 import json
 import os
@@ -19,7 +19,7 @@ ODD = ["--model-name", "two words", "--handler", "line\nbreak", "--tmp-dir", "",
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
-    """Stands where MMS's own worker lies: says what it was started with."""
+    """Write a script in place of MMS's own worker, which prints its arguments."""
     path = tmp_path / "model_service_worker.py"
     path.write_text("import json, sys; print(json.dumps(sys.argv[1:]))")
     return path
@@ -34,7 +34,7 @@ def run_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fifo(run_dir: Path) -> Iterator[int]:
-    """The fork server's end."""
+    """Open the fork server's end of the FIFO."""
     os.mkfifo(run_dir / "launch.fifo")
     descriptor = os.open(run_dir / "launch.fifo", os.O_RDWR)
     yield descriptor
@@ -52,7 +52,7 @@ def output_of(process: subprocess.Popen[bytes]) -> bytes:
     return out
 
 
-def test_it_asks_the_fork_server_and_sleeps(run_dir: Path, fifo: int, script: Path) -> None:
+def test_launcher_asks_the_fork_server_and_sleeps(run_dir: Path, fifo: int, script: Path) -> None:
     process = launch(run_dir, script, *ODD)
 
     assert os.read(fifo, 100) == f"{process.pid}\n".encode()
@@ -62,7 +62,7 @@ def test_it_asks_the_fork_server_and_sleeps(run_dir: Path, fifo: int, script: Pa
     end(process)
 
 
-def test_its_output_can_be_reached_while_it_asks(run_dir: Path, fifo: int, script: Path) -> None:
+def test_output_can_be_written_to_through_descriptor_3(run_dir: Path, fifo: int, script: Path) -> None:
     process = launch(run_dir, script)
     os.read(fifo, 100)
     Path(f"/proc/{process.pid}/fd/3").write_text("MMS worker started.\n")
@@ -73,13 +73,13 @@ def test_its_output_can_be_reached_while_it_asks(run_dir: Path, fifo: int, scrip
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """As MMS does."""
+    """Kill the launcher, as MMS does."""
     process.kill()
     process.communicate(timeout=30)
     assert process.returncode == -signal.SIGKILL
 
 
-def test_it_waits_for_a_fork_server_that_is_being_restarted(run_dir: Path, script: Path) -> None:
+def test_launcher_waits_for_a_fork_server_that_is_restarted(run_dir: Path, script: Path) -> None:
     os.mkfifo(run_dir / "launch.fifo")
     process = launch(run_dir, script)
     record = run_dir / "launches" / str(process.pid)
@@ -91,19 +91,19 @@ def test_it_waits_for_a_fork_server_that_is_being_restarted(run_dir: Path, scrip
     os.close(fifo)
 
 
-def test_without_a_fork_server_mmss_own_worker_serves(run_dir: Path, script: Path) -> None:
+def test_worker_of_mms_runs_if_there_is_no_fork_server(run_dir: Path, script: Path) -> None:
     assert json.loads(output_of(launch(run_dir, script, *ODD))) == ODD
     assert list((run_dir / "launches").iterdir()) == []
 
 
-def test_a_plain_file_is_no_fork_server(run_dir: Path, script: Path) -> None:
+def test_worker_of_mms_runs_if_the_fifo_is_a_plain_file(run_dir: Path, script: Path) -> None:
     (run_dir / "launch.fifo").touch()
 
     assert json.loads(output_of(launch(run_dir, script, "a"))) == ["a"]
 
 
-def test_a_record_that_cannot_be_written_ends_it(run_dir: Path, fifo: int, script: Path) -> None:
-    """MMS lets the load fail at once then, instead of waiting for a worker that nobody has been asked for."""
+def test_launcher_ends_if_its_record_cannot_be_written(run_dir: Path, fifo: int, script: Path) -> None:
+    """Then MMS fails the load at once, instead of waiting for a worker that was never asked for."""
     (run_dir / "launches").rmdir()
     process = launch(run_dir, script, stderr=subprocess.DEVNULL)
     process.communicate(timeout=30)
@@ -114,7 +114,7 @@ def test_a_record_that_cannot_be_written_ends_it(run_dir: Path, fifo: int, scrip
         os.read(fifo, 1)
 
 
-def test_the_metrics_collector_reads_all_and_says_nothing(run_dir: Path, fifo: int) -> None:
+def test_metrics_collector_reads_its_input_and_prints_nothing(run_dir: Path, fifo: int) -> None:
     process = launch(run_dir, "/mms/metrics/metric_collector.py", stdin=subprocess.PIPE)
     out, _ = process.communicate(b"1\n2\n" * 50_000, timeout=30)
 
@@ -122,7 +122,7 @@ def test_the_metrics_collector_reads_all_and_says_nothing(run_dir: Path, fifo: i
     assert list((run_dir / "launches").iterdir()) == []
 
 
-def test_anything_else_is_run_by_the_real_python(run_dir: Path, fifo: int, tmp_path: Path) -> None:
+def test_other_scripts_are_run_by_the_real_python(run_dir: Path, fifo: int, tmp_path: Path) -> None:
     script = tmp_path / "other.py"
     script.write_text("import sys; print(sys.argv[1:], sys.stdin.read())")
 

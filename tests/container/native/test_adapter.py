@@ -1,4 +1,4 @@
-"""A real fork server, whose front end is the test: what it cannot do is said, and nothing waits for ever."""
+"""A real fork server with the test as its front end: whatever fails is reported, so that no request hangs."""
 
 import shutil
 import socket
@@ -53,67 +53,67 @@ class ForkServer:
         self.process.terminate()
         self.process.communicate(timeout=30)
 
-    def say(self, message: Message, *descriptors: int) -> None:
+    def send(self, message: Message, *descriptors: int) -> None:
         self.channel.send(message, descriptors)
 
-    def hear(self) -> Message:
+    def receive(self) -> Message:
         received = self.channel.receive()
         assert received is not None
         return received[0]
 
     def add_worker(self, key: int) -> socket.socket:
-        """The front end's end, for which no worker comes."""
+        """Ask for a worker; return the front end's end of its connection."""
         ours, workers = socket.socketpair()
         ours.settimeout(30)
         with workers:
-            self.say(AddWorker(key, connection=7), workers.fileno())
+            self.send(AddWorker(key, connection=7), workers.fileno())
         return ours
 
 
 @pytest.fixture
 def fork_server(tmp_path: Path) -> Iterator[ForkServer]:
     started = ForkServer(tmp_path)
-    started.say(Heartbeat(1))
-    assert started.hear() == Heartbeat(1)
+    started.send(Heartbeat(1))
+    assert started.receive() == Heartbeat(1)
     yield started
     started.close()
 
 
-def test_a_worker_for_a_model_that_it_does_not_know(fork_server: ForkServer) -> None:
+def test_worker_of_an_unknown_model_is_rejected(fork_server: ForkServer) -> None:
     with fork_server.add_worker(key=5) as connection:
-        lost = fork_server.hear()
+        lost = fork_server.receive()
 
         assert isinstance(lost, WorkerLost)
         assert (lost.connection, lost.failure.phase) == (7, "load")
         assert connection.recv(1) == b""
 
 
-def test_a_model_that_it_cannot_take_in(fork_server: ForkServer) -> None:
-    """Here its temp folder cannot be made; the same is true of a full disk."""
+def test_worker_of_a_model_that_could_not_be_opened_is_rejected(fork_server: ForkServer) -> None:
+    """The model's temp folder cannot be created, as on a full disk."""
     shutil.rmtree(fork_server.temp_dir)
-    fork_server.say(OpenModel(5, ModelRef("m", str(ROOT), ""), 60.0))
+    fork_server.send(OpenModel(5, ModelRef("m", str(ROOT), ""), 60.0))
     with fork_server.add_worker(key=5) as connection:
-        lost = fork_server.hear()
+        lost = fork_server.receive()
 
         assert isinstance(lost, WorkerLost)
         assert (lost.failure.code, lost.failure.type, lost.failure.model) == (507, "FileNotFoundError", "m")
         assert connection.recv(1) == b""
 
 
-def test_an_unload_of_a_model_that_it_does_not_know(fork_server: ForkServer) -> None:
-    fork_server.say(CloseModel(5))
-    assert fork_server.hear() == ModelClosed(5)
+def test_unknown_model_is_closed_at_once(fork_server: ForkServer) -> None:
+    fork_server.send(CloseModel(5))
+    assert fork_server.receive() == ModelClosed(5)
 
 
-def test_without_descriptors_nobody_waits_for_a_worker(fork_server: ForkServer) -> None:
-    fork_server.say(OpenModel(5, ModelRef("m", str(ROOT), ""), 60.0))
-    fork_server.say(AddWorker(5, connection=7))
-    lost = fork_server.hear()
+def test_worker_without_descriptors_is_rejected(fork_server: ForkServer) -> None:
+    fork_server.send(OpenModel(5, ModelRef("m", str(ROOT), ""), 60.0))
+    fork_server.send(AddWorker(5, connection=7))
+    lost = fork_server.receive()
     assert isinstance(lost, WorkerLost)
     assert (lost.failure.code, lost.connection) == (507, 7)
 
 
-def test_it_ends_with_its_channel(fork_server: ForkServer) -> None:
-    """Then the supervisor starts another, with a channel of its own."""
+def test_fork_server_ends_with_its_channel(fork_server: ForkServer) -> None:
+    """The supervisor starts another then, with a channel of its own."""
     fork_server.channel.close()
     assert fork_server.process.wait(30) == 1

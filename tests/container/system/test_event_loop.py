@@ -1,4 +1,4 @@
-"""The event loop: descriptors, timers, signals; and that one broken callback harms no other."""
+"""The event loop: descriptors, timers and signals, and callbacks that fail."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 @pytest.fixture
 def own_signals() -> Iterator[None]:
-    """Puts back what `on_signals` changes."""
+    """Restore what `on_signals` changes."""
     numbers = (signal.SIGUSR1, signal.SIGUSR2)
     before = {number: signal.getsignal(number) for number in numbers}
     yield
@@ -35,15 +35,13 @@ def own_signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def test_the_status_given_to_stop_is_the_result(loop: EventLoop) -> None:
+def test_run_returns_the_status_given_to_stop(loop: EventLoop) -> None:
     loop.after(0, lambda: loop.stop(3))
 
     assert loop.run() == 3
 
 
-def test_a_descriptor_calls_back_when_there_is_something_to_read(
-    loop: EventLoop, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_readable_descriptor_calls_back(loop: EventLoop, pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     loop.watch(ours, lambda: loop.stop(len(ours.recv(100))))
     loop.after(0.01, lambda: theirs.send(b"four"))  # type: ignore[arg-type]
@@ -51,7 +49,7 @@ def test_a_descriptor_calls_back_when_there_is_something_to_read(
     assert loop.run() == 4
 
 
-def test_timers_run_in_order_and_not_before_their_time(loop: EventLoop) -> None:
+def test_timers_run_in_order_and_on_time(loop: EventLoop) -> None:
     ran: list[str] = []
     start = time.monotonic()
     loop.after(0.04, lambda: loop.stop(0))
@@ -63,7 +61,7 @@ def test_timers_run_in_order_and_not_before_their_time(loop: EventLoop) -> None:
     assert time.monotonic() - start >= 0.04
 
 
-def test_a_duty_repeats(loop: EventLoop) -> None:
+def test_every_repeats(loop: EventLoop) -> None:
     rounds: list[int] = []
     loop.every(0.005, lambda: rounds.append(1) if len(rounds) < 3 else loop.stop(0))
 
@@ -71,7 +69,7 @@ def test_a_duty_repeats(loop: EventLoop) -> None:
     assert len(rounds) == 3
 
 
-def test_a_duty_that_fails_once_goes_on(loop: EventLoop, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_continues_after_an_error(loop: EventLoop, caplog: pytest.LogCaptureFixture) -> None:
     rounds: list[int] = []
 
     def duty() -> None:
@@ -87,7 +85,7 @@ def test_a_duty_that_fails_once_goes_on(loop: EventLoop, caplog: pytest.LogCaptu
     assert "only the first time" in caplog.text
 
 
-def test_an_error_in_a_callback_is_logged_and_the_others_go_on(
+def test_error_in_a_callback_is_logged_and_others_run(
     loop: EventLoop, pair: tuple[socket.socket, socket.socket], caplog: pytest.LogCaptureFixture
 ) -> None:
     ours, theirs = pair
@@ -104,7 +102,7 @@ def test_an_error_in_a_callback_is_logged_and_the_others_go_on(
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
-def test_unwatch_silences_and_does_not_mind_what_was_never_watched(
+def test_unwatch_accepts_a_descriptor_that_is_not_watched(
     loop: EventLoop, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair
@@ -117,8 +115,8 @@ def test_unwatch_silences_and_does_not_mind_what_was_never_watched(
     assert loop.run() == 0
 
 
-def test_a_descriptor_that_took_the_number_of_an_ended_one_is_not_taken_for_it(loop: EventLoop) -> None:
-    """Both are ready in one round; the callback of the one closes the other and opens a new one in its place."""
+def test_reused_descriptor_number_gets_no_stale_event(loop: EventLoop) -> None:
+    """Two descriptors are ready in one round; the callback of one closes the other and reuses its number."""
     called: list[str] = []
     pairs = [socket.socketpair() for _ in range(2)]
     fresh: list[socket.socket] = []
@@ -146,7 +144,7 @@ def test_a_descriptor_that_took_the_number_of_an_ended_one_is_not_taken_for_it(l
 
 
 @pytest.mark.usefixtures("own_signals")
-def test_a_signal_calls_back_once_however_often_it_came(loop: EventLoop) -> None:
+def test_repeated_signal_calls_back_once(loop: EventLoop) -> None:
     received: list[int] = []
     loop.on_signals({signal.SIGUSR1: lambda: received.append(1)}, ignored=[signal.SIGUSR2])
     for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGUSR1):

@@ -1,4 +1,4 @@
-"""Another process's output, as lines."""
+"""Lines from another process's output."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ def pipe() -> Iterator[tuple[LineReader, int]]:
 Pipe = tuple[LineReader, int]
 
 
-def test_nothing_yet_is_not_the_end(pipe: Pipe) -> None:
+def test_empty_pipe_is_not_the_end(pipe: Pipe) -> None:
     lines, writer = pipe
     assert lines.read() == []
 
@@ -32,7 +32,7 @@ def test_nothing_yet_is_not_the_end(pipe: Pipe) -> None:
     assert lines.read() is None
 
 
-def test_a_line_in_pieces_comes_when_it_is_whole_and_empty_ones_never(pipe: Pipe) -> None:
+def test_lines_are_returned_when_complete_and_not_blank(pipe: Pipe) -> None:
     lines, writer = pipe
     os.write(writer, b"one\n\n  \ntw")
     assert lines.read() == ["one"]
@@ -44,7 +44,7 @@ def test_a_line_in_pieces_comes_when_it_is_whole_and_empty_ones_never(pipe: Pipe
     assert lines.read() is None
 
 
-def test_a_line_without_an_end_is_cut(pipe: Pipe) -> None:
+def test_endless_line_is_split(pipe: Pipe) -> None:
     lines, writer = pipe
     total = 0
     for _ in range(5):
@@ -54,14 +54,14 @@ def test_a_line_without_an_end_is_cut(pipe: Pipe) -> None:
     assert total >= 150_000
 
 
-def test_bytes_that_are_no_text(pipe: Pipe) -> None:
+def test_bytes_that_are_not_utf_8_are_replaced(pipe: Pipe) -> None:
     lines, writer = pipe
     os.write(writer, b"caf\xe9\n")
 
     assert lines.read() == ["caf\N{REPLACEMENT CHARACTER}"]
 
 
-def test_to_close_twice_closes_nobody_elses() -> None:
+def test_second_close_closes_no_other_descriptor() -> None:
     reader, writer = os.pipe()
     lines = LineReader(reader)
     lines.close()

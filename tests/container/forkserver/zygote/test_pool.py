@@ -1,9 +1,8 @@
-"""The zygotes together: which are started, what becomes of requests, and a zygote that dies."""
+"""The pool of zygotes: which are started, where requests go, and restarts."""
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +19,30 @@ PRELOAD = {"json": ("json.tool",), "no_such_framework": ("no_such_framework.x",)
 
 
 class Stage:
-    """A pool in a loop that runs until something has happened."""
+    """A pool in a loop that runs until a worker has exited or could not be forked."""
 
-    def __init__(self, folder: Path, zygotes: tuple[str, ...] | None = None, **environ: str) -> None:
+    def __init__(self, folder: Path, preload: Mapping[str, tuple[str, ...]] = PRELOAD, **environ: str) -> None:
         self.folder = folder
-        self.heard: list[tuple[str, int]] = []
+        self.events: list[tuple[str, int]] = []
         self.loop = EventLoop()
         self._log = (folder / "log").open("ab")
         self._sequence = 0
-        events = ForkEvents(*(self._note(kind) for kind in ("started", "exited", "failed")))
-        config = replace(Config.from_environ({"SAGEMAKER_BASE_DIR": str(folder), **environ}), zygotes=zygotes)
-        self.pool = ZygotePool(self.loop, config, PRELOAD, folder, self._log.fileno(), events)
+        callbacks = ForkEvents(*(self._note(kind) for kind in ("started", "exited", "failed")))
+        config = Config.from_environ({"SAGEMAKER_BASE_DIR": str(folder), **environ})
+        self.pool = ZygotePool(self.loop, config, preload, folder, self._log.fileno(), callbacks)
         self.pool.start()
         self.loop.after(60, lambda: self.loop.stop(1))
 
     def _note(self, kind: str) -> Callable[[int, Any], None]:
         def note(sequence: int, *_: Any) -> None:
-            self.heard.append((kind, sequence))
+            self.events.append((kind, sequence))
             if kind in ("exited", "failed"):
                 self.loop.stop(0)
 
         return note
 
     def fork(self, framework: str, model: str = "m") -> int:
-        """A worker that ends at once, for MMS has hung up."""
+        """Ask for a worker, which ends at once because its front end has hung up; return its sequence number."""
         self._sequence += 1
         folder = str(self.folder)
         request = ForkRequest(self._sequence, ModelRef(model, folder, "handle.py"), folder, folder)
@@ -52,7 +51,7 @@ class Stage:
 
     def run(self) -> None:
         self.loop._exit = None
-        assert self.loop.run() == 0, f"not within a minute; heard: {self.heard}"
+        assert self.loop.run() == 0, f"not within a minute; events: {self.events}"
 
     def close(self) -> None:
         self.pool.kill()
@@ -66,74 +65,74 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     made.close()
 
 
-def test_there_is_a_zygote_for_what_is_installed_and_one_for_all_else(stage: Stage) -> None:
+def test_each_installed_framework_has_a_zygote_beside_the_bare_one(stage: Stage) -> None:
     assert list(stage.pool.pids()) == ["json", BARE]
 
 
-def test_the_settings_may_choose(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, ("no_such_framework",))
-    assert list(stage.pool.pids()) == ["no_such_framework", BARE]
+def test_settings_choose_the_zygotes(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, {**PRELOAD, "sklearn": ()}, POLYHOST_ZYGOTES="sklearn")
+    assert list(stage.pool.pids()) == ["sklearn", BARE]
     stage.close()
 
 
 @pytest.mark.parametrize("framework", ["json", BARE, "a framework without a zygote"])
-def test_a_worker_begins_and_ends(stage: Stage, framework: str) -> None:
+def test_start_and_exit_of_a_worker_are_reported(stage: Stage, framework: str) -> None:
     sequence = stage.fork(framework)
     stage.run()
 
-    assert stage.heard == [("started", sequence), ("exited", sequence)]
+    assert stage.events == [("started", sequence), ("exited", sequence)]
 
 
-def test_a_dead_zygote_is_replaced_and_what_waited_for_it_is_done(stage: Stage) -> None:
+def test_dead_zygote_is_restarted_and_gets_its_pending_requests(stage: Stage) -> None:
     dead = stage.pool.pids()[BARE]
     os.kill(dead, signal.SIGKILL)
     sequence = stage.fork(BARE)
     stage.run()
 
-    assert ("started", sequence) in stage.heard
+    assert ("started", sequence) in stage.events
     assert stage.pool.pids()[BARE] != dead
     assert not Path(f"/proc/{dead}").exists()
 
 
-def test_a_request_too_long_fails_alone(stage: Stage) -> None:
+def test_too_long_request_fails_without_affecting_others(stage: Stage) -> None:
     stage.fork(BARE)
     stage.run()
     before = len(descriptors_of())
     pid = stage.pool.pids()[BARE]
     too_long = stage.fork(BARE, "m" * 70_000)
     stage.run()
-    assert stage.heard[-1] == ("failed", too_long)
+    assert stage.events[-1] == ("failed", too_long)
     assert len(descriptors_of()) == before
 
     sequence = stage.fork(BARE)
     stage.run()
-    assert (stage.heard[-1], stage.pool.pids()[BARE]) == (("exited", sequence), pid)
+    assert (stage.events[-1], stage.pool.pids()[BARE]) == (("exited", sequence), pid)
 
 
-def test_a_zygote_may_die_more_than_once(stage: Stage) -> None:
+def test_zygote_is_restarted_every_time(stage: Stage) -> None:
     for _ in range(2):
         os.kill(stage.pool.pids()[BARE], signal.SIGKILL)
         stage.fork(BARE)
         stage.run()
 
-    assert [kind for kind, _ in stage.heard].count("exited") == 2
+    assert [kind for kind, _ in stage.events].count("exited") == 2
 
 
-def test_a_zygote_that_cannot_get_through_its_imports_still_serves(
+def test_zygote_that_crashes_during_preload_is_restarted_without_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A library that crashes on import must not cost the models that do without it."""
+    """A library that crashes on import must not affect models that do not need it."""
     (tmp_path / "crashes.py").write_text("import os; os.abort()")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    stage = Stage(tmp_path, (BARE,), POLYHOST_PRELOAD="crashes")
+    stage = Stage(tmp_path, POLYHOST_PRELOAD="crashes", POLYHOST_ZYGOTES=BARE)
     sequence = stage.fork(BARE)
     stage.run()
 
-    assert stage.heard == [("started", sequence), ("exited", sequence)]
+    assert stage.events == [("started", sequence), ("exited", sequence)]
     stage.close()
 
 
-def test_nothing_is_left_open(tmp_path: Path) -> None:
+def test_pool_leaves_no_descriptor_open(tmp_path: Path) -> None:
     before = len(descriptors_of())
     stage = Stage(tmp_path)
     stage.fork(BARE)
