@@ -10,7 +10,7 @@ from polyhost.container.native.decoder import Chunk, WorkerResponse
 from polyhost.container.native.errors import Rejection
 from polyhost.container.native.invocation import Invocation
 from polyhost.container.native.queue import InvocationQueue, PendingBytes
-from polyhost.container.native.serving_options import ServingSettings
+from polyhost.container.native.serving_options import ServingOptions
 from polyhost.container.native.stats import ModelStats
 from polyhost.container.native.worker_connection import WorkerConnection
 from polyhost.container.native.worker_pool import WorkerPool
@@ -62,7 +62,7 @@ class Dispatcher:
     """
 
     def __init__(
-        self, name: str, options: ServingSettings, load_timeout_s: float, stats: ModelStats, pending: PendingBytes,
+        self, name: str, options: ServingOptions, load_timeout_s: float, stats: ModelStats, pending: PendingBytes,
         pool: WorkerPool,
     ) -> None:  # fmt: skip
         self._name = name
@@ -142,7 +142,7 @@ class Dispatcher:
         else:
             self._burst.on_response(now - started)
         stats = self._stats
-        stats.answers[response.status] += 1
+        stats.responses[response.status] += 1
         stats.queue_seconds.add(started - invocation.arrived)
         stats.predict_seconds.add(now - started)
         if not invocation.cancelled:
@@ -232,7 +232,7 @@ class Dispatcher:
     def count(self, rejection: Rejection) -> Rejection:
         """Count a rejection in the metrics, and return it."""
         self._stats.errors[rejection.failure.type] += 1
-        self._stats.answers[rejection.failure.code] += 1
+        self._stats.responses[rejection.failure.code] += 1
         return rejection
 
     def _check_drained(self) -> None:

@@ -68,10 +68,3 @@ def deadline_exceeded(name: str, seconds: float, phase: str) -> Rejection:
     where = "still queued" if phase == "queue" else "its prediction was still running"
     message = f"no response within {seconds:g} s: {where}"
     return Rejection(HTTPStatus.GATEWAY_TIMEOUT, "DeadlineError", message, name, phase)
-
-
-# Until all callers use the new names.
-Refusal = Rejection
-too_much_waits = pending_bytes_exceeded
-load_too_late = load_deadline_exceeded
-too_late = deadline_exceeded

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from polyhost.container.native.decoder import Chunk, WorkerResponse
-from polyhost.container.native.errors import Refusal
+from polyhost.container.native.errors import Rejection
 
 
 class Caller(Protocol):
@@ -17,7 +17,7 @@ class Caller(Protocol):
 
     def on_chunk(self, invocation: "Invocation", chunk: Chunk) -> None: ...
 
-    def on_rejected(self, invocation: "Invocation", refusal: Refusal) -> None: ...
+    def on_rejected(self, invocation: "Invocation", rejection: Rejection) -> None: ...
 
 
 class InvokedModel(Protocol):

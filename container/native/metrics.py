@@ -25,7 +25,7 @@ class _SampleCollector(Collector):
 
     def collect(self) -> list[Metric]:
         return [
-            self._labelled("polyhost_invocations", "Responses by status.", "status", lambda one: one.stats.answers),
+            self._labelled("polyhost_invocations", "Responses by status.", "status", lambda one: one.stats.responses),
             self._labelled("polyhost_errors", "Rejections of the front end.", "kind", lambda one: one.stats.errors),
             self._histogram("polyhost_queue_seconds", "Time in the queue.", lambda one: one.stats.queue_seconds),
             self._histogram("polyhost_predict_seconds", "Time at a worker.", lambda one: one.stats.predict_seconds),

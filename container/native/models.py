@@ -17,7 +17,7 @@ from polyhost.container.native.errors import Rejection
 from polyhost.container.native.fork_server_client import ForkServerClient
 from polyhost.container.native.queue import PendingBytes
 from polyhost.container.native.served_model import ModelState, ModelTimeouts, ServedModel, ServingContext, ServingSpec
-from polyhost.container.native.serving_options import ServingSettings
+from polyhost.container.native.serving_options import ServingOptions
 from polyhost.container.native.stats import ModelStats, Sample
 from polyhost.container.native.worker_connection import WorkerConnections
 from polyhost.container.worker.model_directory import is_within
@@ -44,7 +44,7 @@ class Models:
         timeouts: ModelTimeouts | None = None,
     ) -> None:
         self._config = config
-        self._settings = ServingSettings.of(config)
+        self._settings = ServingOptions.of(config)
         self._connections = WorkerConnections()
         self._context = ServingContext(
             config, fork_server, self._connections, pending or PendingBytes(), timeouts or ModelTimeouts()

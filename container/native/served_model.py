@@ -16,7 +16,7 @@ from polyhost.container.native.errors import Rejection
 from polyhost.container.native.fork_server_client import ForkServerClient
 from polyhost.container.native.invocation import Invocation
 from polyhost.container.native.queue import PendingBytes
-from polyhost.container.native.serving_options import ServingSettings
+from polyhost.container.native.serving_options import ServingOptions
 from polyhost.container.native.stats import ModelStats
 from polyhost.container.native.worker_connection import WorkerConnection, WorkerConnections
 from polyhost.container.native.worker_pool import WorkerPool
@@ -69,7 +69,7 @@ class ServingSpec:
 
     model: ModelRef
     url: str
-    settings: ServingSettings
+    settings: ServingOptions
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,3 @@ _RULES: dict[str, tuple[Callable[[float], bool], str]] = {
     "batch_delay_ms": (lambda value: 0 <= value <= 60_000, "milliseconds from 0 to 60000"),
     "response_timeout_s": (lambda value: 0 < value <= 3600, "seconds above 0, up to 3600"),
 }
-
-
-ServingSettings = ServingOptions  # until all callers use the new name

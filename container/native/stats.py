@@ -33,7 +33,7 @@ class ModelStats:
     """Counters of one model's name; kept across unloads because Prometheus counters must be monotonic."""
 
     def __init__(self) -> None:
-        self.answers: Counter[int] = Counter()  # by status
+        self.responses: Counter[int] = Counter()  # by status
         self.errors: Counter[str] = Counter()  # by type, of what the front end itself rejected
         self.queue_seconds = Histogram(SECONDS_BOUNDS)
         self.predict_seconds = Histogram(SECONDS_BOUNDS)

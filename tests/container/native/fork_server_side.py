@@ -12,7 +12,7 @@ from polyhost.container.config import Config
 from polyhost.container.control_protocol import AddWorker, Channel, Heartbeat, Message
 from polyhost.container.native.decoder import Chunk, WorkerResponse
 from polyhost.container.native.encoder import encode_invocation
-from polyhost.container.native.errors import Refusal
+from polyhost.container.native.errors import Rejection
 from polyhost.container.native.fork_server_client import ForkServerClient
 from polyhost.container.native.invocation import Invocation
 from polyhost.container.native.models import Models
@@ -28,13 +28,13 @@ class Caller:
     """Who waits for an answer; keeps what it is told."""
 
     def __init__(self) -> None:
-        self.told: list[WorkerResponse | Refusal | Chunk] = []
+        self.told: list[WorkerResponse | Rejection | Chunk] = []
 
     def on_response(self, call: Invocation, answer: WorkerResponse) -> None:
         self.told.append(answer)
 
-    def on_rejected(self, call: Invocation, refusal: Refusal) -> None:
-        self.told.append(refusal)
+    def on_rejected(self, call: Invocation, rejection: Rejection) -> None:
+        self.told.append(rejection)
 
     def on_chunk(self, call: Invocation, piece: Chunk) -> None:
         self.told.append(piece)

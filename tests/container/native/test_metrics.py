@@ -19,7 +19,7 @@ def samples(draw: some.DrawFn) -> list[Sample]:
     found = []
     for name in draw(some.lists(names, max_size=3, unique=True)):
         stats = ModelStats()
-        stats.answers.update(draw(some.dictionaries(some.integers(200, 599), numbers, max_size=3)))
+        stats.responses.update(draw(some.dictionaries(some.integers(200, 599), numbers, max_size=3)))
         stats.errors.update(draw(some.dictionaries(names, numbers, max_size=2)))
         stats.loads = draw(numbers)
         for seconds in draw(some.lists(some.floats(0, 200) | some.sampled_from(SECONDS_BOUNDS), max_size=20)):
@@ -37,7 +37,7 @@ def test_prometheus_reads_the_counters_of_any_model_name(samples: list[Sample]) 
     assert content_type.startswith(b"text/plain")
     for sample in samples:
         stats = sample.stats
-        for status, count in stats.answers.items():
+        for status, count in stats.responses.items():
             assert read["polyhost_invocations_total", sample.name, str(status)] == count
         for kind, count in stats.errors.items():
             assert read["polyhost_errors_total", sample.name, kind] == count

@@ -11,7 +11,7 @@ import pytest
 from polyhost.container.control_protocol import CloseModel, ModelClosed, OpenModel, WorkerLost
 from polyhost.container.errors import Failure
 from polyhost.container.native.decoder import Chunk, WorkerResponse
-from polyhost.container.native.errors import Refusal
+from polyhost.container.native.errors import Rejection
 from polyhost.container.native.queue import PendingBytes
 from polyhost.container.native.served_model import ModelTimeouts
 from polyhost.container.worker.protocol import (
@@ -81,9 +81,9 @@ def test_an_unload_that_takes_too_long_leaves_the_name_free(tmp_path: Path) -> N
         unload = asyncio.create_task(side.models.unload("m"))
         await asyncio.sleep(0)
         waiting = asyncio.create_task(side.models.unload("m"))
-        with pytest.raises(Refusal, match="did not end within"):
+        with pytest.raises(Rejection, match="did not end within"):
             await unload
-        with pytest.raises(Refusal, match="not loaded"):
+        with pytest.raises(Rejection, match="not loaded"):
             await waiting
         assert side.models.open_keys() == [key]
 
@@ -99,9 +99,9 @@ def test_a_load_that_is_never_answered(tmp_path: Path) -> None:
         await side.next_worker()
         await side.next_of(CloseModel)
         side.channel.send(ModelClosed(1))
-        with pytest.raises(Refusal, match="POLYHOST_LOAD_TIMEOUT_SECONDS"):
+        with pytest.raises(Rejection, match="POLYHOST_LOAD_TIMEOUT_SECONDS"):
             await load
-        with pytest.raises(Refusal, match="not loaded"):
+        with pytest.raises(Rejection, match="not loaded"):
             side.models.get("m")
 
     play(story, tmp_path, timeouts=ModelTimeouts(load_grace=0.1), POLYHOST_LOAD_TIMEOUT_SECONDS="1")
@@ -116,7 +116,7 @@ def test_a_load_that_the_fork_server_cannot_do(tmp_path: Path) -> None:
         side.channel.send(WorkerLost(worker.link, Failure(507, "OSError", "Too many open files", "m", "load")))
         await side.next_of(CloseModel)
         side.channel.send(ModelClosed(1))
-        with pytest.raises(Refusal, match="Too many open files"):
+        with pytest.raises(Rejection, match="Too many open files"):
             await load
 
     play(story, tmp_path)
@@ -135,7 +135,7 @@ def test_a_load_and_an_unload_at_once(tmp_path: Path) -> None:
             asked.append((await side.next())[0])
         side.channel.send(ModelClosed(1))
         await unload
-        with pytest.raises(Refusal, match="unloaded while it was loading"):
+        with pytest.raises(Rejection, match="unloaded while it was loading"):
             await load
         assert [type(message) for message in asked] == [OpenModel, CloseModel]
         assert not side.models.open_keys()
@@ -160,7 +160,7 @@ def test_without_a_descriptor_a_load_is_refused(tmp_path: Path, free: int) -> No
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         await side.next_of(CloseModel)
         side.channel.send(ModelClosed(1))
-        with pytest.raises(Refusal, match="Too many open files"):
+        with pytest.raises(Rejection, match="Too many open files"):
             await load
 
     play(story, tmp_path)
@@ -186,7 +186,7 @@ def test_an_answer_whose_worker_died_ends_at_once(tmp_path: Path, slow: bool) ->
 
         await until(lambda: len(caller.told) == 3)
         assert caller.told[1] == Chunk(b"the last")
-        assert isinstance(caller.told[2], Refusal)
+        assert isinstance(caller.told[2], Rejection)
         assert str(caller.told[2]) == "exited with status 7"
 
     play(story, tmp_path)
@@ -203,7 +203,7 @@ def test_calls_that_wait_have_a_limit_over_all_models(tmp_path: Path) -> None:
         while pending.total < 100:
             side.call("a")
         side.call("b")  # one that does not wait
-        with pytest.raises(Refusal, match="of all models"):
+        with pytest.raises(Rejection, match="of all models"):
             side.call("b")
 
         waiting[0].cancel()
