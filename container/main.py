@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from polyhost.container import log
 from polyhost.container.config import Config, child_environment
@@ -10,16 +10,19 @@ from polyhost.container.errors import ConfigError
 from polyhost.container.supervisor import serve
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run what the arguments say, ["serve"] for `docker run IMAGE serve`; return the container's exit status."""
+def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> int:
+    """Run what the arguments say, ["serve"] for `docker run IMAGE serve`; return the container's exit status.
+
+    `environ` has the container's settings, and is the environment of its processes.
+    """
     if not arguments:
         return _fail("nothing to run: give `serve`, or a command to execute")
     if arguments[0] != "serve":
         return _execute(arguments)
     try:
-        config = Config.from_environ(os.environ)
+        config = Config.from_environ(environ)
         log.configure_for(config)
-        return serve(config, child_environment(os.environ))
+        return serve(config, child_environment(environ))
     except ConfigError as error:
         return _fail(str(error))
 

@@ -1,4 +1,4 @@
-"""The environment of the command line. No other module of polyhost.cli reads or changes it."""
+"""The environment of the command line. No other module of polyhost.cli reads it, and none changes it."""
 
 import os
 
@@ -10,11 +10,6 @@ from polyhost.handlers.settings import Settings
 def read() -> dict[str, str]:
     """Return a copy of this process's environment."""
     return dict(os.environ)
-
-
-def update(variables: dict[str, str]) -> None:
-    """Set variables for the container, which is about to take over this process."""
-    os.environ.update(variables)
 
 
 def handler_settings() -> Settings:

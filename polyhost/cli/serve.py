@@ -61,5 +61,4 @@ def serve(
     # Only here: the other commands run without the container's modules.
     from polyhost.container.main import main
 
-    environment.update(given)
-    raise typer.Exit(main(["serve"]))
+    raise typer.Exit(main(["serve"], environment.read() | given))

@@ -16,9 +16,10 @@ import boto3
 import psutil
 import pytest
 
-from tests.container_process import free_port, wait_for
+from polyhost.processes import free_port
 from tests.emulator.archives import archive
 from tests.emulator.conftest import COMMAND, ROLE
+from tests.support.waiting import wait_for
 
 POLYHOST = Path(sys.executable).with_name("polyhost")
 

@@ -16,7 +16,7 @@ from polyhost.container.control_protocol import Exited, ForkDescriptors, ForkReq
 from polyhost.container.forkserver.zygote.handle import ZygoteHandle
 from polyhost.container.worker.status_page import StatusPage, WorkerState
 from tests.container.mms_side import Reply, ReplyReader, body_command, load_command
-from tests.container_process import wait_for
+from tests.support.waiting import wait_for
 
 
 @contextlib.contextmanager

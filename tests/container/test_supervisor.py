@@ -9,8 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.container_process import ENTRY_POINT, free_port, running, wait_for
-from tests.models import place
+from polyhost.processes import free_port
+from tests.support.container import ENTRY_POINT, running
+from tests.support.models import place
+from tests.support.waiting import wait_for
 
 
 def serve(**environ: str) -> subprocess.CompletedProcess[str]:

@@ -36,6 +36,7 @@ def strict(front: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Con
         "POLYHOST_ZYGOTES": "bare",
         "MMS_JOB_QUEUE_SIZE": "2",
         "POLYHOST_QUEUE_SIZE": "2",
+        "POLYHOST_MAX_WORKERS": "1",  # a second worker would take requests from the queue
     }
     with running(tmp_path_factory.mktemp("strict-container"), front, **limits) as started:
         yield started
@@ -367,35 +368,36 @@ def test_row_21_unload_unknown(container: ContainerProcess) -> None:
     assert error(container.unload("unknown")) == (404, not_found(container))
 
 
-def test_row_22_unload_while_requests_run(
-    container: ContainerProcess, new_model: NewModel, pool: ThreadPoolExecutor
-) -> None:
+def test_row_22_unload_while_requests_run(strict: ContainerProcess, pool: ThreadPoolExecutor) -> None:
     """MMS responds to the running request with 500 or, by a race of its threads, never, as to the queued ones.
 
     The native front end lets it finish, and rejects the queued ones.
     """
-    name, other = container.loaded(new_model("echo")), new_model("waits_for_a_file")
-    container.mark(other, "load")
-    container.loaded(other)
-    patience_s = by_front(container, 2, 20)
-    running_one = pool.submit(_status_within, patience_s, container, other, "wait")
-    container.wait_for_mark(other, "waits-for-answer")
-    queued_one = pool.submit(_status_within, patience_s, container, other, "1")
-    container.wait_until_queued(other, 1)
+    other = strict.loaded(place("echo", strict.models_dir))
+    name = place("waits_for_a_file", strict.models_dir)
+    strict.mark(name, "load")
+    strict.loaded(name)
+    patience_s = by_front(strict, 2, 20)
+    running_one = pool.submit(_status_within, patience_s, strict, name, "wait")
+    strict.wait_for_mark(name, "waits-for-answer")
+    queued_one = pool.submit(_status_within, patience_s, strict, name, "1")
+    strict.wait_until_queued(name, 1)
 
-    unload = pool.submit(container.unload, other)
+    unload = pool.submit(strict.unload, name)
 
-    if container.native:
+    if strict.native:
         assert queued_one.result() == 503
-        container.mark(other, "answer")
+        strict.mark(name, "answer")
         assert running_one.result() == 200
     else:
         assert running_one.result() in (500, None)
         assert queued_one.result() is None
     assert unload.result().status_code == 200
-    wait_for(lambda: not container.processes_of(other), "the end of the model's processes", 1)
-    assert container.invoke(name, "1").status_code == 200
-    assert container.load(other).status_code == 200
+    wait_for(lambda: not strict.processes_of(name), "the end of the model's processes", 1)
+    assert strict.invoke(other, "1").status_code == 200
+    assert strict.load(name).status_code == 200
+    for loaded in (other, name):
+        strict.unload(loaded)
 
 
 def _status_within(seconds: float, container: ContainerProcess, name: str, body: str) -> int | None:

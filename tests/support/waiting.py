@@ -22,4 +22,4 @@ async def until(condition: Callable[[], Any], timeout_s: float = 15.0) -> None:
     """Poll until the condition is true, while the event loop runs."""
     async with asyncio.timeout(timeout_s):
         while not condition():
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(0.005)

@@ -11,8 +11,10 @@ import pytest
 
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import Channel, Heartbeat
-from tests.container_process import ContainerProcess, running, wait_for
-from tests.models import place
+from tests.support.container import ContainerProcess, running
+from tests.support.models import place
+from tests.support.processes import is_alive
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,7 @@ def test_too_long_name_fails_its_own_load_only(tmp_path: Path) -> None:
         container.loaded(name)
         assert container.names() == [name]
         assert container.invoke(name, "1").text == "1"
-        assert alive(zygote)
+        assert is_alive(zygote)
 
 
 LEAVES_PROCESSES = """
@@ -115,19 +117,15 @@ def test_leftovers_in_sessions_of_their_own_end_with_their_model(container: Cont
     assert (len(of_first), len(of_second)) == (3, 3)
 
     assert container.unload(first).status_code == 200
-    wait_for(lambda: not any(alive(process) for process in of_first), "the end of the first model's leftovers")
-    assert all(alive(process) for process in of_second)
+    wait_for(lambda: not any(is_alive(process) for process in of_first), "the end of the first model's leftovers")
+    assert all(is_alive(process) for process in of_second)
     assert container.unload(second).status_code == 200
-    wait_for(lambda: not any(alive(process) for process in of_second), "the end of the second model's leftovers")
+    wait_for(lambda: not any(is_alive(process) for process in of_second), "the end of the second model's leftovers")
 
 
 def family(pid: int) -> list[psutil.Process]:
     process = psutil.Process(pid)
     return [process, *process.children()]
-
-
-def alive(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 WITHOUT_ROUNDS = """

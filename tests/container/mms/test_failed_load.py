@@ -15,7 +15,7 @@ from polyhost.container.mms.launcher import Launcher
 from polyhost.container.system.event_loop import EventLoop
 from tests.container.mms_side import ReplyReader
 from tests.container.records import RecordedWorker, hosted_model, recorded_worker
-from tests.container_process import wait_for
+from tests.support.waiting import wait_for
 
 FAILURE = Failure(507, "MemoryError", "not enough memory", "m", "load")
 

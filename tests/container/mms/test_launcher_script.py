@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.container_process import wait_for
+from tests.support.waiting import wait_for
 
 LAUNCHER = Path(__file__).parents[3] / "container" / "mms" / "resources" / "launcher"
 ODD = ["--model-name", "two words", "--handler", "line\nbreak", "--tmp-dir", "", "--model-path", "*?$(id)`\"'\\n é"]

@@ -21,7 +21,7 @@ from polyhost.container.control_protocol import (
     OpenModel,
     WorkerLost,
 )
-from tests.container_process import ROOT
+from tests.support.container import ROOT
 
 
 class ForkServer:

@@ -10,9 +10,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from polyhost.emulator.api.runtime import _response_headers
-from tests.container_process import wait_for
 from tests.emulator.archives import archive, packed
 from tests.emulator.conftest import REGION, Local
+from tests.support.waiting import wait_for
 
 Hosted = Callable[..., str]
 

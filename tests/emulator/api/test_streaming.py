@@ -10,9 +10,9 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError, EventStreamError
 
-from tests.container_process import wait_for
 from tests.emulator.archives import archive
 from tests.emulator.conftest import REGION, Local
+from tests.support.waiting import wait_for
 
 Hosted = Callable[..., str]
 

@@ -7,8 +7,8 @@ import pytest
 from botocore.exceptions import ClientError
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.container_process import wait_for
 from tests.emulator.conftest import REGION, Local
+from tests.support.waiting import wait_for
 
 
 def samples(local: Local, endpoint: str) -> dict[tuple[str, str], float]:

@@ -12,7 +12,7 @@ from polyhost.container.control_protocol import ForkRequest, ModelRef, Ready
 from polyhost.container.forkserver.zygote.handle import ZygoteHandle
 from tests.container.conftest import ForkWorker, MakeModel
 from tests.container.forking import Forks, descriptors_of, new_descriptors, zygote_in
-from tests.container_process import wait_for
+from tests.support.waiting import wait_for
 
 
 def test_failed_steps_are_reported_and_others_run(forks: Forks) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
-from tests.container_process import wait_for
 from tests.emulator.conftest import REGION, ROLE, Local
+from tests.support.waiting import wait_for
 
 ARN = "arn:aws:sagemaker:ap-northeast-2:123456789012"
 VARIANT = {"VariantName": "AllTraffic", "ModelName": "taken", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
