@@ -11,7 +11,7 @@ from polyhost.container.forkserver.front_end import FrontEnd
 from polyhost.container.forkserver.records import WorkerRecord
 from polyhost.container.forkserver.workers import Backoff, Workers
 from polyhost.container.memory.oom import OomKills
-from polyhost.container.worker.process import EXIT_BACKOFF_OVER
+from polyhost.container.worker.types import WorkerExit
 from polyhost.container.worker.status_page import WorkerState
 
 _DEATHS_WITHOUT_BACKOFF = 2
@@ -52,7 +52,7 @@ class ExitHandler:
     def _handle(self, worker: WorkerRecord, wait_status: int) -> None:
         if worker.connection.hung_up:
             self._workers.release(worker)
-        elif os.waitstatus_to_exitcode(wait_status) == EXIT_BACKOFF_OVER and worker.runs_our_code:
+        elif os.waitstatus_to_exitcode(wait_status) == WorkerExit.BACKOFF_OVER and worker.runs_our_code:
             self._workers.replace(worker)
         elif failure := worker.failure():
             self.on_load_failed(worker, failure)

@@ -1,4 +1,4 @@
-"""A worker's answers, cut from the bytes that come: see container/protocol.py."""
+"""Incremental decoding of what comes from a worker; worker/protocol.py describes the format."""
 
 import struct
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ _int_at = struct.Struct("!i").unpack_from
 
 @dataclass(slots=True)
 class WorkerResponse:
-    """One response. `more`: further pieces of the body are to come."""
+    """The response to one request. `more`: it is streamed, `body` is its first chunk, and Chunks follow."""
 
     id: bytes
     status: int
@@ -23,58 +23,71 @@ class WorkerResponse:
 
 
 @dataclass(slots=True)
-class WorkerReplaced:
-    """The end of the answers in a dead worker's place."""
-
-
-@dataclass(slots=True)
-class LoadReply:
-    """The reply to a load: 200 and its times as JSON, or a status and a Failure as JSON."""
-
-    code: int
-    text: str
-
-
-@dataclass(slots=True)
 class Chunk:
-    """A further piece of an answer; `data` is None at the end, `failure` the JSON of what ended it early."""
+    """A further chunk of a response. `data` is None at the end; `failure` is the JSON of what ended it early."""
 
     data: bytes | None
     failure: bytes | None = None
 
 
-Reply = WorkerResponse | WorkerReplaced | LoadReply | Chunk
+@dataclass(slots=True)
+class WorkerReplaced:
+    """The end of the responses on behalf of a dead worker: another one serves the connection from here on."""
+
+
+@dataclass(slots=True)
+class LoadReply:
+    """The reply to a load: 200 and the load's times as JSON, or an HTTP status and a failure as JSON."""
+
+    code: int
+    text: str
+
+
+Reply = WorkerResponse | Chunk | WorkerReplaced | LoadReply
 
 
 class GarbledReplyError(Exception):
-    """Bytes that are no reply."""
+    """Bytes that no worker sends."""
 
 
-class _ShortError(Exception):
-    def __init__(self, needed: int) -> None:
-        self.needed = needed
+class _IncompleteError(Exception):
+    """A field that has not arrived whole. `end`: the offset at which it ends."""
+
+    def __init__(self, end: int) -> None:
+        self.end = end
 
 
 class ReplyDecoder:
-    """Fed with what arrives; `expects_load` until the load's reply has come.
+    """Decodes replies from bytes that arrive in pieces of any size.
 
-    It goes on where it stopped, a few fields at a time: a large batch that comes by and by is read once.
+    It goes on where it stopped, at a field or a few before it, so that a large batch that arrives slowly is decoded
+    once. Invariants:
+    - `_step` decodes what is next, from `_position` on. It moves `_position` past what it has fully used, and sets
+      `_decoded` where that completes a reply.
+    - Between calls of `feed`, `_buffer` begins with what has not been used, and nothing is complete below `_needed`
+      bytes of it.
     """
 
     def __init__(self) -> None:
-        self.expects_load = True
+        self.expects_load = True  # until a load has succeeded, a reply is to a load
         self._buffer = bytearray()
         self._needed = 0
-        self._position = 0  # of what has not been read yet
-        # Of the class, not bound: a reader that held itself would stay, with its buffer, until garbage is collected.
-        self._step: Callable[[ReplyDecoder, bytes, int], None] = ReplyDecoder._read_reply
-        self._found: Reply | None = None
-        self._answer: WorkerResponse
+        self._position = 0
+        # A function, not a bound method: that would be a reference cycle, which keeps the decoder and its buffer
+        # until a garbage collection.
+        self._step: Callable[[ReplyDecoder, bytes, int], None] = ReplyDecoder._read_head
+        self._decoded: Reply | None = None
+        self._streamed = self._substitute = False  # the kind of the reply being decoded
+        self._response: WorkerResponse | None = None  # the one being decoded
         self._headers_left = 0
-        self._in_pieces = self._in_place = False
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes wait for the rest of what they belong to."""
+        return len(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[Reply]:
-        """What is complete now. Raises GarbledReplyError, after what came before."""
+        """Yield what is complete with `data`. Raises GarbledReplyError, after what was complete before it."""
         buffer = self._buffer
         if buffer:
             buffer += data
@@ -85,34 +98,36 @@ class ReplyDecoder:
         try:
             while self._position < len(data):
                 self._step(self, data, self._position)
-                if self._found is not None:
-                    yield self._found
-                    self._found = None
-        except _ShortError as short:
-            self._needed = short.needed - self._position
+                if self._decoded is not None:
+                    yield self._decoded
+                    self._decoded = None
+        except _IncompleteError as incomplete:
+            self._needed = incomplete.end - self._position
         if buffer or self._position < len(data):
             buffer[:] = data[self._position :]
 
-    def _read_reply(self, data: bytes, position: int) -> None:
+    def _read_head(self, data: bytes, position: int) -> None:
+        """Decode a reply's code and text; of a reply to a load, all of it."""
         code, position = _int(data, position)
         text, position = _field(data, position)
         if self.expects_load:
             end, position = _int(data, position)
             _check(end == -1)
             self.expects_load = code != 200
-            self._found = LoadReply(code, _decoded(text))
+            self._decoded = LoadReply(code, _utf8(text))
         else:
             _check(code in (COMPLETE_CODE, STREAMED_CODE, SUBSTITUTE_CODE))
-            self._in_pieces, self._in_place = code == STREAMED_CODE, code == SUBSTITUTE_CODE
-            self._step = ReplyDecoder._read_answer
+            self._streamed, self._substitute = code == STREAMED_CODE, code == SUBSTITUTE_CODE
+            self._step = ReplyDecoder._read_response
         self._position = position
 
-    def _read_answer(self, data: bytes, position: int) -> None:
+    def _read_response(self, data: bytes, position: int) -> None:
+        """Decode the beginning of a response, or the end of the list of them."""
         length, after = _int(data, position)
         if length == -1:
-            self._step = ReplyDecoder._read_piece if self._in_pieces else ReplyDecoder._read_reply
+            self._step = ReplyDecoder._read_chunk if self._streamed else ReplyDecoder._read_head
             self._position = after
-            self._found = WorkerReplaced() if self._in_place else None
+            self._decoded = WorkerReplaced() if self._substitute else None
             return
         request_id, position = _field(data, position)
         _, position = _field(data, position)  # the content type, which the headers have as well
@@ -120,39 +135,41 @@ class ReplyDecoder:
         phrase, position = _field(data, position)
         self._headers_left, position = _int(data, position)
         _check(self._headers_left >= 0)
-        self._answer = WorkerResponse(request_id, status, phrase, [], b"", self._in_pieces, self._in_place)
-        self._step = ReplyDecoder._read_rest
+        self._response = WorkerResponse(request_id, status, phrase, [], b"", self._streamed, self._substitute)
+        self._step = ReplyDecoder._read_headers_and_body
         self._position = position
-        self._read_rest(data, position)
+        self._read_headers_and_body(data, position)
 
-    def _read_rest(self, data: bytes, position: int) -> None:
+    def _read_headers_and_body(self, data: bytes, position: int) -> None:
+        response = self._response
+        assert response is not None
         while self._headers_left:
             name, position = _field(data, position)
             value, position = _field(data, position)
-            self._answer.headers.append((name, value))
+            response.headers.append((name, value))
             self._headers_left -= 1
             self._position = position
-        self._answer.body, self._position = _field(data, position)
-        self._found = self._answer
-        del self._answer  # its body may be large, and the next reply far off
-        self._step = ReplyDecoder._read_answer
+        response.body, self._position = _field(data, position)
+        self._decoded = response
+        self._response = None  # its body may be large, and the next reply far off
+        self._step = ReplyDecoder._read_response
 
-    def _read_piece(self, data: bytes, position: int) -> None:
+    def _read_chunk(self, data: bytes, position: int) -> None:
         length, after = _int(data, position)
         if length > 0:
-            piece, after = _field(data, position)
-            self._found = Chunk(piece)
+            chunk, after = _field(data, position)
+            self._decoded = Chunk(chunk)
         else:
             _check(length in (0, -1))
             failure = None
             if length == -1:
                 failure, after = _field(data, after)
-            self._step = ReplyDecoder._read_reply
-            self._found = Chunk(None, failure)
+            self._step = ReplyDecoder._read_head
+            self._decoded = Chunk(None, failure)
         self._position = after
 
 
-def _decoded(text: bytes) -> str:
+def _utf8(text: bytes) -> str:
     try:
         return text.decode()
     except UnicodeDecodeError as error:
@@ -160,24 +177,26 @@ def _decoded(text: bytes) -> str:
 
 
 def _int(data: bytes, position: int) -> tuple[int, int]:
+    """Return the number at `position`, and where it ends."""
     end = position + 4
     if end > len(data):
-        raise _ShortError(end)
+        raise _IncompleteError(end)
     return _int_at(data, position)[0], end
 
 
 def _field(data: bytes, position: int) -> tuple[bytes, int]:
+    """Return the bytes behind their length at `position`, and where they end."""
     start = position + 4
     if start > len(data):
-        raise _ShortError(start)
+        raise _IncompleteError(start)
     end = start + _int_at(data, position)[0]
     if end < start:
-        raise GarbledReplyError("a length below 0")
+        raise GarbledReplyError("negative length")
     if end > len(data):
-        raise _ShortError(end)
+        raise _IncompleteError(end)
     return data[start:end], end
 
 
-def _check(fits: bool) -> None:
-    if not fits:
-        raise GarbledReplyError("a reply that is none of a worker's")
+def _check(valid: bool) -> None:
+    if not valid:
+        raise GarbledReplyError("not a reply of a worker")

@@ -23,16 +23,16 @@ class BurstSize:
     """How many invocations to send to a worker in one command when the model takes no batches.
 
     Each hand-over costs both processes a system call and often a context switch, which is more than the prediction of a
-    small model. So a worker gets as many at once as it has been doing in _BURST_S, which bounds how long one of them
-    waits for those before it. `_BURST_S = 0` switches bursts off.
+    small model. So a worker gets as many at once as it has been doing in MAX_SECONDS, which bounds how long one of them
+    waits for those before it. `MAX_SECONDS = 0` switches bursts off.
     """
 
-    _BURST_S = 0.002
-    _MAX = 16
+    MAX_SECONDS = 0.002
+    _MAX_SIZE = 16
     _MEMORY = 0.9  # weight of the past in the moving average
 
     def __init__(self) -> None:
-        self._response_s = self._BURST_S  # moving average of a worker's time for one response
+        self._response_s = self.MAX_SECONDS  # moving average of a worker's time for one response
         self._streams = False
 
     def on_response(self, seconds: float) -> None:
@@ -47,7 +47,7 @@ class BurstSize:
         if self._streams:
             return 1
         share = -(-waiting // max(1, idle_workers))
-        return max(1, min(share, int(self._BURST_S / max(self._response_s, 1e-6)), self._MAX))
+        return max(1, min(share, int(self.MAX_SECONDS / max(self._response_s, 1e-6)), self._MAX_SIZE))
 
 
 class Dispatcher:

@@ -1,4 +1,4 @@
-"""What the front end sends to a worker, put together from bytes as the client sent them: see container/protocol.py."""
+"""Encoding of predict commands from bytes as the client sent them; worker/protocol.py describes the format."""
 
 import struct
 from collections.abc import Iterable, Sequence
@@ -14,22 +14,25 @@ _BODY = _int(len(b"body")) + b"body" + _int(0)
 
 
 def encode_headers(headers: Sequence[Header]) -> bytes:
-    """The front of a request's list of headers; encode_invocation ends it."""
+    """Encode the beginning of a request's list of headers; encode_invocation adds the id and the list's end."""
     parts: list[bytes] = []
     for name, value in headers:
         if not value.isascii():
-            value = value.decode("latin-1").encode()  # what HTTP sends in bytes, a worker reads as UTF-8
+            value = value.decode("latin-1").encode()  # HTTP sends bytes, a worker reads UTF-8
         parts += (_int(len(name)), name, _int(len(value)), value)
     return b"".join(parts)
 
 
 def encode_parameters(parameters: Iterable[tuple[str, str]]) -> bytes:
-    """The query's, which a handler finds beside the body; one of that name gives way to it, as with MMS."""
+    """Encode the query's parameters, which the handler gets beside the body.
+
+    As with MMS, the body replaces a parameter that is called "body".
+    """
     return b"".join(_field(name.encode()) + _int(0) + _field(value.encode()) for name, value in parameters)
 
 
 def encode_invocation(request_id: bytes, headers: bytes, parameters: bytes, body: bytes) -> bytes:
-    """One request of a predict command."""
+    """Encode one request of a predict command. The id comes last among the headers, as the worker's cache expects."""
     id_length = _int(len(request_id))
     return b"".join(
         (
@@ -39,9 +42,9 @@ def encode_invocation(request_id: bytes, headers: bytes, parameters: bytes, body
     )  # fmt: skip
 
 
-def encode_command(calls: Sequence[bytes], burst: bool = False) -> bytes:
-    """`burst`: the handler gets them one by one."""
-    return b"".join((PREDICT_BURST if burst else PREDICT, *calls, _END))
+def encode_command(invocations: Sequence[bytes], burst: bool = False) -> bytes:
+    """Encode a predict command of encoded invocations: a batch for the handler, or a burst, one by one."""
+    return b"".join((PREDICT_BURST if burst else PREDICT, *invocations, _END))
 
 
 def _field(data: bytes) -> bytes:

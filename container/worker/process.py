@@ -1,4 +1,4 @@
-"""The process that serves one model on one connection of the front end's: forked from a zygote, ended with it."""
+"""The worker process: serves one model on one connection of the front end; forked from a zygote, ends with it."""
 
 import contextlib
 import faulthandler
@@ -35,24 +35,29 @@ from polyhost.container.worker.protocol import (
     encode_predict_reply,
 )
 from polyhost.container.worker.status_page import StatusPage, WorkerState
-from polyhost.container.worker.types import Request, Response
+from polyhost.container.worker.types import Request, Response, WorkerExit
 from polyhost.handlers import frameworks
 from polyhost.handlers.errors import HandlerNotFoundError
 
-EXIT_LOAD_FAILED = 70  # the failure stands in the status page
-EXIT_BACKOFF_OVER = 75  # a resting worker's time is over: fork one that loads the model
+# What a failure may take of the status page, which has room for 3,840 bytes.
+_MAX_FAILURE_BYTES = 3800
+_MAX_MESSAGE_CHARACTERS = 3000
+_MAX_NAME_CHARACTERS = 100
 
-logger = logging.getLogger("polyhost.worker")
+logger = logging.getLogger(__name__)
 
 
 def become_worker(request: ForkRequest, descriptors: list[int], config: Config) -> int:
-    """Runs in the forked child and returns its exit status. The descriptors are those of ForkRequest."""
-    connection, native_output, page = ForkDescriptors(*descriptors)
-    _take_over(request, native_output)
+    """Serve the model in this forked process until the connection ends; return the exit status.
+
+    `descriptors` are ForkDescriptors.
+    """
+    connection, output, page = ForkDescriptors(*descriptors)
+    _set_up_process(request, output)
     log.bind(model=request.model.name, pid=os.getpid())
     log.capture_prints()
     status = StatusPage(page)
-    os.close(page)  # the mapping has a descriptor of its own
+    os.close(page)  # the mapping stays
     with socket.socket(fileno=connection) as sock:
         try:
             return Worker(request, FrontEndConnection(sock), status, config).run()
@@ -63,30 +68,31 @@ def become_worker(request: ForkRequest, descriptors: list[int], config: Config) 
             log.close_printed_lines()
 
 
-def _take_over(request: ForkRequest, native_output: int) -> None:
-    """What makes this process the model's own: its output, temp folder, and randomness."""
+def _set_up_process(request: ForkRequest, output: int) -> None:
+    """Give this process what must not be its zygote's: output, temporary folder, random numbers, garbage collection."""
     for standard in (1, 2):
-        os.dup2(native_output, standard)
-    os.close(native_output)
-    faulthandler.enable(2)  # a segmentation fault leaves its Python traceback with the fork server
-    # Should the container run out of memory all the same, the kernel's choice is a worker and not what all depend on.
+        os.dup2(output, standard)
+    os.close(output)
+    faulthandler.enable(2)  # writes the Python traceback of a segmentation fault to the fork server's pipe
+    # If the container runs out of memory all the same, let the kernel kill a worker, not a process that others need.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
     mark(request.mark)
     os.environ["TMPDIR"] = request.temp_dir
-    tempfile.tempdir = None
-    _reseed()
+    tempfile.tempdir = None  # forget the zygote's
+    # All forks of one zygote would draw the same random numbers.
+    random.seed()
+    frameworks.reseed(int.from_bytes(os.urandom(4), "little"))
     gc.enable()
 
 
-def _reseed() -> None:
-    """Forks of one zygote would all draw the same random numbers."""
-    random.seed()
-    frameworks.reseed(int.from_bytes(os.urandom(4), "little"))
-
-
 class Worker:
-    """Reads MMS's commands one at a time and answers them; keeps the status page true."""
+    """Reads commands one at a time, executes them, and replies.
+
+    Invariant: the status page is never ahead of the connection. Before a byte of a command is taken from the socket,
+    the page says READING; before a byte of a reply is sent, RESPONDING or STREAMING. Hence, if this process dies while
+    the page says IDLE or BUSY, the connection is between two messages, and a replacement can go on with it.
+    """
 
     def __init__(
         self, request: ForkRequest, connection: FrontEndConnection, status: StatusPage, config: Config
@@ -97,196 +103,209 @@ class Worker:
         self._config = config
         self._model: Model | None = None
         self._forked = time.monotonic()
-        self._timeline: dict[str, float] = {}
+        self._timeline: dict[str, float] = {}  # of the load, in milliseconds
 
     def run(self) -> int:
+        """Serve until the front end closes the connection, or the load fails; return the exit status."""
         if self._request.backoff_s:
-            return self._rest()
+            return self._back_off()
         if self._request.reload and not self._load(self._request.gpu_id, self._request.batch_size):
-            return EXIT_LOAD_FAILED
+            return WorkerExit.LOAD_FAILED
         while (command := self._receive()) is not None:
             if isinstance(command, PredictCommand):
                 self._predict(command)
-            elif not self._load_for(command):
-                return EXIT_LOAD_FAILED
+            elif not self._execute_load(command):
+                return WorkerExit.LOAD_FAILED
         return 0
 
     def _receive(self) -> LoadCommand | PredictCommand | None:
-        if not self._connection.wait():
+        if not self._connection.wait_for_command():
             return None
+        # Where the load command itself is cut off, STARTING already says that there is no model yet.
         if self._status.state != WorkerState.STARTING:
             self._status.enter(WorkerState.READING)
         return self._connection.receive()
 
-    def _load_for(self, command: LoadCommand) -> bool:
-        # MMS deals GPUs out in turn, whatever is on them.
+    # Load
+
+    def _execute_load(self, command: LoadCommand) -> bool:
+        # The fork server's choice of a GPU comes first: MMS assigns them in turn, whatever is on them.
         gpu_id = command.gpu_id if self._request.gpu_id is None else self._request.gpu_id
         self._status.remember_load(gpu_id, command.batch_size, command.io_name)
-        self._make_io_files(command.io_name)
+        self._create_io_files(command.io_name)
         if not self._load(gpu_id, command.batch_size):
             return False
+        extended = self._request.extended_protocol
+        reply = encode_load_reply(200, json.dumps(self._timeline)) if extended else encode_loaded_reply(os.getpid())
         self._status.enter(WorkerState.RESPONDING)
-        self._connection.send(
-            encode_load_reply(200, json.dumps(self._timeline))
-            if self._request.extended_protocol
-            else encode_loaded_reply(os.getpid())
-        )
+        self._connection.send(reply)
         self._status.enter(WorkerState.IDLE)
         return True
 
     def _load(self, gpu_id: int | None, batch_size: int) -> bool:
-        """False where it failed. The fork server answers then: MMS must see its launcher gone first."""
+        """Load the model; return False if that failed.
+
+        The failure is left in the status page, and the fork server replies: MMS must see its launcher end first.
+        """
         commanded = time.monotonic()
         self._status.enter(WorkerState.LOADING)
-        request = self._request
-        spec = ModelSpec(request.model.name, Path(request.model.directory), request.model.handler, batch_size, gpu_id)
+        ref = self._request.model
+        spec = ModelSpec(ref.name, Path(ref.directory), ref.handler, batch_size, gpu_id)
         try:
-            self._enter_folder(spec)
-            with _bounded_memory(request.memory_bytes if gpu_id is None else None):
+            self._enter_directory(spec)
+            with _limited_memory(self._request.memory_bytes if gpu_id is None else None):
                 self._model = Model.load(spec, self._config.max_payload_bytes)
         except LoadError as error:
-            self._status.enter(WorkerState.FAILED, _fitting(error.failure))
+            self._status.enter(WorkerState.FAILED, _encode_failure(error.failure))
             return False
         self._status.enter(WorkerState.IDLE)
-        self._report(commanded)
+        self._log_timeline(commanded)
         return True
 
-    def _report(self, commanded: float) -> None:
-        """The load's timeline in ms: MMS connects to its socket, the fork, MMS's command, the handler's own time."""
+    def _log_timeline(self, commanded: float) -> None:
+        """Keep and log the load's phases: until the connection, the fork, the command, and the handler's own time."""
         request, now = self._request, time.monotonic()
-        times = {"connect": request.launched, "fork": request.connected, "command": self._forked, "handler": commanded}
+        starts = {"connect": request.launched, "fork": request.connected, "command": self._forked, "handler": commanded}
         ends = [request.connected, self._forked, commanded, now]
         self._timeline = {
-            name: round((end - start) * 1000, 1) for (name, start), end in zip(times.items(), ends, strict=True)
+            name: round((end - start) * 1000, 1) for (name, start), end in zip(starts.items(), ends, strict=True)
         }
         total = round((now - request.launched) * 1000, 1)
         logger.info("loaded", extra={"phase": "load", "duration_ms": total, "details": {"timeline_ms": self._timeline}})
 
-    def _enter_folder(self, spec: ModelSpec) -> None:
-        """Multi-model archives lie below BASE/models; what lies elsewhere is not SageMaker's to ask for."""
+    def _enter_directory(self, spec: ModelSpec) -> None:
+        """Make the model's directory the current one. Raises LoadError if it is not below BASE/models."""
         models_dir = self._config.models_dir
         if not is_within(spec.directory, models_dir):
-            refusal = HandlerNotFoundError(f"{spec.directory} is not below {models_dir} (SAGEMAKER_BASE_DIR)")
-            logger.error("%s", refusal, extra={"phase": "load"})
-            raise LoadError(Failure.of(refusal, spec.name, "load"))
+            error = HandlerNotFoundError(f"{spec.directory} is not below {models_dir} (SAGEMAKER_BASE_DIR)")
+            logger.error("%s", error, extra={"phase": "load"})
+            raise LoadError(Failure.of(error, spec.name, "load"))
         os.chdir(spec.directory)
 
-    def _predict(self, command: PredictCommand) -> None:
-        first = self._status.counters[1] == 0
-        if command.burst:
-            last = command.requests[-1]
-            for request in command.requests:
-                self._predict_together([request], WorkerState.IDLE if request is last else WorkerState.READING)
-        else:
-            self._predict_together(command.requests, WorkerState.IDLE)
-        if first:
-            malloc.trim()  # a first call leaves more behind than any other: a ResNet's, 16 MB
+    def _create_io_files(self, io_name: str) -> None:
+        """Create the two files that MMS opens for a worker's output, as links to /dev/null.
 
-    def _predict_together(self, requests: list[Request], afterwards: WorkerState) -> None:
-        model = self._model
-        assert model is not None, "no front end sends a request before its load command was answered"
-        self._status.busy([request.id for request in requests])
-        responses = model.predict(requests)
-        pieces = responses[0].chunks
-        if pieces is not None and self._request.extended_protocol and len(responses) == 1:
-            self._stream(requests[0], responses[0], pieces, afterwards)
-        else:
-            self._answer([model.buffered(*pair) for pair in zip(requests, responses, strict=True)], afterwards)
-
-    def _stream(self, request: Request, response: Response, pieces: Iterator[bytes], afterwards: WorkerState) -> None:
-        """Each piece goes out when it is there. What fails now can no longer have a status."""
-        assert self._model is not None
-        since = self._status.since
-        self._status.enter(WorkerState.STREAMING)
-        self._connection.send(encode_first_chunk(response))
-        with log.bound(request_id=request.id, target_model=request.target_model):
-            failure = self._send_pieces(self._model, request, pieces)
-        self._connection.send(encode_last_chunk(failure))
-        self._status.answered(since, afterwards)
-
-    def _send_pieces(self, model: Model, request: Request, pieces: Iterator[bytes]) -> bytes | None:
-        """The failure that ended them early."""
-        while not self._connection.wants_no_more(request.id):
-            try:
-                piece = next(pieces, None)
-            except Exception as error:
-                return model.stream_failure(request, error).body
-            if piece is None:
-                return None
-            if piece:  # one of no bytes would be the end
-                self._connection.send(encode_chunk(piece))
-        if isinstance(pieces, Generator):
-            try:
-                pieces.close()  # the handler's `finally` runs now, not some day
-            except Exception:
-                logger.exception("the handler failed when its client had left")
-        return None
-
-    def _answer(self, responses: list[Response], afterwards: WorkerState = WorkerState.IDLE) -> None:
-        reply = encode_predict_reply(responses)
-        since = self._status.since
-        self._status.enter(WorkerState.RESPONDING)
-        self._connection.send(reply)
-        self._status.answered(since, afterwards)
-
-    def _make_io_files(self, io_name: str) -> None:
-        """MMS opens two files for the worker's output and keeps a thread on each until its end.
-
-        The output goes another way here; on /dev/null the threads meet the end at once and are gone.
+        MMS keeps a thread on each until the file's end. The output takes another way here; /dev/null ends at once, and
+        with it the threads.
         """
         for stream in ("stdout", "stderr") if io_name else ():
             with contextlib.suppress(FileExistsError):
                 (Path(self._request.io_dir) / f"{io_name}-{stream}").symlink_to(os.devnull)
 
-    def _rest(self) -> int:
-        """The model died several times in a row: say so at once, instead of dying again at every request."""
+    # Predict
+
+    def _predict(self, command: PredictCommand) -> None:
+        is_first = self._status.counters[1] == 0
+        if command.burst:
+            last = command.requests[-1]
+            for request in command.requests:
+                self._predict_batch([request], WorkerState.IDLE if request is last else WorkerState.READING)
+        else:
+            self._predict_batch(command.requests, WorkerState.IDLE)
+        if is_first:
+            malloc.trim()  # a first prediction leaves more free memory behind than any other: a ResNet's, 16 MB
+
+    def _predict_batch(self, requests: list[Request], next_state: WorkerState) -> None:
+        model = self._model
+        assert model is not None, "front ends send requests after the load's reply only"
+        self._status.enter_busy([request.id for request in requests])
+        responses = model.predict(requests)
+        chunks = responses[0].chunks
+        if chunks is not None and self._request.extended_protocol and len(responses) == 1:
+            self._stream(model, requests[0], responses[0], chunks, next_state)
+        else:
+            self._reply([model.buffered(*pair) for pair in zip(requests, responses, strict=True)], next_state)
+
+    def _stream(
+        self, model: Model, request: Request, response: Response, chunks: Iterator[bytes], next_state: WorkerState
+    ) -> None:
+        """Send each chunk as soon as the handler yields it. A failure from here on cannot have an HTTP status."""
+        since = self._status.since
+        self._status.enter(WorkerState.STREAMING)
+        self._connection.send(encode_first_chunk(response))
+        with log.bound(request_id=request.id, target_model=request.target_model):
+            failure = self._send_chunks(model, request, chunks)
+        self._connection.send(encode_last_chunk(failure))
+        self._status.count_reply(since, next_state)
+
+    def _send_chunks(self, model: Model, request: Request, chunks: Iterator[bytes]) -> bytes | None:
+        """Return the failure that ended the stream early, if any."""
+        while not self._connection.is_cancelled(request.id):
+            try:
+                chunk = next(chunks, None)
+            except Exception as error:
+                return model.stream_failure(request, error).body
+            if chunk is None:
+                return None
+            if chunk:  # an empty one would be the end
+                self._connection.send(encode_chunk(chunk))
+        if isinstance(chunks, Generator):
+            try:
+                chunks.close()  # runs the handler's `finally` now, not at some garbage collection
+            except Exception:
+                logger.exception("the handler failed to close a response whose client had disconnected")
+        return None
+
+    def _reply(self, responses: list[Response], next_state: WorkerState = WorkerState.IDLE) -> None:
+        reply = encode_predict_reply(responses)
+        since = self._status.since
+        self._status.enter(WorkerState.RESPONDING)
+        self._connection.send(reply)
+        self._status.count_reply(since, next_state)
+
+    # Back-off
+
+    def _back_off(self) -> int:
+        """Respond with the reason for a while, since the model died several times in a row; return the exit status.
+
+        Without this, each request would cost another death. When the time is over, this process ends at the first
+        request and leaves it in the socket, for a replacement that loads the model.
+        """
         self._status.enter(WorkerState.BACKING_OFF)
         until = time.monotonic() + self._request.backoff_s
+        failure = Failure.of(WorkerDiedError(self._request.reason, 503), self._request.model.name, "load")
+        headers = {"content-type": "application/json"}
         while True:
             select.select([self._connection.socket], [], [])
             if time.monotonic() >= until:
-                return EXIT_BACKOFF_OVER
+                return WorkerExit.BACKOFF_OVER
             command = self._receive()
             if command is None:
                 return 0
             assert isinstance(command, PredictCommand)
-            self._status.busy([request.id for request in command.requests])
-            failure = Failure.of(WorkerDiedError(self._request.reason, 503), self._request.model.name, "load")
-            self._answer(
-                [
-                    Response(request.id, 503, {"content-type": "application/json"}, failure.to_json())
-                    for request in command.requests
-                ]
-            )
+            self._status.enter_busy([request.id for request in command.requests])
+            self._reply([Response(request.id, 503, headers, failure.to_json()) for request in command.requests])
 
 
 @contextlib.contextmanager
-def _bounded_memory(allowance: int | None) -> Iterator[None]:
-    """Lets the load take so many bytes; beyond them allocation fails, as MemoryError, before the kernel kills.
+def _limited_memory(allowance: int | None) -> Iterator[None]:
+    """Let this process allocate `allowance` bytes more; beyond them it gets MemoryError, before the kernel kills it.
 
-    RLIMIT_DATA counts private writable memory, touched or not (getrlimit(2)). Not with a GPU: CUDA reserves far more
-    than it uses.
+    RLIMIT_DATA counts private writable memory, touched or not (getrlimit(2)). None, as with a GPU, sets no limit: CUDA
+    reserves far more than it uses.
     """
     if allowance is None:
         yield
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    # In pages: size, resident, shared, text, lib, data (proc(5)).
+    # In memory pages: size, resident, shared, text, lib, data (proc(5)).
     data = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
-    bound = data + max(0, allowance)
-    resource.setrlimit(resource.RLIMIT_DATA, (bound if hard == resource.RLIM_INFINITY else min(bound, hard), hard))
+    limit = data + max(0, allowance)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _fitting(failure: Failure) -> bytes:
-    """The failure as JSON, its texts cut to what the status page holds."""
-    room = 3000
-    message = failure.message if len(failure.message) <= room else failure.message[:room] + "..."
-    model, type_, phase = failure.model[:100], failure.type[:100], failure.phase[:100]
-    encoded = Failure(failure.code, type_, message, model, phase).to_json()
-    if len(encoded) <= 3800:
-        return encoded
-    return _fitting(Failure(failure.code, type_, message[: len(message) // 2], model, phase))
+def _encode_failure(failure: Failure) -> bytes:
+    """Encode a failure as JSON that fits into the status page; its texts are cut where needed."""
+    message = failure.message
+    if len(message) > _MAX_MESSAGE_CHARACTERS:
+        message = message[:_MAX_MESSAGE_CHARACTERS] + "..."
+    type_, model, phase = (text[:_MAX_NAME_CHARACTERS] for text in (failure.type, failure.model, failure.phase))
+    while True:
+        encoded = Failure(failure.code, type_, message, model, phase).to_json()
+        if len(encoded) <= _MAX_FAILURE_BYTES:
+            return encoded
+        message = message[: len(message) // 2]  # a character may take up to six bytes

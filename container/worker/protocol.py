@@ -1,14 +1,17 @@
-"""What MMS's Java front end and a worker say to each other on their socket.
+"""The worker protocol: MMS's, between its Java front end and a worker, with additions for the native front end.
 
 The format is MMS's: mms/protocol/otf_message_handler.py, ModelRequestEncoder.java, ModelResponseDecoder.java.
 Every number is a big-endian int32, every text is its length and its bytes, and -1 ends a list.
 
-The native front end speaks it too, with these additions:
-- A command "J" is an "I" whose requests go to the handler one by one, each with a reply of its own, in order.
-- A reply of code 206 has one response, whose body is its first piece; further pieces follow, each its length and its
-  bytes, until a length of 0, or of -1 and a failure's JSON.
-- An "X" and a request's id from the front end end such an answer early; it may come too late and then means nothing.
-- A reply of code 207 is the fork server's, in the place of a worker that died: what it does not name was not begun.
+The native front end's additions:
+- A command "J" is a burst: an "I" whose requests go to the handler one by one, each with a reply of its own, in order.
+- A reply of code 206 has one response, whose body is the first chunk of a stream. The next chunks follow, each its
+  length and its bytes, until a length of 0, or of -1 and a failure as JSON.
+- An "X" and a request's id from the front end end such a stream early. It may come too late, and then means nothing.
+- A reply of code 207 is a substitute: the fork server's, on behalf of a worker that died. Requests that it does not
+  name were not begun.
+
+Here is the worker's side of it, and what both sides share; native/encoder.py and native/decoder.py are the front end's.
 """
 
 import select
@@ -19,23 +22,22 @@ from dataclasses import dataclass
 
 from polyhost.container.worker.types import Request, Response
 
-_LOAD = b"L"
 PREDICT, PREDICT_BURST = b"I", b"J"
-_CANCEL = b"X"
 COMPLETE_CODE, STREAMED_CODE, SUBSTITUTE_CODE = 200, 206, 207
-_CHUNK = 1 << 16
+_LOAD, _CANCEL = b"L", b"X"
+_READ_BYTES = 1 << 16
 _INT = struct.Struct("!i")
 _int_at = _INT.unpack_from
 _END = _INT.pack(-1)
 
 
 class ProtocolError(Exception):
-    """Bytes that are no message of MMS's: nothing sensible can follow on this connection."""
+    """Bytes that are not a command: nothing sensible can follow on this connection."""
 
 
 @dataclass(frozen=True)
 class LoadCommand:
-    """MMS asks for the model. `io_name` is the base name of the two files that MMS will open in its temp folder."""
+    """A command to load the model. `io_name`: base name of the two files that MMS will open in its temp folder."""
 
     model_name: str
     model_path: str
@@ -47,39 +49,64 @@ class LoadCommand:
 
 @dataclass(frozen=True)
 class PredictCommand:
-    """`each`: the requests go to the handler one by one."""
+    """Requests for the handler: all at once (a batch), or one by one, each with its own reply (a burst)."""
 
     requests: list[Request]
     burst: bool = False
 
 
+class _HeaderCache:
+    """Decodes a request's headers faster where they begin as the last request's did.
+
+    A client mostly sends the same headers, and the front end puts the one that differs, the request's id, last.
+    `_block` is the encoded form of all headers but the last, `_headers` what it says.
+    """
+
+    def __init__(self) -> None:
+        self._block = b""
+        self._headers: dict[str, str] = {}
+
+    def match(self, buffer: bytearray, start: int) -> tuple[int, dict[str, str]]:
+        """Return how many bytes from `start` on are known, and the headers in them, not to be changed."""
+        if self._block and buffer.startswith(self._block, start):
+            return len(self._block), self._headers
+        return 0, {}
+
+    def store(self, block: bytes, headers: dict[str, str]) -> None:
+        self._block, self._headers = block, headers
+
+
 class FrontEndConnection:
-    """The worker's end of one connection. MMS sends a command, waits for its reply, and only then sends another."""
+    """The worker's end of one connection, read through a buffer.
+
+    The front end sends a command, waits for its replies, and only then sends another; in between comes a cancellation
+    at most. `_buffer[:_position]` has been decoded and is removed between commands.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self._buffer = bytearray()
         self._position = 0
-        self._known_headers: tuple[bytes, dict[str, str]] = (b"", {})
+        self._header_cache = _HeaderCache()
 
-    def wait(self) -> bool:
-        """Until the next command begins to arrive; False where MMS has closed the connection instead.
+    def wait_for_command(self) -> bool:
+        """Wait until the next command begins to arrive; return False if the front end closes the connection instead.
 
-        It stays where it is: should this process be killed before it has said that it reads, another one reads it.
+        The command stays in the socket: should this process be killed before its status page says READING, its
+        replacement reads it.
         """
-        self._drop_what_was_read()
+        self._remove_decoded()
         while (first := self._buffer[:1] or self.socket.recv(1, socket.MSG_PEEK)) == _CANCEL:
-            self._cancelled()
-            self._drop_what_was_read()
+            self._read_cancellation()  # of a stream that had ended already
+            self._remove_decoded()
         return bool(first)
 
-    def _drop_what_was_read(self) -> None:
-        del self._buffer[: self._position]
-        self._position = 0
-
     def receive(self) -> LoadCommand | PredictCommand | None:
-        """The next command, or None where MMS has closed the connection between two commands."""
-        self._drop_what_was_read()
+        """Return the next command, or None if the front end closed the connection between two commands.
+
+        Raises ProtocolError, also where the connection is closed inside a command.
+        """
+        self._remove_decoded()
         if not (self._buffer or self._fill(1)):
             return None
         command = self._bytes(1)
@@ -92,19 +119,24 @@ class FrontEndConnection:
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def wants_no_more(self, request_id: str) -> bool:
-        """Whether the front end has cancelled this answer, or hung up: it sends nothing else meanwhile."""
+    def is_cancelled(self, request_id: str) -> bool:
+        """Return whether the front end has cancelled this stream, or closed the connection; does not block."""
         while self._position < len(self._buffer) or select.select([self.socket], [], [], 0)[0]:
             if self._position == len(self._buffer) and not self._fill(1):
                 return True
-            if self._cancelled() == request_id:
+            if self._read_cancellation() == request_id:
                 return True
         return False
 
-    def _cancelled(self) -> str:
+    def _remove_decoded(self) -> None:
+        del self._buffer[: self._position]
+        self._position = 0
+
+    def _read_cancellation(self) -> str:
+        """Return the request's id. Only a cancellation may come while the front end expects a reply."""
         command = self._bytes(1)
         if command != _CANCEL:
-            raise ProtocolError(f"{bytes(command)!r} while an answer was under way")
+            raise ProtocolError(f"command {bytes(command)!r} before the last one's reply was complete")
         return self._text()
 
     def _load_command(self) -> LoadCommand:
@@ -122,28 +154,25 @@ class FrontEndConnection:
         return PredictCommand(requests, burst)
 
     def _headers(self) -> dict[str, str]:
-        """A client's headers mostly are those of its last request, but for the last of them, the request's id."""
-        block, known = self._known_headers
-        begin = last = self._position
-        if not (block and self._buffer.startswith(block, begin)):
-            block, known = b"", {}
-        self._position += len(block)
-        further: list[tuple[str, str]] = []
+        start = last = self._position
+        length, known = self._header_cache.match(self._buffer, start)
+        self._position += length
+        decoded: list[tuple[str, str]] = []
         while True:
             here = self._position
             if (length := self._int()) == -1:
                 break
             last = here
-            further.append((self._bytes(length).decode(), self._text()))
-        if len(further) > 1:
-            self._known_headers = bytes(self._buffer[begin:last]), {**known, **dict(further[:-1])}
-        return {**known, **dict(further)}
+            decoded.append((self._bytes(length).decode(), self._text()))
+        if len(decoded) > 1:  # more than the last header is new
+            self._header_cache.store(bytes(self._buffer[start:last]), {**known, **dict(decoded[:-1])})
+        return {**known, **dict(decoded)}
 
     def _parameters(self) -> dict[str, bytearray]:
         parameters: dict[str, bytearray] = {}
         while (length := self._int()) != -1:
             name = self._bytes(length).decode()
-            self._text()  # the content type, which the headers tell as well
+            self._text()  # the content type, which the headers have as well
             parameters[name] = self._bytes(self._int())
         return parameters
 
@@ -156,35 +185,38 @@ class FrontEndConnection:
 
     def _bytes(self, length: int) -> bytearray:
         if length < 0:
-            raise ProtocolError(f"a length of {length}")
+            raise ProtocolError(f"length {length}")
         start = self._advance(length)
         return self._buffer[start : self._position]
 
     def _advance(self, length: int) -> int:
-        """Past so many bytes, which are there then; gives where they start."""
+        """Buffer `length` bytes, advance past them, and return their offset."""
         start = self._position
         missing = start + length - len(self._buffer)
         if missing > 0 and not self._fill(missing):
-            raise ProtocolError("the connection closed inside a message")
+            raise ProtocolError("the connection was closed inside a command")
         self._position = start + length
         return start
 
     def _fill(self, missing: int) -> bool:
-        """Reads until `missing` bytes more are there; False where the other side closed before that.
+        """Buffer at least `missing` more bytes; return False if the connection is closed before that.
 
-        In large pieces: the stock worker makes about forty recv calls a request, one for each field.
+        It reads all that is there: MMS's own worker makes about forty recv calls per request, one for each field.
         """
         while missing > 0:
-            piece = self.socket.recv(max(_CHUNK, missing))
-            if not piece:
+            data = self.socket.recv(max(_READ_BYTES, missing))
+            if not data:
                 return False
-            self._buffer += piece
-            missing -= len(piece)
+            self._buffer += data
+            missing -= len(data)
         return True
 
 
+# Commands, from the front end
+
+
 def encode_load(command: LoadCommand) -> bytes:
-    """What a front end sends to have the model loaded (ModelRequestEncoder.java)."""
+    """Encode a load command (ModelRequestEncoder.java)."""
     name, path, handler, io_name = (
         _field(text.encode()) for text in (command.model_name, command.model_path, command.handler, command.io_name)
     )
@@ -193,10 +225,12 @@ def encode_load(command: LoadCommand) -> bytes:
 
 
 def encode_cancel(request_id: bytes) -> bytes:
+    """Encode the cancellation of a streamed response."""
     return _CANCEL + _field(request_id)
 
 
 def encode_predict(command: PredictCommand) -> bytes:
+    """Encode a predict command; the native front end does it faster (native/encoder.py)."""
     parts = [PREDICT_BURST if command.burst else PREDICT]
     for request in command.requests:
         parts.append(_field(request.id.encode()))
@@ -210,50 +244,52 @@ def encode_predict(command: PredictCommand) -> bytes:
     return b"".join(parts)
 
 
+# Replies, from the worker or on its behalf
+
+
 def encode_load_reply(status: int, message: str) -> bytes:
-    text = message.encode(errors="replace")  # file names that are not UTF-8
+    text = message.encode(errors="replace")  # for file names that are not UTF-8
     return b"".join((_INT.pack(status), _INT.pack(len(text)), text, _END))
 
 
 def encode_loaded_reply(pid: int) -> bytes:
-    """MMS reads the worker's pid from the text behind "[PID]:" (WorkerThread.java)."""
+    """Encode MMS's reply to a load that succeeded.
+
+    MMS reads the worker's pid from the text after "[PID]:" (WorkerThread.java).
+    """
     return encode_load_reply(200, f"loaded [PID]:{pid}")
 
 
 def encode_predict_reply(responses: Sequence[Response], code: int = COMPLETE_CODE) -> bytes:
-    """One reply for the batch. Its own status is 200 even when items failed, for MMS then passes each item's on.
+    """Encode one reply for a batch.
 
-    With any other status MMS writes an error body of its own, without our reason.
+    Its own code is 200 even if every item failed, for only then does MMS pass each item's status and body on. With
+    any other code MMS writes an error body of its own, without our reason.
     """
-    return _reply(code, responses)
-
-
-def encode_first_chunk(response: Response) -> bytes:
-    return _reply(STREAMED_CODE, [response])
-
-
-def encode_chunk(data: bytes) -> bytes:
-    return _field(data)
-
-
-def encode_last_chunk(failure: bytes | None = None) -> bytes:
-    return _INT.pack(0) if failure is None else _END + _field(failure)
-
-
-def _reply(code: int, responses: Sequence[Response]) -> bytes:
     parts = [_INT.pack(code), _field(b"")]
     for response in responses:
         parts += [_field(response.id.encode()), _field(response.headers.get("content-type", "").encode())]
-        parts += [
-            _INT.pack(response.status),
-            _field(response.phrase.encode()),
-            _INT.pack(len(response.headers)),
-        ]
+        parts += [_INT.pack(response.status), _field(response.phrase.encode()), _INT.pack(len(response.headers))]
         for name, value in response.headers.items():
             parts += [_field(name.encode()), _field(value.encode())]
         parts.append(_field(response.body))
     parts.append(_END)
     return b"".join(parts)
+
+
+def encode_first_chunk(response: Response) -> bytes:
+    """Encode a streamed response's head and first chunk, which is its body."""
+    return encode_predict_reply([response], STREAMED_CODE)
+
+
+def encode_chunk(data: bytes) -> bytes:
+    """Encode a further chunk, which must not be empty."""
+    return _field(data)
+
+
+def encode_last_chunk(failure: bytes | None = None) -> bytes:
+    """Encode the end of a stream, or the failure (JSON) that ended it early."""
+    return _INT.pack(0) if failure is None else _END + _field(failure)
 
 
 def _field(data: bytes) -> bytes:

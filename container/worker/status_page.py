@@ -1,6 +1,7 @@
-"""A page of memory that a worker shares with the fork server, so that the latter can say what died in whose hands.
+"""The status page: memory that a worker shares with the fork server, from which its death can be explained.
 
-Writing it costs the worker a microsecond a request; a message would cost a system call.
+After a worker's death the fork server must know what it was doing, and for which requests. Writing that down here costs
+the worker a microsecond per request; a message would cost a system call.
 """
 
 import fcntl
@@ -17,81 +18,94 @@ from typing import Any
 
 SIZE = 4096
 _NAME = "polyhost-status"
-_HEAD = struct.Struct("<BxxxiIIdQQ")  # state, gpu, batch size, payload length, since, busy ns, answered
+
+# state, 3 bytes of padding, GPU, batch size, length of the payload, since, busy nanoseconds, requests answered
+_HEAD = struct.Struct("<BxxxiIIdQQ")
 _STATE = struct.Struct("<B")
 _GPU_AND_BATCH = struct.Struct("<iI")
 _SINCE = struct.Struct("<d")
 _COUNTERS = struct.Struct("<QQ")
 _LENGTH = struct.Struct("<I")
 _LENGTH_AND_SINCE = struct.Struct("<Id")
-_IO_NAME = _HEAD.size
-_PAYLOAD = 256
-
 _AT_GPU, _AT_LENGTH, _AT_SINCE, _AT_COUNTERS = 4, 12, 16, 24
+_AT_IO_NAME = _HEAD.size  # one byte of length, then the name
+_AT_PAYLOAD = 256
 
 
 class WorkerState(IntEnum):
+    """What a worker is doing. The numbers are what stands on the page."""
+
     STARTING = 0  # forked; has not read its load command yet
-    LOADING = 1  # inside the handler's initialize
-    IDLE = 2  # waiting for a request
-    BUSY = 3  # has read a request; payload: the request ids
-    RESPONDING = 4  # part of the answer may be on the wire: nobody else may write now
-    FAILED = 5  # the load failed and nothing was answered; payload: the failure
-    BACKING_OFF = 6  # answers with an error until it is time to try the model again
-    READING = 7  # a command is arriving or half done: nobody can take over from here
-    STREAMING = 8  # pieces of an answer are on the wire, and more are to come
+    LOADING = 1  # inside the handler's initialization
+    IDLE = 2  # waiting for a command; another worker can take the connection over
+    BUSY = 3  # a request has been read and nothing sent; payload: the requests' ids, a JSON array
+    RESPONDING = 4  # part of a reply may have been sent: nobody else may write to the connection now
+    FAILED = 5  # the load failed and nothing was sent; payload: the failure, a JSON object
+    BACKING_OFF = 6  # responds with an error until it is time to try the model again
+    READING = 7  # a command is partly read, or partly executed: nobody else can go on from here
+    STREAMING = 8  # chunks of a response have been sent, and more follow
 
 
-_STATES = tuple(WorkerState)  # to call WorkerState costs ten times as much, and a round asks a thousand pages
+_STATES = tuple(WorkerState)  # WorkerState(number) takes ten times as long, and each round reads a thousand pages
 
 
 class StatusPage:
-    """Both halves: the worker calls the verbs, the fork server reads the properties."""
+    """One status page. The worker calls the methods, the fork server reads the properties.
+
+    Invariant: a reader that sees a state sees the payload and the time that belong to it, since `enter` writes the
+    state last. (Stores of one process are seen in order on x86-64; Python's own work separates them elsewhere.)
+    """
 
     def __init__(self, descriptor: int) -> None:
+        """Map the page; the descriptor may be closed afterwards."""
         self._map = mmap.mmap(descriptor, SIZE)
 
     @staticmethod
     def create() -> int:
-        """A new page; returns its descriptor, which goes to the worker."""
+        """Create a page and return its descriptor, which is handed to the worker."""
         descriptor = os.memfd_create(_NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(descriptor, SIZE)
-        # To read a page that a model's code has cut off would be the reader's end (SIGBUS).
+        # If a model's code could truncate the page, reading it would kill the fork server with SIGBUS.
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
         return descriptor
 
     @staticmethod
     def is_named(link: str) -> bool:
-        """Whether a descriptor in /proc/PID/fd is one of a page (memfd_create(2))."""
+        """Return whether a link in /proc/PID/fd is to a status page (memfd_create(2) says how it reads)."""
         return link.startswith(f"/memfd:{_NAME} ")
 
     def close(self) -> None:
         self._map.close()
 
-    # The worker's half
+    # For the worker
 
     def enter(self, state: WorkerState, payload: bytes = b"") -> None:
         if payload:
-            self._map[_PAYLOAD : _PAYLOAD + len(payload)] = payload
+            self._map[_AT_PAYLOAD : _AT_PAYLOAD + len(payload)] = payload
         _LENGTH_AND_SINCE.pack_into(self._map, _AT_LENGTH, len(payload), time.monotonic())
-        _STATE.pack_into(self._map, 0, state)  # last: a reader that sees the state sees what belongs to it
+        _STATE.pack_into(self._map, 0, state)  # last: see the invariant
 
-    def busy(self, request_ids: Sequence[str]) -> None:
+    def enter_busy(self, request_ids: Sequence[str]) -> None:
+        """Enter BUSY with these ids, or with none where they do not fit."""
         payload = f"[{','.join(map(encode_basestring_ascii, request_ids))}]".encode()
-        self.enter(WorkerState.BUSY, payload if len(payload) <= SIZE - _PAYLOAD else b"[]")
+        self.enter(WorkerState.BUSY, payload if len(payload) <= SIZE - _AT_PAYLOAD else b"[]")
 
-    def answered(self, since: float, afterwards: WorkerState = WorkerState.IDLE) -> None:
-        """`since`: when the request was read. `afterwards`: READING where the same command has more requests."""
+    def count_reply(self, since: float, next_state: WorkerState = WorkerState.IDLE) -> None:
+        """Count a reply, and the time since its request was read; then enter `next_state`.
+
+        That is READING where the same command has more requests.
+        """
         busy_ns, answered = self.counters
         _COUNTERS.pack_into(self._map, _AT_COUNTERS, busy_ns + int((time.monotonic() - since) * 1e9), answered + 1)
-        self.enter(afterwards)
+        self.enter(next_state)
 
     def remember_load(self, gpu_id: int | None, batch_size: int, io_name: str) -> None:
+        """Write down what a replacement needs to load the model without a command of the front end's."""
         _GPU_AND_BATCH.pack_into(self._map, _AT_GPU, -1 if gpu_id is None else gpu_id, batch_size)
-        name = io_name.encode()[: _PAYLOAD - _IO_NAME - 1]
-        self._map[_IO_NAME : _IO_NAME + 1 + len(name)] = bytes([len(name)]) + name
+        name = io_name.encode()[: _AT_PAYLOAD - _AT_IO_NAME - 1]
+        self._map[_AT_IO_NAME : _AT_IO_NAME + 1 + len(name)] = bytes([len(name)]) + name
 
-    # The fork server's half: the page is as the model's code has left it, so anything may stand there
+    # For the fork server. The model's code can write to the page, so every value is checked before it is used.
 
     @property
     def state(self) -> WorkerState:
@@ -100,21 +114,22 @@ class StatusPage:
 
     @property
     def since(self) -> float:
-        """When the state was entered, in seconds of the monotonic clock, which all processes share."""
+        """When the state was entered, in seconds of the monotonic clock, which all processes share; else 0."""
         since = float(_SINCE.unpack_from(self._map, _AT_SINCE)[0])
         return since if 0.0 <= since <= time.monotonic() else 0.0
 
     @property
     def counters(self) -> tuple[int, int]:
-        """Nanoseconds spent on requests, and requests answered."""
+        """Nanoseconds spent on requests, and number of replies."""
         busy_ns, answered = _COUNTERS.unpack_from(self._map, _AT_COUNTERS)
         return int(busy_ns), int(answered)
 
     @property
     def payload(self) -> Any:
-        length = min(int(_LENGTH.unpack_from(self._map, _AT_LENGTH)[0]), SIZE - _PAYLOAD)
+        """The payload's JSON, or None where there is none or it is malformed."""
+        length = min(int(_LENGTH.unpack_from(self._map, _AT_LENGTH)[0]), SIZE - _AT_PAYLOAD)
         try:
-            return json.loads(self._map[_PAYLOAD : _PAYLOAD + length] or b"null")
+            return json.loads(self._map[_AT_PAYLOAD : _AT_PAYLOAD + length] or b"null")
         except (ValueError, RecursionError):
             return None
 
@@ -129,5 +144,6 @@ class StatusPage:
 
     @property
     def io_name(self) -> str:
-        length = self._map[_IO_NAME]
-        return Path(self._map[_IO_NAME + 1 : _IO_NAME + 1 + length].decode(errors="replace")).name
+        """A plain file name, without folders."""
+        length = self._map[_AT_IO_NAME]
+        return Path(self._map[_AT_IO_NAME + 1 : _AT_IO_NAME + 1 + length].decode(errors="replace")).name

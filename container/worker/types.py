@@ -1,14 +1,23 @@
-"""What the front end asks a model, and what it answers."""
+"""What a worker is asked, what it replies, and how it ends."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 
+class WorkerExit(IntEnum):
+    """Exit codes of a worker that the fork server acts on; any other one is the model's doing, or 0."""
+
+    LOAD_FAILED = 70  # the failure is in the status page
+    BACKOFF_OVER = 75  # it is time to fork a worker that loads the model
+
+
 class Headers(dict[str, str]):
-    """Headers as the client wrote them, found whatever the case asked for (RFC 9110, 5.1)."""
+    """Headers as the client wrote them; `get` ignores case (RFC 9110, 5.1)."""
 
     def get(self, name: str, default: Any = None) -> Any:
+        """Return the value under this name, else under the first that differs from it by case only."""
         if name in self:
             return self[name]
         wanted = name.lower()
@@ -17,7 +26,7 @@ class Headers(dict[str, str]):
 
 @dataclass(frozen=True)
 class Request:
-    """One call: headers as the client wrote them, and "body" (bytes) beside the query's parameters."""
+    """One request for a prediction. `parameters` has the parameters of the URL's query, and "body" as bytes."""
 
     id: str
     headers: Mapping[str, str]
@@ -31,9 +40,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
+    """The response to one request. `phrase` is the status line's text, where the handler sets one.
+
+    `chunks`: the rest of a streamed response, of which `body` is the first chunk; None if `body` is all of it.
+    """
+
     id: str
     status: int
     headers: dict[str, str]
     body: bytes
-    phrase: str = ""  # the status line's text, where the handler sets one
-    chunks: Iterator[bytes] | None = None  # what comes after the body, where the handler yields
+    phrase: str = ""
+    chunks: Iterator[bytes] | None = None

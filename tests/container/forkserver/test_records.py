@@ -35,7 +35,7 @@ def test_current_request_counts_as_busy_once(record: WorkerRecord, state: Worker
 
     worker.enter(WorkerState.RESPONDING)
     assert record.busy_ns() == running
-    worker.answered(since)
+    worker.count_reply(since)
     assert record.busy_ns() == worker.counters[0]
 
 

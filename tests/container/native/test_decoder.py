@@ -38,16 +38,16 @@ responses = some.builds(
 )
 
 
-def in_pieces(response: Response, pieces: list[bytes], failure: bytes | None) -> tuple[bytes, list[Reply]]:
-    sent = encode_first_chunk(response) + b"".join(map(encode_chunk, pieces)) + encode_last_chunk(failure)
-    return sent, [answer(response, more=True), *map(Chunk, pieces), Chunk(None, failure)]
+def streamed(response: Response, chunks: list[bytes], failure: bytes | None) -> tuple[bytes, list[Reply]]:
+    sent = encode_first_chunk(response) + b"".join(map(encode_chunk, chunks)) + encode_last_chunk(failure)
+    return sent, [decoded(response, more=True), *map(Chunk, chunks), Chunk(None, failure)]
 
 
 def whole(batch: list[Response]) -> tuple[bytes, list[Reply]]:
-    return encode_predict_reply(batch), list(map(answer, batch))
+    return encode_predict_reply(batch), list(map(decoded, batch))
 
 
-def answer(response: Response, more: bool = False) -> WorkerResponse:
+def decoded(response: Response, more: bool = False) -> WorkerResponse:
     headers = [(name.encode(), value.encode()) for name, value in response.headers.items()]
     return WorkerResponse(response.id.encode(), response.status, response.phrase.encode(), headers, response.body, more)
 
@@ -55,7 +55,7 @@ def answer(response: Response, more: bool = False) -> WorkerResponse:
 replies = some.one_of(
     some.lists(responses, max_size=4).map(whole),
     some.builds(
-        in_pieces,
+        streamed,
         responses,
         some.lists(some.binary(min_size=1, max_size=50), max_size=4),
         some.none() | some.binary(max_size=50),
@@ -64,8 +64,8 @@ replies = some.one_of(
 LOADED = encode_load_reply(200, "{}")
 
 
-def fed(reader: ReplyDecoder, pieces: list[bytes]) -> list[Reply]:
-    return [found for piece in pieces for found in reader.feed(piece)]
+def feed(decoder: ReplyDecoder, pieces: list[bytes]) -> list[Reply]:
+    return [found for piece in pieces for found in decoder.feed(piece)]
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
@@ -80,41 +80,43 @@ places = some.lists(some.integers(0, 1 << 16), max_size=40)
 def test_any_split_gives_the_same_replies(sent: list[tuple[bytes, list[Reply]]], places: list[int]) -> None:
     data = LOADED + b"".join(encoded for encoded, _ in sent)
     expected = [LoadReply(200, "{}"), *(found for _, all_of_it in sent for found in all_of_it)]
-    assert fed(ReplyDecoder(), cut(data, places)) == expected
+    assert feed(ReplyDecoder(), cut(data, places)) == expected
 
 
 @given(replies)
-def test_byte_after_byte(sent: tuple[bytes, list[Reply]]) -> None:
+def test_single_bytes_give_the_same_replies(sent: tuple[bytes, list[Reply]]) -> None:
     data = LOADED + sent[0]
-    assert fed(ReplyDecoder(), [data[place : place + 1] for place in range(len(data))]) == [
+    assert feed(ReplyDecoder(), [data[place : place + 1] for place in range(len(data))]) == [
         LoadReply(200, "{}"),
         *sent[1],
     ]
 
 
-def test_the_end_of_answers_in_a_workers_place() -> None:
+def test_substitute_responses_end_with_the_workers_replacement() -> None:
     batch = [Response(item, 500, {}, b"died") for item in ("1", "2")]
-    found = fed(
+    found = feed(
         ReplyDecoder(), [LOADED + encode_predict_reply(batch, SUBSTITUTE_CODE) + encode_predict_reply(batch[:1])]
     )
     assert [type(one) for one in found[1:]] == [WorkerResponse, WorkerResponse, WorkerReplaced, WorkerResponse]
 
 
-def test_a_load_that_failed_may_be_followed_by_another_try() -> None:
+def test_failed_load_may_be_followed_by_another_reply_to_a_load() -> None:
     failure = json.dumps({"message": "é"})
-    found = fed(ReplyDecoder(), [encode_load_reply(507, failure) + LOADED])
+    found = feed(ReplyDecoder(), [encode_load_reply(507, failure) + LOADED])
     assert found == [LoadReply(507, failure), LoadReply(200, "{}")]
 
 
 @given(some.booleans(), some.binary(max_size=300), places)
-def test_garbage_is_waited_on_or_refused_wherever_it_is_cut(loaded: bool, garbage: bytes, places: list[int]) -> None:
+def test_garbage_has_the_same_outcome_wherever_it_is_cut(loaded: bool, garbage: bytes, places: list[int]) -> None:
     outcomes = [outcome(loaded, pieces) for pieces in ([garbage], cut(garbage, places))]
     assert outcomes[0] == outcomes[1]
 
 
 @given(replies, some.data())
-def test_one_wrong_byte_is_waited_on_or_refused(sent: tuple[bytes, list[Reply]], data: some.DataObject) -> None:
-    """Or is content, which only the model knows to be wrong."""
+def test_wrong_byte_has_the_same_outcome_wherever_it_is_cut(
+    sent: tuple[bytes, list[Reply]], data: some.DataObject
+) -> None:
+    """The outcome may be a reply: a wrong byte of content cannot be noticed."""
     encoded = bytearray(sent[0])
     place = data.draw(some.integers(0, len(encoded) - 1))
     encoded[place] ^= data.draw(some.integers(1, 255))
@@ -122,25 +124,25 @@ def test_one_wrong_byte_is_waited_on_or_refused(sent: tuple[bytes, list[Reply]],
 
 
 def outcome(loaded: bool, pieces: list[bytes]) -> tuple[list[Reply], bool]:
-    """What was found before the garbage, and whether it was refused."""
-    reader = ReplyDecoder()
+    """Return the replies before the garbage, and whether it was rejected."""
+    decoder = ReplyDecoder()
     if loaded:
-        fed(reader, [LOADED])
+        feed(decoder, [LOADED])
     found: list[Reply] = []
     try:
         for piece in pieces:
-            found.extend(reader.feed(piece))
+            found.extend(decoder.feed(piece))
     except GarbledReplyError:
         return found, True
     return found, False
 
 
 @given(some.binary(max_size=30))
-def test_a_load_reply_that_is_no_text_is_garbled(text: bytes) -> None:
+def test_load_reply_that_is_not_utf_8_is_rejected(text: bytes) -> None:
     assume(not _is_text(text))
     reply = encode_load_reply(200, "x" * len(text)).replace(b"x" * len(text), text)
     with pytest.raises(GarbledReplyError, match="UTF-8"):
-        fed(ReplyDecoder(), [reply])
+        feed(ReplyDecoder(), [reply])
 
 
 def _is_text(data: bytes) -> bool:
@@ -151,29 +153,29 @@ def _is_text(data: bytes) -> bool:
     return True
 
 
-def test_each_byte_is_looked_at_a_few_times_only() -> None:
-    """However it comes: a batch of large answers was once copied anew for each answer in it."""
+def test_slow_batch_is_decoded_once() -> None:
+    """The rest of a batch of large responses was once copied anew for each response in it."""
     batch = [
         Response(f"id-{number}", 200, {f"name-{n}": "value" for n in range(20)}, b"x" * 500) for number in range(100)
     ]
     data = encode_predict_reply(batch)
-    reader = ReplyDecoder()
-    fed(reader, [LOADED])
+    decoder = ReplyDecoder()
+    feed(decoder, [LOADED])
     longest = 0
     for place in range(0, len(data), 100):
-        fed(reader, [data[place : place + 100]])
-        longest = max(longest, len(reader._buffer))
+        feed(decoder, [data[place : place + 100]])
+        longest = max(longest, decoder.buffered)
     assert longest < 700
 
 
-def test_a_reader_goes_without_the_garbage_collector() -> None:
-    """Each worker's connection has one, and the front end collects garbage seldom."""
-    reader = ReplyDecoder()
-    fed(reader, [LOADED, encode_predict_reply([])[:6]])
-    gone = weakref.ref(reader)
+def test_decoder_is_freed_without_a_garbage_collection() -> None:
+    """Each worker's connection has one, and the front end seldom collects garbage."""
+    decoder = ReplyDecoder()
+    feed(decoder, [LOADED, encode_predict_reply([])[:6]])
+    gone = weakref.ref(decoder)
     gc.disable()
     try:
-        del reader
+        del decoder
         assert gone() is None
     finally:
         gc.enable()

@@ -1,4 +1,4 @@
-"""A real worker, forked from a real zygote, with MMS's part played over a real socket."""
+"""Real workers, forked from a real zygote; the test is the front end, over a real socket."""
 
 import json
 import os
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from polyhost.container.worker.process import EXIT_BACKOFF_OVER, EXIT_LOAD_FAILED
 from polyhost.container.worker.protocol import encode_cancel
 from polyhost.container.worker.status_page import WorkerState
+from polyhost.container.worker.types import WorkerExit
 from tests.container.conftest import ForkWorker
 from tests.container.forking import Forks
 from tests.container.mms_side import Parameter, Sent, body_command, predict_command
@@ -27,11 +27,11 @@ ECHO = """
 
 
 def handler(line: str, load: str = "pass") -> str:
-    """A handler of one line, for requests with a body in `data[0]["body"]`."""
+    """Return a handler that executes `load` for a load and `line` for a request; its body is `data[0]["body"]`."""
     return f"import os, sys, time\ndef handle(data, context):\n    if data is None: {load}\n    else: {line}"
 
 
-def test_load_predict_and_the_end(worker: ForkWorker) -> None:
+def test_load_predict_and_disconnect(worker: ForkWorker) -> None:
     forked = worker(ECHO)
     loaded = forked.load()
     assert (loaded.code, loaded.message) == (200, f"loaded [PID]:{forked.pid}")
@@ -45,7 +45,7 @@ def test_load_predict_and_the_end(worker: ForkWorker) -> None:
     assert forked.wait_for_end() == 0
 
 
-def test_a_batch_is_answered_in_order_each_for_itself(worker: ForkWorker) -> None:
+def test_batch_responses_are_in_order_with_separate_errors(worker: ForkWorker) -> None:
     forked = worker("def handle(data, context): return data and [b'one', ValueError('two'), b'three']").loaded()
     forked.mms.sendall(predict_command(*(Sent(name, {}, [Parameter("body", b"")]) for name in "abc")))
 
@@ -54,7 +54,7 @@ def test_a_batch_is_answered_in_order_each_for_itself(worker: ForkWorker) -> Non
     assert json.loads(answers[1].body)["message"] == "two"
 
 
-def test_it_counts_its_answers_and_its_work(worker: ForkWorker) -> None:
+def test_replies_and_busy_time_are_counted(worker: ForkWorker) -> None:
     forked = worker(handler("time.sleep(0.02); return [b'']")).loaded()
     for _ in range(3):
         forked.invoke()
@@ -78,20 +78,20 @@ def test_it_counts_its_answers_and_its_work(worker: ForkWorker) -> None:
         ("raise type('E', (Exception,), {'type': '\\0' * 5000, 'phase': 'load' * 5000})('x')", 500, "\0" * 100),
     ],
 )
-def test_a_failed_load_is_left_in_the_page_and_mms_hears_nothing_yet(
+def test_failed_load_is_left_in_the_status_page_without_a_reply(
     worker: ForkWorker, load: str, status: int, type_: str
 ) -> None:
     forked = worker(handler("return [b'']", load))
     forked.send_load()
 
-    assert forked.wait_for_end() == EXIT_LOAD_FAILED
+    assert forked.wait_for_end() == WorkerExit.LOAD_FAILED
     assert forked.status.state == WorkerState.FAILED
     failure = forked.status.payload
     assert (failure["code"], failure["type"], failure["phase"][:4]) == (status, type_, "load")
     assert failure["message"]
 
 
-def test_a_load_that_takes_more_than_it_may_is_refused_memory(worker: ForkWorker) -> None:
+def test_load_beyond_its_memory_limit_fails(worker: ForkWorker) -> None:
     forked = worker(handler("return [b'']", "bytearray(200 << 20)"), memory_bytes=64 << 20)
     forked.send_load()
     forked.wait_for_end()
@@ -99,13 +99,13 @@ def test_a_load_that_takes_more_than_it_may_is_refused_memory(worker: ForkWorker
     assert forked.status.payload["code"] == 507
 
 
-def test_after_the_load_memory_is_not_bounded_any_more(worker: ForkWorker) -> None:
+def test_memory_limit_ends_with_the_load(worker: ForkWorker) -> None:
     forked = worker(handler("return [str(len(bytearray(200 << 20)))]"), memory_bytes=64 << 20).loaded()
 
     assert forked.invoke().predictions[0].body == str(200 << 20).encode()
 
 
-def test_a_folder_outside_the_models_is_refused(forks: Forks, tmp_path: Path) -> None:
+def test_directory_outside_the_models_directory_is_rejected(forks: Forks, tmp_path: Path) -> None:
     forked = forks.fork(tmp_path)
     forked.send_load()
     forked.wait_for_end()
@@ -126,7 +126,7 @@ def test_a_folder_outside_the_models_is_refused(forks: Forks, tmp_path: Path) ->
         ("raise KeyboardInterrupt", 1),
     ],
 )
-def test_a_death_in_a_request_leaves_the_request_ids(worker: ForkWorker, line: str, exit_code: int) -> None:
+def test_death_during_a_request_leaves_its_ids(worker: ForkWorker, line: str, exit_code: int) -> None:
     forked = worker(handler(line)).loaded()
     forked.mms.sendall(predict_command(Sent("a"), Sent("b")))
 
@@ -134,7 +134,7 @@ def test_a_death_in_a_request_leaves_the_request_ids(worker: ForkWorker, line: s
     assert (forked.status.state, forked.status.payload) == (WorkerState.BUSY, ["a", "b"])
 
 
-def test_a_segmentation_fault_leaves_its_traceback_in_the_native_output(worker: ForkWorker) -> None:
+def test_segmentation_fault_writes_a_traceback_to_the_output_pipe(worker: ForkWorker) -> None:
     forked = worker(handler("import ctypes; ctypes.string_at(8)")).loaded()
     forked.mms.sendall(predict_command(Sent("a")))
 
@@ -143,8 +143,8 @@ def test_a_segmentation_fault_leaves_its_traceback_in_the_native_output(worker: 
     assert "Segmentation fault" in output and 'handle.py", line 4 in handle' in output
 
 
-def test_a_death_while_a_request_arrives_is_told_apart_from_an_idle_one(worker: ForkWorker) -> None:
-    """Nobody may take the connection over then: the rest of the request would be taken for a command."""
+def test_death_inside_a_command_differs_from_an_idle_death(worker: ForkWorker) -> None:
+    """No replacement may read the connection then: it would take the rest of the request for a command."""
     forked = worker(ECHO).loaded()
     forked.mms.sendall(predict_command(Sent("a", {}, [Parameter("body", bytes(1000))]))[:-100])
     forked.wait_for_state(WorkerState.READING)
@@ -154,7 +154,7 @@ def test_a_death_while_a_request_arrives_is_told_apart_from_an_idle_one(worker: 
     assert forked.status.state == WorkerState.READING
 
 
-def test_bytes_that_are_no_command_end_the_worker(worker: ForkWorker) -> None:
+def test_malformed_command_ends_the_worker(worker: ForkWorker) -> None:
     forked = worker(ECHO).loaded()
     forked.mms.sendall(b"GET / HTTP/1.1\r\n\r\n")
 
@@ -163,32 +163,32 @@ def test_bytes_that_are_no_command_end_the_worker(worker: ForkWorker) -> None:
     assert any("unknown command" in event["traceback"] for event in forked.events(level="ERROR"))
 
 
-def test_a_worker_in_the_place_of_a_dead_one_loads_unasked_and_answers_what_waits(worker: ForkWorker) -> None:
+def test_replacement_loads_without_a_command_and_serves_what_waits(worker: ForkWorker) -> None:
     forked = worker(ECHO, reload=True, batch_size=4)
 
     assert forked.invoke(b"at once").predictions[0].body == b"at once"
 
 
-def test_a_reload_that_fails_says_so_in_the_page(worker: ForkWorker) -> None:
+def test_failed_reload_is_left_in_the_status_page(worker: ForkWorker) -> None:
     forked = worker(handler("return []", "raise ValueError('gone')"), reload=True)
 
-    assert forked.wait_for_end() == EXIT_LOAD_FAILED
+    assert forked.wait_for_end() == WorkerExit.LOAD_FAILED
     assert forked.status.payload["message"] == "gone"
 
 
-def test_a_resting_worker_answers_with_the_reason_until_its_time_is_over(worker: ForkWorker) -> None:
+def test_backing_off_worker_responds_with_the_reason_until_its_time_is_over(worker: ForkWorker) -> None:
     forked = worker(ECHO, reload=True, backoff_s=0.5, reason="it failed 3 times in a row")
 
     (answer,) = forked.invoke().predictions
     assert (answer.status, json.loads(answer.body)["message"]) == (503, "it failed 3 times in a row")
 
-    answered = time.monotonic()  # it rests already
-    wait_for(lambda: time.monotonic() - answered > 0.5, "the end of the rest")
+    answered = time.monotonic()  # it has entered back-off before
+    wait_for(lambda: time.monotonic() - answered > 0.5, "the end of the back-off")
     forked.mms.sendall(predict_command(Sent("a")))
-    assert forked.wait_for_end() == EXIT_BACKOFF_OVER
+    assert forked.wait_for_end() == WorkerExit.BACKOFF_OVER
 
 
-def test_a_resting_worker_ends_with_its_connection(worker: ForkWorker) -> None:
+def test_backing_off_worker_ends_with_its_connection(worker: ForkWorker) -> None:
     forked = worker(ECHO, reload=True, backoff_s=600.0, reason="x")
     forked.wait_for_state(WorkerState.BACKING_OFF)
     forked.mms.close()
@@ -196,7 +196,7 @@ def test_a_resting_worker_ends_with_its_connection(worker: ForkWorker) -> None:
     assert forked.wait_for_end() == 0
 
 
-def test_what_a_model_prints_is_an_event_of_its_own_and_native_output_goes_to_the_pipe(worker: ForkWorker) -> None:
+def test_printed_lines_become_events_and_native_output_goes_to_the_pipe(worker: ForkWorker) -> None:
     forked = worker(
         handler("print('hello'); os.write(1, b'native\\n'); os.write(2, b'error\\n'); return [b'']")
     ).loaded()
@@ -208,7 +208,7 @@ def test_what_a_model_prints_is_an_event_of_its_own_and_native_output_goes_to_th
     assert (event["message"], event["pid"]) == ("hello", forked.pid)
 
 
-def test_it_runs_in_the_models_folder_with_a_temp_folder_of_its_own(worker: ForkWorker) -> None:
+def test_worker_has_its_models_directory_and_its_own_temp_folder(worker: ForkWorker) -> None:
     tell = "import tempfile; return [os.getcwd() + ' ' + tempfile.gettempdir()]"
     forked = worker(handler(tell)).loaded()
 
@@ -216,14 +216,14 @@ def test_it_runs_in_the_models_folder_with_a_temp_folder_of_its_own(worker: Fork
     assert (Path(cwd), Path(temp).name[:5]) == (forked.directory.resolve(), "temp-")
 
 
-def test_the_kernel_would_end_it_before_anything_else(worker: ForkWorker, forks: Forks) -> None:
+def test_kernel_would_kill_a_worker_before_the_zygote(worker: ForkWorker, forks: Forks) -> None:
     def score(pid: int) -> int:
         return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
 
     assert score(worker().loaded().pid) > score(forks.zygote.process.pid)
 
 
-def test_mms_finds_two_files_that_end_at_once(worker: ForkWorker, forks: Forks) -> None:
+def test_mms_finds_two_empty_output_files(worker: ForkWorker, forks: Forks) -> None:
     forked = worker(ECHO)
     forked.load(io_name="W-9000")
 
@@ -234,8 +234,8 @@ def test_mms_finds_two_files_that_end_at_once(worker: ForkWorker, forks: Forks) 
         file.unlink()
 
 
-def test_a_program_that_the_model_starts_does_not_hold_the_connection(worker: ForkWorker) -> None:
-    """By exec of its own, which `subprocess` with its closed descriptors is not: C libraries do that."""
+def test_program_started_by_the_model_does_not_hold_the_connection(worker: ForkWorker) -> None:
+    """Not by `subprocess`, which closes descriptors, but by posix_spawn, as C libraries do it."""
     forked = worker(handler("return [str(os.posix_spawn('/bin/sleep', ['sleep', '60'], os.environ))]")).loaded()
     sleeper = int(forked.invoke().predictions[0].body)
     os.kill(forked.pid, signal.SIGKILL)
@@ -245,8 +245,8 @@ def test_a_program_that_the_model_starts_does_not_hold_the_connection(worker: Fo
     os.kill(sleeper, signal.SIGKILL)
 
 
-def test_the_fork_servers_choice_of_a_gpu_comes_before_mmss(worker: ForkWorker) -> None:
-    """MMS deals them out in turn; the fork server knows how much is on each."""
+def test_gpu_of_the_fork_request_comes_before_that_of_mms(worker: ForkWorker) -> None:
+    """MMS assigns GPUs in turn; the fork server knows how much is on each."""
     source = handler("return [str(context.system_properties['gpu_id'])]")
 
     assert worker(source, gpu_id=3).loaded().invoke().predictions[0].body == b"3"
@@ -255,13 +255,13 @@ def test_the_fork_servers_choice_of_a_gpu_comes_before_mmss(worker: ForkWorker) 
     assert chosen.invoke().predictions[0].body == b"1"
 
 
-def test_a_handler_that_fails_when_its_client_has_left_serves_on(worker: ForkWorker) -> None:
+def test_worker_survives_a_handler_that_fails_to_close_its_stream(worker: ForkWorker) -> None:
     forked = worker(
         """
         import time
         def handle(data, context):
-            return pieces() if data else None
-        def pieces():
+            return chunks() if data else None
+        def chunks():
             try:
                 while True:
                     time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""MMS's protocol: what its encoder sends is read whatever the pieces, and what we send its decoders understand."""
+"""The worker reads what MMS encodes, however it is cut, and MMS decodes what the worker sends."""
 
 import itertools
 import os
@@ -34,7 +34,10 @@ CUTS = some.sets(some.integers(1, 400), max_size=40)
 
 
 def received(data: bytes, cuts: set[int] | None = None) -> list[LoadCommand | PredictCommand]:
-    """What FrontEndConnection reads. A socket that keeps packets apart hands over exactly these pieces."""
+    """Return the commands that FrontEndConnection reads from data that arrives in pieces, cut at these offsets.
+
+    A SOCK_SEQPACKET socket keeps the pieces apart.
+    """
     worker, mms = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with worker, mms:
         borders = [0, *sorted(cut for cut in cuts or () if cut < len(data)), len(data)]
@@ -51,32 +54,32 @@ def as_request(sent: Sent) -> Request:
 
 @quick
 @given(BATCH, CUTS)
-def test_a_batch_arrives_whole_in_any_pieces(batch: list[Sent], cuts: set[int]) -> None:
+def test_any_split_of_a_batch_is_read(batch: list[Sent], cuts: set[int]) -> None:
     commands = received(predict_command(*batch), cuts)
 
     assert commands == [PredictCommand([as_request(sent) for sent in batch])]
 
 
-def test_an_answer_ends_by_its_own_cancellation_alone() -> None:
-    """One for an answer that has ended already means nothing, wherever it comes."""
+def test_stream_ends_on_its_own_cancellation_only() -> None:
+    """A cancellation of a stream that has ended already is ignored, wherever it comes."""
     worker, front_end = socket.socketpair()
     with worker:
         connection = FrontEndConnection(worker)
-        assert not connection.wants_no_more("2")
+        assert not connection.is_cancelled("2")
         front_end.sendall(encode_cancel(b"1"))
-        assert not connection.wants_no_more("2")
+        assert not connection.is_cancelled("2")
         front_end.sendall(encode_cancel(b"1") + encode_cancel(b"2") + encode_cancel(b"2"))
-        assert connection.wants_no_more("2")
+        assert connection.is_cancelled("2")
         front_end.sendall(predict_command())
-        assert connection.wait()
+        assert connection.wait_for_command()
         assert connection.receive() == PredictCommand([])
         front_end.close()
-        assert not connection.wait()
-        assert connection.wants_no_more("3")
+        assert not connection.wait_for_command()
+        assert connection.is_cancelled("3")
 
 
-def test_headers_that_come_again() -> None:
-    """Not read anew, but for the last one: a request that has more, fewer or others is read right all the same."""
+def test_repeated_headers_are_read_from_the_cache() -> None:
+    """Requests with more, fewer or other headers than the cached ones are read correctly as well."""
     same, other = {"a": "1", "b": "2"}, {"a": "1"}
     all_headers = [
         {**same, "id": "1"},
@@ -93,7 +96,7 @@ def test_headers_that_come_again() -> None:
     assert [request.headers for request in command.requests] == all_headers
 
 
-def test_a_header_that_comes_twice_has_its_last_value() -> None:
+def test_last_value_of_a_duplicate_header_wins() -> None:
     twice = b"".join(len(text).to_bytes(4, "big") + text for text in (b"a", b"1", b"a", b"2"))
     request = (1).to_bytes(4, "big") + b"x" + twice + b"\xff" * 4 + b"\xff" * 4
 
@@ -103,18 +106,18 @@ def test_a_header_that_comes_twice_has_its_last_value() -> None:
     assert [request.headers for request in command.requests] == [{"a": "2"}] * 3
 
 
-def test_a_command_that_is_waited_for_is_not_taken_yet() -> None:
-    """A worker that is killed there counts as idle: the one in its place must find the command."""
+def test_waiting_leaves_the_command_in_the_socket() -> None:
+    """A worker that is killed while it waits counts as idle: its replacement must find the command."""
     worker, mms = socket.socketpair()
     with worker, mms:
         mms.sendall(predict_command())
-        assert FrontEndConnection(worker).wait()
+        assert FrontEndConnection(worker).wait_for_command()
         assert FrontEndConnection(worker).receive() == PredictCommand([])
 
 
 @quick
 @given(some.tuples(NAME, NAME, some.integers(1, 999), NAME, some.integers(-1, 9), NAME), CUTS)
-def test_a_load_arrives_whole_in_any_pieces(values: tuple[str, str, int, str, int, str], cuts: set[int]) -> None:
+def test_any_split_of_a_load_is_read(values: tuple[str, str, int, str, int, str], cuts: set[int]) -> None:
     name, path, batch_size, handler, gpu_id, io_name = values
     data = load_command(name, path, batch_size=batch_size, handler=handler, gpu_id=gpu_id, io_name=io_name)
 
@@ -124,7 +127,7 @@ def test_a_load_arrives_whole_in_any_pieces(values: tuple[str, str, int, str, in
 
 @quick
 @given(some.lists(BATCH, max_size=4), CUTS)
-def test_commands_in_one_piece_are_told_apart(batches: list[list[Sent]], cuts: set[int]) -> None:
+def test_commands_in_one_piece_are_read_one_by_one(batches: list[list[Sent]], cuts: set[int]) -> None:
     commands = received(b"".join(predict_command(*batch) for batch in batches), cuts)
 
     assert commands == [PredictCommand([as_request(sent) for sent in batch]) for batch in batches]
@@ -132,7 +135,7 @@ def test_commands_in_one_piece_are_told_apart(batches: list[list[Sent]], cuts: s
 
 @quick
 @given(BATCH)
-def test_mmss_own_worker_reads_the_same(batch: list[Sent]) -> None:
+def test_mms_worker_reads_the_same(batch: list[Sent]) -> None:
     worker, mms = socket.socketpair()
     with worker, mms, pytest.MonkeyPatch.context() as patch:
         patch.setenv("MMS_DECODE_INPUT_REQUEST", "false")  # it would read bodies of JSON itself otherwise
@@ -150,7 +153,7 @@ def test_mmss_own_worker_reads_the_same(batch: list[Sent]) -> None:
     assert [PredictCommand(read)] == received(predict_command(*batch))
 
 
-def test_a_body_of_many_megabytes() -> None:
+def test_large_body() -> None:
     worker, mms = socket.socketpair()
     body = os.urandom(1 << 20) * 8
     with worker, mms:
@@ -165,24 +168,24 @@ def test_a_body_of_many_megabytes() -> None:
     assert command.requests[0].parameters["body"] == body
 
 
-def test_every_end_inside_a_message_is_an_error() -> None:
+def test_end_inside_a_command_is_an_error() -> None:
     whole = predict_command(Sent("r1", {"a": "b"}, [Parameter("body", b"xyz")]))
 
     for length in range(1, len(whole)):
-        with pytest.raises(ProtocolError, match="closed inside a message"):
+        with pytest.raises(ProtocolError, match="closed inside a command"):
             received(whole[:length])
 
 
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("data", "text"),
     [
         (b"G", "unknown command b'G'"),
-        (b"L\xff\xff\xff\xff", "a length of -1"),
-        (b"I\xff\xff\xff\xfe", "a length of -2"),
+        (b"L\xff\xff\xff\xff", "length -1"),
+        (b"I\xff\xff\xff\xfe", "length -2"),
     ],
 )
-def test_bytes_that_are_no_message(data: bytes, words: str) -> None:
-    with pytest.raises(ProtocolError, match=words):
+def test_malformed_command_is_an_error(data: bytes, text: str) -> None:
+    with pytest.raises(ProtocolError, match=text):
         received(data)
 
 
@@ -201,7 +204,7 @@ ANY_HEADERS = some.dictionaries(NAME, TEXT, max_size=3)
 
 @quick
 @given(some.lists(some.builds(Response, NAME, some.integers(200, 599), ANY_HEADERS, some.binary(), TEXT), max_size=3))
-def test_java_reads_every_answer_of_a_batch(responses: list[Response]) -> None:
+def test_java_decodes_every_response_of_a_batch(responses: list[Response]) -> None:
     expected = [
         Prediction(item.id, item.headers.get("content-type", ""), item.status, item.phrase, item.headers, item.body)
         for item in responses
@@ -215,7 +218,7 @@ HEADERS = some.dictionaries(some.sampled_from(["content-type", "x-a", "x-b"]), s
 
 @quick
 @given(some.lists(some.builds(Response, NAME, some.integers(200, 599), HEADERS, some.binary(), PHRASE), max_size=3))
-def test_answers_are_those_of_mmss_own_worker_to_the_byte(responses: list[Response]) -> None:
+def test_predict_replies_equal_those_of_the_mms_worker(responses: list[Response]) -> None:
     context = Context("m", "/m", None, 1, None, "1")
     context.request_processor = [RequestProcessor({}) for _ in responses]
     for index, response in enumerate(responses):
@@ -230,16 +233,16 @@ def test_answers_are_those_of_mmss_own_worker_to_the_byte(responses: list[Respon
 
 @quick
 @given(some.integers(200, 599), some.text())
-def test_load_replies_are_those_of_mmss_own_worker_to_the_byte(status: int, message: str) -> None:
+def test_load_replies_equal_those_of_the_mms_worker(status: int, message: str) -> None:
     assert encode_load_reply(status, message) == mms_python.create_load_model_response(status, message)
     assert read(encode_load_reply(status, message)) == Reply(status, message, [])
 
 
-def test_a_loaded_model_tells_the_workers_pid_where_java_looks_for_it() -> None:
+def test_load_reply_has_the_pid_where_java_reads_it() -> None:
     message = read(encode_loaded_reply(4711)).message
 
     assert int(message[message.index("[PID]:") + 6 :]) == 4711  # WorkerThread.java
 
 
-def test_a_reason_with_a_file_name_that_is_not_utf_8_can_be_sent() -> None:
+def test_load_reply_with_a_file_name_that_is_not_utf_8() -> None:
     assert "caf" in read(encode_load_reply(500, "no file 'caf\udce9.csv'")).message
