@@ -42,9 +42,13 @@ def encode_invocation(request_id: bytes, headers: bytes, parameters: bytes, body
     )  # fmt: skip
 
 
-def encode_command(invocations: Sequence[bytes], burst: bool = False) -> bytes:
-    """Encode a predict command of encoded invocations: a batch for the handler, or a burst, one by one."""
-    return b"".join((PREDICT_BURST if burst else PREDICT, *invocations, _END))
+def encode_command(invocations: Iterable[bytes], burst: bool = False) -> tuple[bytes, ...]:
+    """Encode a predict command of encoded invocations: a batch for the handler, or a burst, one by one.
+
+    Return its parts, to be sent by one `writelines`: to join them would copy the bodies (a third of the CPU time of
+    sending 1 MB, and no difference for small ones).
+    """
+    return (PREDICT_BURST if burst else PREDICT, *invocations, _END)
 
 
 def _field(data: bytes) -> bytes:

@@ -108,7 +108,7 @@ class WorkerConnection(asyncio.Protocol):
         for invocation in invocations:
             invocation.sent = now
             invocation.connection = self
-        self._transport.write(encode_command([invocation.command for invocation in invocations], burst))
+        self._transport.writelines(encode_command([invocation.command for invocation in invocations], burst))
 
     def cancel(self, invocation: Invocation) -> None:
         """Ask the worker to end a streamed response early; idempotent."""

@@ -52,7 +52,7 @@ def test_worker_reads_what_the_front_end_writes(
         encode_invocation(name, encode_headers(sent), encode_parameters(query), body)
         for name, sent, query, body in invocations
     ]
-    with sending(encode_command(encoded)) as connection:
+    with sending(b"".join(encode_command(encoded))) as connection:
         command = connection.receive()
         assert isinstance(command, PredictCommand)
         for request, (name, sent, query, body) in zip(command.requests, invocations, strict=True):
@@ -78,7 +78,7 @@ def test_command_with_a_wrong_byte_is_read_or_rejected(
         encode_invocation(name, encode_headers(sent), encode_parameters(query), body)
         for name, sent, query, body in invocations
     ]
-    command = bytearray(encode_command(encoded))
+    command = bytearray(b"".join(encode_command(encoded)))
     command[data.draw(some.integers(0, len(command) - 1))] ^= data.draw(some.integers(1, 255))
     with sending(bytes(command)) as connection, contextlib.suppress(ProtocolError, UnicodeDecodeError):
         while connection.receive() is not None:
