@@ -11,8 +11,8 @@ from polyhost.container.forkserver.front_end import FrontEnd
 from polyhost.container.forkserver.records import WorkerRecord
 from polyhost.container.forkserver.workers import Backoff, Workers
 from polyhost.container.memory.oom import OomKills
-from polyhost.container.worker.types import WorkerExit
 from polyhost.container.worker.status_page import WorkerState
+from polyhost.container.worker.types import WorkerExit
 
 _DEATHS_WITHOUT_BACKOFF = 2
 _MAX_BACKOFF_S = 60.0
