@@ -34,7 +34,7 @@ from polyhost.processes import ProcessError
 ALL_ON = "all on"
 VARIANTS = {ALL_ON: "", **{f"without {name}": str(name) for name in Optimization}}
 COLD_MODELS = ("lr", "rf", "mlp", "squeezenet")
-HOT_MODELS = ("empty", "lr")
+HOT_MODELS = ("lr",)
 CLIENTS = (1, 8)
 _PAUSE_S = 0.15  # after an unload: the next spare is forked 10 ms later
 _ZYGOTES_S = 120.0

@@ -26,8 +26,6 @@ class Optimization(StrEnum):
 
     FILL_HEAP = "fill-heap"
     PREFAULT = "prefault"
-    HEADER_CACHE = "header-cache"
-    BURSTS = "bursts"
 
 
 @dataclass(frozen=True)
