@@ -1,6 +1,1 @@
-"""One small model per behaviour, each named for what it does."""
-
-from tests.support.models import MODELS as FOLDER
-from tests.support.models import place
-
-__all__ = ["FOLDER", "place"]
+"""Fixture models, one small one per behaviour, each named for what it does."""

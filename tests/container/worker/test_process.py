@@ -14,7 +14,7 @@ from polyhost.container.worker.types import WorkerExit
 from tests.container.conftest import ForkWorker
 from tests.container.forking import Forks
 from tests.container.mms_side import Parameter, Sent, body_command, predict_command
-from tests.container_process import wait_for
+from tests.support.waiting import wait_for
 
 ECHO = """
     def handle(data, context):
