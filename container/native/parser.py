@@ -107,7 +107,8 @@ class RequestParser:
                 raise bad_request("the request could not be read") from None
             except httptools.HttpParserError as error:
                 raise bad_request(f"malformed HTTP: {error}") from None
-            _check_head_size(self._buffered_bytes)
+            if self._buffered_bytes > _MAX_HEAD_BYTES:
+                raise _head_too_large()
             return
 
     def _restart_without_upgrade(self) -> bytes:
@@ -135,16 +136,16 @@ class RequestParser:
 
     def on_url(self, url: bytes) -> None:
         self._url += url
-        self._add_head_bytes(len(url))
+        self._head_bytes += len(url)
+        if self._head_bytes > _MAX_HEAD_BYTES:
+            raise _head_too_large()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.state is _HEAD:  # a trailer must not change what the request means (RFC 9110, 6.5.1)
             self._headers.append((name, value))
-        self._add_head_bytes(len(name) + len(value))
-
-    def _add_head_bytes(self, size: int) -> None:
-        self._head_bytes += size
-        _check_head_size(self._head_bytes)
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > _MAX_HEAD_BYTES:
+            raise _head_too_large()
 
     def on_headers_complete(self) -> None:
         self._buffered_bytes = 0
@@ -195,10 +196,9 @@ class RequestParser:
         return Rejection(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "RequestTooLargeError", message)
 
 
-def _check_head_size(size: int) -> None:
-    if size > _MAX_HEAD_BYTES:
-        message = f"the request's head has more than {_MAX_HEAD_BYTES} bytes"
-        raise Rejection(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "HeadTooLargeError", message)
+def _head_too_large() -> Rejection:
+    message = f"the request's head has more than {_MAX_HEAD_BYTES} bytes"
+    return Rejection(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "HeadTooLargeError", message)
 
 
 def _split_url(url: bytes) -> tuple[bytes, bytes]:
