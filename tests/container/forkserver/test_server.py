@@ -71,7 +71,8 @@ def test_too_long_name_fails_its_own_load_only(tmp_path: Path) -> None:
     """Behind MMS: the native front end rejects the name itself."""
     with running(tmp_path, "mms", POLYHOST_ZYGOTES="bare") as container:
         name = place("echo", container.models_dir)
-        zygote = container.process_of("polyhost.container.forkserver.zygote", "bare")
+        fork_server = container.process_of("-m", "polyhost.container.forkserver")
+        (zygote,) = wait_for(fork_server.children, "the zygote")
 
         assert container.load("x" * 70_000, str(container.models_dir / name / "model")).status_code == 500
         container.wait_for_event("shorten the names and paths")
