@@ -111,9 +111,8 @@ def _dumped(factory: pytest.TempPathFactory, name: str, model: Any) -> Path:
 def mxnet() -> Any:
     if importlib.util.find_spec("mxnet") is None:
         pytest.skip("mxnet is not installed")
-    from polyhost.handlers import mxnet_handler
-
-    return mxnet_handler.mxnet
+    importlib.import_module("polyhost.handlers.mxnet_handler")  # first: it makes MXNet importable
+    return importlib.import_module("mxnet")
 
 
 @pytest.fixture(scope="session")
@@ -156,7 +155,8 @@ def torch_net() -> Any:
                 self.line.weight[0], self.line.weight[1] = 1.0, -1.0
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.line(x.flatten(1))
+            scores: torch.Tensor = self.line(x.flatten(1))
+            return scores
 
     return Net().eval()
 
@@ -169,7 +169,8 @@ def torch_script(tmp_path_factory: pytest.TempPathFactory, torch_net: Any) -> Pa
     folder = tmp_path_factory.mktemp("torch")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        torch.jit.trace(torch_net, torch.zeros(1, 1, 4, 4)).save(str(folder / "model.pt"))
+        trace: Any = torch.jit.trace
+        trace(torch_net, torch.zeros(1, 1, 4, 4)).save(str(folder / "model.pt"))
     (folder / "shapes.json").write_text(json.dumps([{"shape": [1, 1, 4, 4], "name": "pixels"}]))
     return folder
 

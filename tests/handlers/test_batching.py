@@ -253,7 +253,10 @@ def test_pictures_and_rows_are_batched_for_mxnet(mxnet_net: Path, archive: Archi
 def test_pictures_and_rows_are_batched_for_torch(torch_script: Path, archive: Archive) -> None:
     served = Served(archive(torch_script, **{"labels.txt": "light\ndark\n"}))
     pixels = numpy.arange(16).reshape(4, 4)
-    pictures = [(picture(pixels), {"Content-Type": "image/png"}), (json.dumps(pixels.tolist()), JSON)]
+    pictures: list[tuple[bytes | str, dict[str, str]]] = [
+        (picture(pixels), {"Content-Type": "image/png"}),
+        (json.dumps(pixels.tolist()), JSON),
+    ]
     first, second = (response.json for response in served.post_all(*pictures))
     assert second == [first] and first[0].endswith("class=light")
 

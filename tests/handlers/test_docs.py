@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mms.context import Context, RequestProcessor
@@ -40,7 +41,8 @@ def test_script_of_one_function_example(archive: Archive, moons_forest: Path) ->
 
 def test_streaming_script_example(archive: Archive) -> None:
     served = Served(archive(**{"inference.py": block("# inference.py, in pieces")}))
-    assert b"".join(chunk.encode() for chunk in served.post("", "text/plain").body) == b"one\ntwo\nthree\n"
+    chunks: Any = served.post("", "text/plain").body
+    assert "".join(chunks) == "one\ntwo\nthree\n"
 
 
 def test_handler_example(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:

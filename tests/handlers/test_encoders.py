@@ -56,7 +56,7 @@ def test_json_lines() -> None:
         (numpy.zeros((0, 3), numpy.int8), numpy.zeros((0, 3), numpy.int8)),
         (numpy.array(["a", "bc"], dtype=object), numpy.array(["a", "bc"])),
         ([[1, 2], [3, 4]], numpy.array([[1, 2], [3, 4]])),
-        ([numpy.float32([1, 2])], numpy.float32([[1, 2]])),
+        ([numpy.array([1, 2], numpy.float32)], numpy.array([[1, 2]], numpy.float32)),
     ],
 )
 def test_npy(prediction: Any, expected: Any) -> None:

@@ -240,7 +240,7 @@ def test_unusable_scripts(archive: Archive, source: str, text: str) -> None:
 def test_exception_of_a_script_at_load_is_unchanged(archive: Archive, source: str) -> None:
     with pytest.raises(LookupError, match="mine") as raised:
         Served(archive(**{"inference.py": source}))
-    assert raised.traceback[-1].path.name == "inference.py"
+    assert Path(raised.traceback[-1].path).name == "inference.py"
 
 
 @pytest.mark.parametrize(

@@ -97,12 +97,13 @@ def test_several_inputs_need_a_shapes_file(archive: Archive, kind: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.save(torch.jit.script(Difference()), stream)
-    files: dict[str, Any] = {
+    kinds: dict[str, dict[str, Any]] = {
         "script": {"model.pt": stream.getvalue()},
         "program": {"model.pt2": _exported(Difference(), torch.zeros(1, 2), torch.zeros(1, 2))},
         "module": {"inference.py": f"import torch\nfrom {__name__} import *\ndef model_fn(d): return Difference()\n"},
-    }[kind]
+    }
     body = json.dumps({"right": [1, 1], "left": [3, 4]})
+    files = kinds[kind]
     response = Served(archive(**files)).post(body)
     assert (response.status, "add a shapes.json that names each" in str(response.error)) == (400, True)
 

@@ -18,7 +18,8 @@ class Progress:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._known: dict[str, float] = (config.cache.get(_CACHE_KEY, {}) if config.cache else {}) or {}
+        self._cache: pytest.Cache | None = getattr(config, "cache", None)  # absent with -p no:cacheprovider
+        self._known: dict[str, float] = (self._cache.get(_CACHE_KEY, {}) if self._cache else {}) or {}
         self._spent: dict[str, float] = {}
         self._expected: dict[str, float] = {}
         self._finished_s = 0.0
@@ -58,8 +59,8 @@ class Progress:
             terminal.write_line(f"\n{share:.0%} done after {_minutes(elapsed)}, about {_minutes(left)} left")
 
     def pytest_sessionfinish(self) -> None:
-        if self._config.cache and self._spent:
-            self._config.cache.set(_CACHE_KEY, {**self._known, **self._spent})
+        if self._cache and self._spent:
+            self._cache.set(_CACHE_KEY, {**self._known, **self._spent})
 
 
 def _minutes(seconds: float) -> str:

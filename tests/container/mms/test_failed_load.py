@@ -86,7 +86,8 @@ def test_reply_is_sent_once_java_has_noticed(
     load.start(HostStub(), launcher)
     launcher_process.wait()
     run_for(loop, 0.1)
-    assert load.state is RejectionState.KILLING
+    before = load.state
+    assert before is RejectionState.KILLING
 
     assert launcher_process.stdin is not None
     launcher_process.stdin.close()

@@ -15,7 +15,6 @@ from polyhost.container.native.decoder import (
     WorkerReplaced,
     WorkerResponse,
 )
-from polyhost.container.worker.model import Response
 from polyhost.container.worker.protocol import (
     SUBSTITUTE_CODE,
     encode_chunk,
@@ -24,6 +23,7 @@ from polyhost.container.worker.protocol import (
     encode_load_reply,
     encode_predict_reply,
 )
+from polyhost.container.worker.types import Response
 
 Reply = WorkerResponse | WorkerReplaced | LoadReply | Chunk
 

@@ -64,7 +64,12 @@ def test_settle_ends_with_another_allocator(monkeypatch: pytest.MonkeyPatch) -> 
 def allocations(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Record the sizes of allocations for filling, and allocate nothing."""
     sizes: list[int] = []
-    monkeypatch.setattr(ctypes.pythonapi, "PyObject_Malloc", lambda size: sizes.append(size) or 0, raising=False)
+
+    def allocate(size: int) -> int:
+        sizes.append(size)
+        return 0
+
+    monkeypatch.setattr(ctypes.pythonapi, "PyObject_Malloc", allocate, raising=False)
     monkeypatch.setattr(heap, "_MAX_FILL_BYTES", 1 << 10)
     yield sizes
 
@@ -84,7 +89,7 @@ def test_pools_are_filled_only_where_their_layout_is_known(
     filled: bool,
 ) -> None:
     monkeypatch.setattr(sys, "version_info", version)
-    monkeypatch.setattr(heap.sysconfig, "get_config_var", lambda name: free_threaded)
+    monkeypatch.setattr("sysconfig.get_config_var", lambda name: free_threaded)
 
     heap._fill_pools()
 

@@ -27,13 +27,13 @@ class Stage:
         self.loop = EventLoop()
         self._log = (folder / "log").open("ab")
         self._sequence = 0
-        callbacks = ForkEvents(*(self._note(kind) for kind in ("started", "exited", "failed")))
+        callbacks = ForkEvents(self._note("started"), self._note("exited"), self._note("failed"))
         config = Config.from_environ({"SAGEMAKER_BASE_DIR": str(folder), **environ})
         self.pool = ZygotePool(self.loop, config, preload, folder, self._log.fileno(), callbacks)
         self.pool.start()
         self.loop.after(60, lambda: self.loop.stop(1))
 
-    def _note(self, kind: str) -> Callable[[int, Any], None]:
+    def _note(self, kind: str) -> Callable[..., None]:
         def note(sequence: int, *_: Any) -> None:
             self.events.append((kind, sequence))
             if kind in ("exited", "failed"):
