@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import uvloop
 
@@ -107,14 +107,19 @@ class HttpServer:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _listen(self) -> asyncio.Server:
-        return await self._loop.create_server(self._new_connection, "127.0.0.1", 0)
+        server = await self._loop.create_server(self._new_connection, "127.0.0.1", 0)
+        return cast(asyncio.Server, server)  # uvloop has a class of its own
 
     def _new_connection(self) -> ClientConnection:
         return ClientConnection(self.routes.handle, LIMIT, self.connections)
 
+    def _abort_connections(self) -> None:
+        for connection in list(self.connections):
+            connection.abort()
+
     def stop(self) -> None:
         self.run(self._server.close)
-        self.run(lambda: [connection.abort() for connection in list(self.connections)])
+        self.run(self._abort_connections)
         wait_for(lambda: not self.connections, "the end of all connections")
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -179,7 +184,8 @@ LAST = request("/last", b"", "Connection: close")
 
 def echoed(response: Response) -> dict[str, str]:
     assert response[0] == 200, response
-    return json.loads(response[2])
+    echo: dict[str, str] = json.loads(response[2])
+    return echo
 
 
 def rejected(response: Response) -> tuple[int, str]:
