@@ -162,7 +162,8 @@ class ContainerProcess:
 
     def events(self, **fields: Any) -> list[dict[str, Any]]:
         """Return the events that have these fields."""
-        parsed = [json.loads(line) for line in self.log_text().splitlines()]
+        # Not splitlines(), which also splits at U+2028 and others that an event may hold.
+        parsed = [json.loads(line) for line in self.log_text().split("\n") if line]
         return [event for event in parsed if all(event.get(name) == value for name, value in fields.items())]
 
     def wait_for_event(self, text: str, **fields: Any) -> dict[str, Any]:
