@@ -26,6 +26,8 @@ class Optimization(StrEnum):
 
     FILL_HEAP = "fill-heap"
     PREFAULT = "prefault"
+    HEADER_CACHE = "header-cache"
+    BURSTS = "bursts"
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,14 @@ class ClientConnection(asyncio.Protocol):
     `handle` responds through the exchange, at once or later, or raises Rejection.
     """
 
-    def __init__(self, handle: RequestHandler, max_body_bytes: int, connections: "set[ClientConnection]") -> None:
-        self.header_cache = HeaderCache()
+    def __init__(
+        self,
+        handle: RequestHandler,
+        max_body_bytes: int,
+        connections: "set[ClientConnection]",
+        cache_headers: bool = True,
+    ) -> None:
+        self.header_cache = HeaderCache(cache_headers)
         self._handle = handle
         self._connections = connections  # holds this one while it is connected
         self._parser = RequestParser(max_body_bytes, self._on_request)

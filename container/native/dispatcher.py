@@ -24,27 +24,27 @@ class BurstSize:
 
     Each hand-over costs both processes a system call and often a context switch, which is more than the prediction of a
     small model. So a worker gets as many at once as it has been doing in MAX_SECONDS, which bounds how long one of them
-    waits for those before it. `MAX_SECONDS = 0` switches bursts off.
+    waits for those before it.
     """
 
     MAX_SECONDS = 0.002
     _MAX_SIZE = 16
     _MEMORY = 0.9  # weight of the past in the moving average
 
-    def __init__(self) -> None:
+    def __init__(self, enabled: bool = True) -> None:
         self._response_s = self.MAX_SECONDS  # moving average of a worker's time for one response
-        self._streams = False
+        self._allowed = enabled
 
     def on_response(self, seconds: float) -> None:
         self._response_s = self._MEMORY * self._response_s + (1 - self._MEMORY) * seconds
 
     def on_stream(self) -> None:
         """Stop bursts for good: a slow reader of one streamed response would hold up the invocations behind it."""
-        self._streams = True
+        self._allowed = False
 
     def size(self, waiting: int, idle_workers: int) -> int:
         """Return at least 1. No worker gets more than its share of what waits."""
-        if self._streams:
+        if not self._allowed:
             return 1
         share = -(-waiting // max(1, idle_workers))
         return max(1, min(share, int(self.MAX_SECONDS / max(self._response_s, 1e-6)), self._MAX_SIZE))
@@ -63,7 +63,7 @@ class Dispatcher:
 
     def __init__(
         self, name: str, options: ServingOptions, load_timeout_s: float, stats: ModelStats, pending: PendingBytes,
-        pool: WorkerPool,
+        pool: WorkerPool, bursts: bool = True,
     ) -> None:  # fmt: skip
         self._name = name
         self._options = options
@@ -73,7 +73,7 @@ class Dispatcher:
         self._pending = pending
         self._pool = pool
         self._queue = InvocationQueue(pending)
-        self._burst = BurstSize()
+        self._burst = BurstSize(bursts)
         self._batch_timer: asyncio.TimerHandle | None = None
         self._draining = False
         self._drained = asyncio.Event()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from polyhost.container.config import Config
+from polyhost.container.config import Config, Optimization
 from polyhost.container.control_protocol import CloseModel, ModelRef, OpenModel
 from polyhost.container.errors import INSUFFICIENT_STORAGE, Failure
 from polyhost.container.native import errors
@@ -124,7 +124,10 @@ class ServedModel:
             disconnect=context.connections.remove,
             on_open_failed=self._on_open_failed,
         )
-        self._dispatcher = Dispatcher(model.name, settings, config.load_timeout_s, stats, context.pending, self._pool)
+        self._dispatcher = Dispatcher(
+            model.name, settings, config.load_timeout_s, stats, context.pending, self._pool,
+            bursts=config.enabled(Optimization.BURSTS),
+        )  # fmt: skip
         # The load's outcome; done from the moment at which the state is no longer LOADING, at the latest.
         self._load_outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._name_free = asyncio.Event()

@@ -6,7 +6,7 @@ import logging
 import signal
 import time
 
-from polyhost.container.config import Config
+from polyhost.container.config import Config, Optimization
 from polyhost.container.native.connection import ClientConnection
 from polyhost.container.native.errors import Rejection
 from polyhost.container.native.fork_server_client import ForkServerClient
@@ -59,7 +59,8 @@ class NativeServer:
         return self._status
 
     def _new_connection(self) -> ClientConnection:
-        return ClientConnection(self._routes.handle, self._config.max_payload_bytes, self._connections)
+        cached = self._config.enabled(Optimization.HEADER_CACHE)
+        return ClientConnection(self._routes.handle, self._config.max_payload_bytes, self._connections, cached)
 
     async def _load_single(self) -> None:
         """Load the only model; if the front end rejects it, end the container.

@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from polyhost.container import log
-from polyhost.container.config import Config
+from polyhost.container.config import Config, Optimization
 from polyhost.container.control_protocol import ForkDescriptors, ForkRequest
 from polyhost.container.errors import Failure, LoadError, WorkerDiedError
 from polyhost.container.system import malloc
@@ -60,7 +60,8 @@ def become_worker(request: ForkRequest, descriptors: list[int], config: Config) 
     os.close(page)  # the mapping stays
     with socket.socket(fileno=connection) as sock:
         try:
-            return Worker(request, FrontEndConnection(sock), status, config).run()
+            front_end = FrontEndConnection(sock, config.enabled(Optimization.HEADER_CACHE))
+            return Worker(request, front_end, status, config).run()
         except SystemExit as error:
             logger.error("the model's code called sys.exit(%r)", error.code)
             return error.code if isinstance(error.code, int) else int(error.code is not None)

@@ -62,7 +62,8 @@ class _HeaderCache:
     `_block` is the encoded form of all headers but the last, `_headers` what it says.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = enabled
         self._block = b""
         self._headers: dict[str, str] = {}
 
@@ -73,7 +74,8 @@ class _HeaderCache:
         return 0, {}
 
     def store(self, block: bytes, headers: dict[str, str]) -> None:
-        self._block, self._headers = block, headers
+        if self._enabled:
+            self._block, self._headers = block, headers
 
 
 class FrontEndConnection:
@@ -83,11 +85,11 @@ class FrontEndConnection:
     at most. `_buffer[:_position]` has been decoded and is removed between commands.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, cache_headers: bool = True) -> None:
         self.socket = sock
         self._buffer = bytearray()
         self._position = 0
-        self._header_cache = _HeaderCache()
+        self._header_cache = _HeaderCache(cache_headers)
 
     def wait_for_command(self) -> bool:
         """Wait until the next command begins to arrive; return False if the front end closes the connection instead.

@@ -26,6 +26,13 @@ def response(request_id: str, status: int = 200) -> Response:
     return Response(request_id, status, {}, b"a response")
 
 
+def test_bursts_can_be_switched_off() -> None:
+    burst = BurstSize(enabled=False)
+    for _ in range(100):
+        burst.on_response(0.0001)
+    assert burst.size(waiting=100, idle_workers=1) == 1
+
+
 def test_bursts_grow_with_the_speed_of_the_model() -> None:
     burst = BurstSize()
     assert burst.size(waiting=100, idle_workers=1) == 1
