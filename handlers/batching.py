@@ -181,8 +181,8 @@ def split(output: Any, counts: Sequence[int]) -> list[Any]:
 def difference(joint: Sequence[Any], single: Sequence[Any]) -> InseparableError | None:
     """Return how the parts of a joint output differ from the outputs of the same requests alone.
 
-    A first axis that is none of rows, such as time, may be as long as the rows by chance. Cut along it, the parts have
-    other shapes than the single outputs, which hold fewer rows.
+    A first axis other than rows, such as time, may have the same length as the rows by chance. Cut along it, the parts
+    have other shapes than the single outputs, which hold fewer rows.
     """
     for part, alone in zip(joint, single, strict=True):
         if _shape(part) != _shape(alone):

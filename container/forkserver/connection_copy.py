@@ -59,7 +59,7 @@ class ConnectionCopy:
     def close(self, hang_up: bool) -> None:
         """Close this copy.
 
-        To hang up ends the connection for everyone who holds a copy, such as a process that the model has started.
+        Disconnecting ends the connection for every process that holds a copy, such as one that the model has started.
         """
         if hang_up:
             with contextlib.suppress(OSError):

@@ -109,7 +109,7 @@ class ForkServer:
             self._loop.after(_ZYGOTES_POLL_S, partial(self._start_zygotes, deadline))
 
     def _on_supervisor_died(self) -> None:
-        """Stop everything, in place of the supervisor: it held the other end of stdin and has been killed."""
+        """Stop everything on behalf of the supervisor, which held the other end of stdin and has been killed."""
         self._front_end.on_supervisor_died()
         self._supervisor_died = True
         self._loop.stop(1)

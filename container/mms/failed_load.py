@@ -18,7 +18,7 @@ must have noticed the launcher's end before the reply is sent. The states and th
 2. REPLIED: Java has closed its end of the launcher's stdin, which it does last of all (ProcessImpl.initStreams), and
    the reply has been sent. If the stdin cannot be watched, because it is not a pipe or the launcher had ended, this
    state follows at once. MMS hangs up afterwards, and the fork server releases the worker.
-3. NOT_NEEDED, in place of REPLIED: MMS has hung up before, for its threads interrupt one another.
+3. NOT_NEEDED instead of REPLIED: MMS has already disconnected, because its threads interrupt one another.
 
 MMS can still lose another model's load when it unregisters this one: see lost_loads.py.
 """

@@ -48,7 +48,7 @@ RequestHandler = Callable[[HttpRequest, Exchange], None]
 class ClientConnection(asyncio.Protocol):
     """Reads requests, starts one exchange after the other, and ends the connection.
 
-    At most one exchange is under way; so responses leave in the order of their requests. Requests that come meanwhile
+    At most one exchange is under way; so responses leave in the order of their requests. Requests that arrive then
     stand in `_pending`, and while any does, reading is paused: the queue never grows beyond what one read has brought.
     While the client is slow (`write_paused`), no exchange begins either. Invariant, outside of `_pump`: where
     `_pending` holds anything, an exchange is under way or writing is paused, and the end of either calls `_pump`.

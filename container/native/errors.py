@@ -7,7 +7,7 @@ from polyhost.container.errors import Failure
 
 
 class Rejection(Exception):  # noqa: N818 - a regular outcome of a request, not a fault of the program
-    """A response of the front end's own in place of a handler's; `headers` are sent with it."""
+    """A response of the front end itself, without a worker; `headers` are sent with it."""
 
     def __init__(
         self, status: int, kind: str, message: str, model: str = "", phase: str = "request", **headers: str

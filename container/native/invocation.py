@@ -54,7 +54,7 @@ class Invocation:
         self.sent = 0.0  # 0: waiting in the queue
         self.connection: ResponseSource | None = None  # to the worker that has it
         self.streaming = False  # the response has begun and comes in chunks
-        self.cancelled = False  # the caller waits for nothing more: it has left, or was rejected meanwhile
+        self.cancelled = False  # the caller no longer waits: it has disconnected, or was rejected
 
     def pause(self) -> None:
         """Stop reading further chunks until `resume`: the client is slower than the worker.

@@ -39,7 +39,7 @@ class ModelState(Enum):
     READY = "ready"
     BACKING_OFF = "backing off"  # every worker is lost and none could be had; invocations are rejected with the reason
     DRAINING = "unloading"  # workers finish what they have; everything else is rejected
-    UNLOADING = "being unloaded"  # connections are closed; the fork server was told, and ends what is left
+    UNLOADING = "being unloaded"  # connections are closed; the fork server stops what is left
     OVERDUE = "overdue"  # its processes have not ended in time
     CLOSED = "closed"
 

@@ -39,10 +39,10 @@ class WorkerState(IntEnum):
     LOADING = 1  # inside the handler's initialization
     IDLE = 2  # waiting for a command; another worker can take the connection over
     BUSY = 3  # a request has been read and nothing sent; payload: the requests' ids, a JSON array
-    RESPONDING = 4  # part of a reply may have been sent: nobody else may write to the connection now
+    RESPONDING = 4  # part of a reply may have been sent: no other process may write to the connection now
     FAILED = 5  # the load failed and nothing was sent; payload: the failure, a JSON object
     BACKING_OFF = 6  # responds with an error until it is time to try the model again
-    READING = 7  # a command is partly read, or partly executed: nobody else can go on from here
+    READING = 7  # a command is partly read, or partly executed: no other process can continue from here
     STREAMING = 8  # chunks of a response have been sent, and more follow
 
 
