@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_FIRST_RESPONSE_S = 30.0  # beyond the length of the run
 _CHUNK = 1 << 16
 
 
@@ -65,7 +66,9 @@ def run(port: int, request: bytes, clients: int, seconds: float) -> dict[str, fl
         for client in group:
             selector.register(client.socket, selectors.EVENT_READ, client.on_readable)
             client.send()
-        while time.perf_counter() - started < seconds:
+        while (elapsed := time.perf_counter() - started) < seconds or not any(client.seconds for client in group):
+            if elapsed > seconds + _FIRST_RESPONSE_S:
+                raise TimeoutError(f"no response within {elapsed:.0f} s")
             for key, _ in selector.select(1.0):
                 key.data()
     return _figures(group, time.perf_counter() - started)

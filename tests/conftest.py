@@ -1,5 +1,6 @@
 """Shared fixtures: one container for the tests that can share it, and models for it."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,6 @@ _SLOW = (
     "benchmarks/test_soak.py",
     "cli/test_check.py",
     "cli/test_emulator.py",
-    "cli/test_examples.py",
     "cli/test_serve.py",
     "docs/",
     "emulator/telemetry/",
@@ -27,8 +27,20 @@ _SLOW = (
     "emulator/test_neighbours.py",
     "emulator/test_streaming.py",
     "emulator/ui/",
+    "examples/",
     "image/",
     "integration/",
+)
+# The longest, which each process of pytest-xdist begins with: at the end the others would wait for them.
+_LONGEST = (
+    "test_the_demo_and_the_commands_of_the_readme",
+    "test_example_runs_against_the_emulator",
+    "test_the_example_handler_and_the_built_in_one_agree",
+    "test_the_tutorial_works_as_written",
+    "test_life_of_a_multi_model_endpoint",
+    "test_no_response_is_lost_and_memory_does_not_grow",
+    "test_models_that_do_not_fit_together_are_all_served",
+    "test_no_module_is_imported_under_two_names",
 )
 
 # By hand, for longer: scripts/test tests/integration/test_fuzz.py --hypothesis-profile=long --timeout=0
@@ -38,11 +50,20 @@ settings.load_profile("default")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow tests."""
+    """Mark the slow tests, and put the longest first in each of the parts that pytest-xdist starts with."""
     for item in items:
         place = item.path.relative_to(Path(__file__).parent).as_posix()
         if place.startswith(_SLOW):
             item.add_marker(pytest.mark.slow)
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    longest = [item for item in items if item.name.startswith(_LONGEST)]
+    others = [item for item in items if item not in longest]
+    part = -(-len(others) // workers)
+    items[:] = [
+        item
+        for number in range(workers)
+        for item in (*longest[number::workers], *others[number * part : (number + 1) * part])
+    ]
 
 
 @pytest.fixture(scope="session")

