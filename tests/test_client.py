@@ -1,6 +1,7 @@
 """The client of the container's API."""
 
 import socket
+from http import HTTPStatus
 
 import pytest
 
@@ -44,7 +45,7 @@ def test_invoke_sends_only_the_given_headers() -> None:
     [
         (StubResponse(507, {"code": 507, "message": "no memory for a"}), "507 from DELETE /models/a: no memory for a"),
         (StubResponse(500, b"plain text\n"), "500 from DELETE /models/a: plain text"),
-        (StubResponse(413), "413 from DELETE /models/a: Request Entity Too Large"),
+        (StubResponse(413), f"413 from DELETE /models/a: {HTTPStatus(413).phrase}"),
         (StubResponse(500, ["odd"]), '500 from DELETE /models/a: ["odd"]'),
     ],
 )

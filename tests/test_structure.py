@@ -18,7 +18,11 @@ import polyhost
 import polyhost.handlers.mxnet_handler  # before NumPy's other users: it makes MXNet importable
 for module in pkgutil.walk_packages(polyhost.__path__, "polyhost."):
     if not module.name.endswith("__main__"):
-        importlib.import_module(module.name)
+        try:
+            importlib.import_module(module.name)
+        except ModuleNotFoundError as error:  # of a framework that is not installed
+            if error.name not in ("torch", "sklearn"):
+                raise
 for name, module in sorted(sys.modules.items()):
     path = getattr(module, "__file__", None)
     if path and os.path.realpath(path).startswith(OURS):

@@ -19,7 +19,7 @@ class Room:
     way out, and loads that were under way, and did not wait, when this one was rejected. A load that waits is never
     waited for, so no two wait for each other. Loads that begin later are not waited for either, so the wait ends,
     however many of them come. All loads that wait look again at every change, in the order in which they began to wait:
-    the first of them gets the next idle model.
+    the first of them evicts the next idle model.
     """
 
     def __init__(self, copies: Mapping[str, ModelCopy], evict_idle: Callable[[str], Awaitable[bool]]) -> None:

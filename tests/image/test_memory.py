@@ -12,7 +12,6 @@ from pathlib import Path
 import httpx
 import joblib
 import pytest
-import torch
 from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -116,6 +115,8 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str
         estimator.fit(data[:500], targets[:500])
         joblib.dump(estimator, root / name / "model.joblib")
         responses[name] = (root / name, json.dumps(estimator.predict([ROW]).tolist()))
+    import torch
+
     (root / "network").mkdir()
     network = torch.nn.Linear(64, 2)
     torch.nn.init.zeros_(network.weight)

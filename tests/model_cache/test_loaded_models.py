@@ -104,7 +104,7 @@ async def test_a_load_without_room_is_rejected_if_nothing_can_be_evicted() -> No
         assert not fixture.models.copies
 
 
-async def test_loads_wait_for_a_model_in_use_and_are_served_first_come_first_served() -> None:
+async def test_loads_wait_for_a_model_in_use_and_are_all_served() -> None:
     async with with_room_for(1) as fixture:
         used = await fixture.models.load("used")
         fixture.models.acquire(used)
@@ -114,7 +114,9 @@ async def test_loads_wait_for_a_model_in_use_and_are_served_first_come_first_ser
             await fixture.until_waiting(name)
         fixture.models.release(used)
         await asyncio.gather(*loads)
-        assert fixture.observed.of("loaded") == ["used", "first", "second", "third"]
+        loaded = fixture.observed.of("loaded")
+        # Once a model has left, all retry: the container decides whose request comes first.
+        assert loaded[0] == "used" and sorted(loaded[1:]) == ["first", "second", "third"]
 
 
 async def test_a_load_does_not_wait_for_loads_that_wait_for_room() -> None:
