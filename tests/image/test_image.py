@@ -133,6 +133,6 @@ def copy_of_build_context(folder: Path) -> Path:
     folder.mkdir()
     for name in ("polyhost", "container", "handlers"):
         shutil.copytree(REPOSITORY / name, folder / name, symlinks=True)
-    for name in ("Dockerfile", ".dockerignore", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
+    for name in ("Dockerfile", ".dockerignore", "pyproject.toml", "constraints.txt", "README.md", "LICENSE", "NOTICE"):
         shutil.copy2(REPOSITORY / name, folder)
     return folder
