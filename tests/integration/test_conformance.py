@@ -664,7 +664,7 @@ def test_minimum_1_and_2_ping_and_list_during_loads_and_unloads(
     calls = [pool.submit(_load_and_unload, container, name) for name in names]
 
     listings = 0
-    while not all(call.done() for call in calls):
+    while not all(call.done() for call in calls) or listings < 2:  # on a fast machine the loads may be over first
         assert container.http.get("/ping", timeout=2).status_code == 200
         listed = container.http.get("/models", timeout=2)
         if container.native or listed.status_code == 200:
@@ -674,7 +674,6 @@ def test_minimum_1_and_2_ping_and_list_during_loads_and_unloads(
             # Unloaded while MMS wrote the list: ManagementRequestHandler.handleListModels gets each by name.
             assert error(listed) == (500, "NullPointerException")
 
-    assert listings > 1
     assert [call.result() for call in calls] == [(200, 200)] * 4
 
 

@@ -274,7 +274,7 @@ def test_busy_survivor_ends_with_its_model(service: Service) -> None:
     worker = service.worker(name)
     fork_server = service.part(*FORK_SERVER)
     fork_server.kill()
-    wait_for(lambda: service.parts(*FORK_SERVER) and service.part(*FORK_SERVER) != fork_server, "another fork server")
+    wait_for(lambda: any(part != fork_server for part in service.parts(*FORK_SERVER)), "another fork server")
     service.load("echo")
     with ThreadPoolExecutor(1) as pool:
         pool.submit(_invoke_briefly, service, name, "loop")
