@@ -124,7 +124,7 @@ def _wait_for_zygotes(server: BenchServer) -> None:
 
 
 def _zygotes(server: BenchServer) -> int:
-    """Return how many there are: children of the fork server. Before it has started them there are none."""
+    """Return the number of zygotes: the fork server's children, 0 before it has started them."""
     found = [
         len(child.children()) for child in _process(server).children() if "forkserver" in " ".join(child.cmdline())
     ]

@@ -40,7 +40,7 @@ class Target:
 
 @dataclass(frozen=True)
 class TableRow:
-    """One line of the table. `polyhost` is polyhost on MMS; `target` is empty where there is none."""
+    """One line of the table. `polyhost` is polyhost on MMS; `target` is empty for a figure without a target."""
 
     what: str
     unit: str

@@ -107,7 +107,7 @@ def in_form_of_request(prediction: Any, inputs: Inputs, accept: str) -> Any:
 
 
 def _only_row(output: Any) -> Any:
-    """Return the only row, of each output where there are several; an output without rows as it is."""
+    """Return the only row, for several outputs that of each; return an output without rows unchanged."""
     match encoders.plain(output):
         case dict(outputs):
             return {name: _only_row(value) for name, value in outputs.items()}

@@ -19,7 +19,7 @@ def matching(directory: Path, patterns: Sequence[str]) -> list[Path]:
 
 
 def only_match(directory: Path, patterns: Sequence[str]) -> Path:
-    """Return the one file that fits; BadModelError where there is none, or several.
+    """Return the one file that fits. Raises BadModelError if none or several do.
 
     An archive with two models of one framework needs a script that says which is which.
     """

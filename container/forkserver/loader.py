@@ -49,7 +49,7 @@ class Loader:
             self._reject(worker, admission)
 
     def _place(self, model: HostedModel) -> int | None:
-        """Choose the GPU; None if there is none, or the model cannot use one."""
+        """Choose the GPU; None if the machine has no GPU or the model does not use one."""
         gpus = self._gpus.read() if frameworks.named(model.framework).uses_gpu else []
         promised: Counter[int] = Counter()
         for worker in self._workers if gpus else ():

@@ -76,7 +76,7 @@ class WorkerConnection(asyncio.Protocol):
         self.status_page: int | None = None  # descriptor
         self.loaded = False
         self.closing = False
-        self.failure: Failure | None = None  # why it ended, where somebody has said so
+        self.failure: Failure | None = None  # why the connection ended, if that is known
         self.invocations: list[Invocation] = []
         self.turn_started = 0.0  # when the worker could begin with the first of them
         self._responses = responses

@@ -91,7 +91,7 @@ class WorkerPool:
         connection.load(self._load_command)
 
     def add_idle(self, connection: WorkerConnection) -> bool:
-        """Make a connection available, or close it where there are too many; return whether it is available."""
+        """Make a connection available, or close a surplus one; return whether it is available."""
         if len(self._connections) > self.wanted and connection.loaded:
             self.close(connection)
             return False

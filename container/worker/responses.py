@@ -23,7 +23,7 @@ def reason_phrase(status: Any) -> str:
 
 
 def checked_status(status: Any, phrase: Any) -> tuple[int, str]:
-    """Return the status, 200 where there is none, and its phrase. Raises BadAnswerError."""
+    """Return the status, by default 200, and its phrase. Raises BadAnswerError."""
     status = status or 200
     phrase = str(phrase or reason_phrase(status))
     if not (isinstance(status, int) and 200 <= status <= 599 and _HEADER_VALUE.fullmatch(phrase)):

@@ -126,7 +126,7 @@ class StatusPage:
 
     @property
     def payload(self) -> Any:
-        """The payload's JSON, or None where there is none or it is malformed."""
+        """The payload's JSON, or None if it is missing or malformed."""
         length = min(int(_LENGTH.unpack_from(self._map, _AT_LENGTH)[0]), SIZE - _AT_PAYLOAD)
         try:
             return json.loads(self._map[_AT_PAYLOAD : _AT_PAYLOAD + length] or b"null")

@@ -87,7 +87,9 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
 def _check_member(path: Path) -> None:
     mode = path.lstat().st_mode
     if stat.S_ISLNK(mode):
-        raise ArchiveError(f"{path} is a symbolic link, which SageMaker does not unpack; put the file itself there")
+        raise ArchiveError(
+            f"{path} is a symbolic link; put the file itself there, so that the archive does not depend on links"
+        )
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise ArchiveError(f"{path} is neither a file nor a folder; remove it")
     if not path.name.isprintable():  # bytes that are not UTF-8 arrive as surrogates, which are not printable

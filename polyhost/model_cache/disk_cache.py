@@ -74,7 +74,7 @@ class DiskCache:
         if name in self.archives:
             self.check_overwritten(name)
             return
-        # Goes on if whoever waits is cancelled, as its thread does: the next load uses what it brings.
+        # The download continues if a caller is cancelled, as its thread does: the next load uses the result.
         download = self._downloads.get(name)
         if download is None:
             download = self._downloads[name] = self._background.start(self._download(name, data))

@@ -73,9 +73,9 @@ class LoadedModels:
         return copy if copy is not None and copy.state is CopyState.LOADED else None
 
     async def load(self, name: str) -> ModelCopy:
-        """Return the model once it is loaded; one load serves all who wait for it.
+        """Return the model once it is loaded; all callers share one load.
 
-        A load goes on if whoever waits is cancelled. Raises ModelServingError.
+        The load continues if a caller is cancelled. Raises ModelServingError.
         """
         while (copy := self.loaded(name)) is None:
             copy = self.copies.get(name) or self._begin_load(name)

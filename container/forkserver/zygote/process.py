@@ -124,7 +124,7 @@ class ZygoteProcess:
             os.close(descriptor)
 
     def _assign(self, request: ForkRequest, descriptors: list[int]) -> int:
-        """Send the request to the spare, or to a new fork if there is none or it has died; return the worker's pid."""
+        """Send the request to the spare, or to a new fork if no spare is alive; return the worker's pid."""
         for spare in (self._spare, None):
             pid, channel = spare or self._fork_spare(descriptors)
             self._spare = None
