@@ -65,7 +65,7 @@ class Config:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """Read the settings. Raises ConfigError, which names the variable, its value and what it may be."""
-        read = _Reader(environ)
+        read = _EnvironReader(environ)
         native = read("POLYHOST_FRONTEND", _one_of("mms", "native"), "mms") == "native"
         _check_settings_of_others(read, environ)
         return cls(
@@ -129,7 +129,7 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {**environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
-class _Reader:
+class _EnvironReader:
     """Reads and converts one variable at a time; an empty one counts as absent, as `docker run -e X=` leaves it."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -145,7 +145,7 @@ class _Reader:
             raise ConfigError(f"{name}={value!r}: {error}") from None
 
 
-def _check_settings_of_others(read: _Reader, environ: Mapping[str, str]) -> None:
+def _check_settings_of_others(read: _EnvironReader, environ: Mapping[str, str]) -> None:
     """Check what the toolkit and the handlers read later: one would raise a traceback, the others fail at each load."""
     read("SAGEMAKER_STARTUP_TIMEOUT", _positive, None)
     try:

@@ -27,12 +27,12 @@ def mapped(path: Path) -> Mapping[str, Array] | None:
         return None
     data = numpy.memmap(path, dtype=numpy.uint8, mode="c")  # copy on write
     try:
-        return _Reader(data).arrays()
+        return _ParamsReader(data).arrays()
     except (struct.error, KeyError, ValueError):
         return None
 
 
-class _Reader:
+class _ParamsReader:
     """Reads on from `_at`; raises ValueError, KeyError or struct.error where the format is another."""
 
     def __init__(self, data: Array) -> None:

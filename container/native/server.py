@@ -32,6 +32,7 @@ class NativeServer:
         self._models = Models(config, self._fork_server)
         self._routes = Routes(config, self._models, self._fork_server)
         self._connections: set[ClientConnection] = set()
+        self._cache_headers = config.enabled(Optimization.HEADER_CACHE)
         self._stop = asyncio.Event()
         self._status = 0
 
@@ -59,8 +60,9 @@ class NativeServer:
         return self._status
 
     def _new_connection(self) -> ClientConnection:
-        cached = self._config.enabled(Optimization.HEADER_CACHE)
-        return ClientConnection(self._routes.handle, self._config.max_payload_bytes, self._connections, cached)
+        return ClientConnection(
+            self._routes.handle, self._config.max_payload_bytes, self._connections, self._cache_headers
+        )
 
     async def _load_single(self) -> None:
         """Load the only model; if the front end rejects it, end the container.

@@ -11,6 +11,7 @@ import httpx
 import typer
 
 from polyhost.cli.errors import CommandError
+from polyhost.emulator.hosting.faults import FaultKind
 
 _DASHBOARD_PATH = "/_polyhost/"
 
@@ -24,16 +25,6 @@ class DriverName(StrEnum):
 
     PROCESS = "process"
     DOCKER = "docker"
-
-
-class FaultName(StrEnum):
-    """Kinds of faults on demand."""
-
-    SLOW_LOAD = "slow-load"
-    REFUSE_LOAD = "refuse-load"
-    KILL_CONTAINER = "kill-container"
-    TIME_OUT = "time-out"
-    ERROR = "error"
 
 
 @app.callback(epilog="Example: [bold]polyhost emulator --memory-scale 0.25[/bold]")
@@ -114,7 +105,7 @@ def env(
 @app.command(epilog="Example: [bold]polyhost emulator fault refuse-load --count 2 --model churn.tar.gz[/bold]")
 def fault(
     context: typer.Context,
-    kind: Annotated[FaultName, typer.Argument(help="Kind of fault.")],
+    kind: Annotated[FaultKind, typer.Argument(help="Kind of fault.")],
     count: Annotated[int, typer.Option(min=1, help="How many occasions it hits.")] = 1,
     skip: Annotated[int, typer.Option(min=0, help="How many occasions it lets pass first.")] = 0,
     seconds: Annotated[float, typer.Option(min=0, help="How much longer a slow load takes.")] = 5.0,

@@ -122,10 +122,3 @@ class Observed:
     def on_failed(self, name: str, message: str) -> None:
         self.events.append(("failed", name))
         self.messages.append(message)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Let other tasks run until the condition is true."""
-    async with asyncio.timeout(TIMEOUT_S):
-        while not condition():
-            await asyncio.sleep(0.001)

@@ -12,7 +12,8 @@ from polyhost.model_cache.disk_cache import DiskSettings, key_of
 from polyhost.model_cache.downloads import ModelSource
 from polyhost.model_cache.errors import LoadRejectedError, ModelDataMissingError
 from polyhost.model_cache.model_url import ModelData
-from tests.model_cache.stand_ins import TIMEOUT_S, MemoryStore, Observed, StandInServer, tar_gz, until
+from tests.model_cache.stand_ins import TIMEOUT_S, MemoryStore, Observed, StandInServer, tar_gz
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,8 @@ from polyhost.model_cache import loaded_models
 from polyhost.model_cache.errors import ContainerGoneError, LoadRejectedError, LostWhileLoadingError
 from polyhost.model_cache.loaded_models import LoadedModels
 from polyhost.model_cache.model_copy import CopyState, ModelCopy
-from tests.model_cache.stand_ins import Observed, StandInServer, until
+from tests.model_cache.stand_ins import Observed, StandInServer
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 

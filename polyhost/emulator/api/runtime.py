@@ -17,7 +17,7 @@ from polyhost.emulator.api.service_model import ServiceModel, violations_message
 from polyhost.emulator.config import ACCOUNT
 from polyhost.emulator.errors import ModelError, ModelNotReady, ServiceUnavailable, ValidationError
 from polyhost.emulator.hosting.endpoint import Endpoint
-from polyhost.emulator.hosting.faults import Faults
+from polyhost.emulator.hosting.faults import FaultKind, Faults
 from polyhost.emulator.hosting.interfaces import ContainerResponse, InvocationRequest
 from polyhost.emulator.hosting.variants import Variant
 from polyhost.emulator.telemetry.recorder import Place, Recorder
@@ -151,7 +151,7 @@ class Runtime:
         target = members.get("TargetModel") or headers.get(_TARGET_MODEL, b"").decode("latin-1") or None
         _check_target(endpoint, variant, target)
         place = Place(region, name, variant.name)
-        if self._faults.pending and (fault := self._faults.take("error", name, variant.name, target or "")):
+        if self._faults.pending and (fault := self._faults.take(FaultKind.ERROR, name, variant.name, target or "")):
             raise fault.error()
         if relay is not None:
             relay.variant = variant.name

@@ -1,7 +1,7 @@
 """Faults on demand, for tests of clients: what goes wrong next, and where."""
 
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 
 from polyhost.emulator.errors import (
     AccessDenied,
@@ -12,7 +12,17 @@ from polyhost.emulator.errors import (
     ThrottlingException,
 )
 
-FaultKind = Literal["slow-load", "refuse-load", "kill-container", "time-out", "error"]
+
+class FaultKind(StrEnum):
+    """What goes wrong."""
+
+    SLOW_LOAD = "slow-load"
+    REFUSE_LOAD = "refuse-load"
+    KILL_CONTAINER = "kill-container"
+    TIME_OUT = "time-out"
+    ERROR = "error"
+
+
 # Errors that the runtime may return though nothing is wrong with the invocation, the model or the emulator.
 ERRORS: dict[str, type[AwsError]] = {
     error.code: error

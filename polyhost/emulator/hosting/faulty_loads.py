@@ -2,7 +2,7 @@
 
 import asyncio
 
-from polyhost.emulator.hosting.faults import Faults
+from polyhost.emulator.hosting.faults import FaultKind, Faults
 from polyhost.emulator.hosting.interfaces import ContainerResponse
 from polyhost.emulator.telemetry.recorder import Place
 from polyhost.model_cache.interfaces import ApiResponse, ModelServer
@@ -17,9 +17,9 @@ class FaultyLoads:
         self._place = place
 
     async def load(self, key: str, url: str, target_model: str) -> ApiResponse:
-        if slow := self._faults.take("slow-load", self._place.endpoint, self._place.variant, target_model):
+        if slow := self._faults.take(FaultKind.SLOW_LOAD, self._place.endpoint, self._place.variant, target_model):
             await asyncio.sleep(slow.seconds)
-        if self._faults.take("refuse-load", self._place.endpoint, self._place.variant, target_model):
+        if self._faults.take(FaultKind.REFUSE_LOAD, self._place.endpoint, self._place.variant, target_model):
             return ContainerResponse(507, {}, b"a fault on demand: no memory", 0)
         return await self._server.load(key, url, target_model)
 

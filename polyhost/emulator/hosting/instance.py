@@ -160,9 +160,9 @@ class Instance:
         """Return the container's response. Raises ModelNotReady and ModelServingError."""
         self.outstanding += 1
         try:
-            if self._take_fault("time-out", request):
+            if self._take_fault(FaultKind.TIME_OUT, request):
                 raise ContainerTimeoutError("a fault on demand: the container gave no response in time")
-            if self._take_fault("kill-container", request) and self.keeper.container is not None:
+            if self._take_fault(FaultKind.KILL_CONTAINER, request) and self.keeper.container is not None:
                 self._event(EventKind.FAULT, "the container is killed on demand")
                 await self.keeper.kill()
             if self.cache is None:

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict
-from typing import Any, get_args
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -79,8 +79,8 @@ class StateApi:
 
 def _parse_fault(members: Any) -> Fault:
     """Return the fault that a request describes. Raises ValueError or TypeError, with the reason."""
-    if not isinstance(members, dict) or members.get("kind") not in get_args(FaultKind):
-        raise ValueError(f"a fault must be an object whose kind is one of {', '.join(get_args(FaultKind))}")
+    if not isinstance(members, dict) or members.get("kind") not in list(FaultKind):
+        raise ValueError(f"a fault must be an object whose kind is one of {', '.join(FaultKind)}")
     numbers = {"count": (int, 1), "skip": (int, 0), "seconds": (float, 0)}
     words = ("kind", "code", "endpoint", "variant", "model")
     for name, value in members.items():
@@ -94,9 +94,9 @@ def _parse_fault(members: Any) -> Fault:
         if not valid:
             raise ValueError(f"{name} cannot be {value!r}")
     code = members.get("code", "")
-    if (members["kind"] == "error" or code) and (members["kind"] != "error" or code not in ERRORS):
+    if (members["kind"] == FaultKind.ERROR or code) and (members["kind"] != FaultKind.ERROR or code not in ERRORS):
         raise ValueError(f"a fault of kind error must have one of the codes {', '.join(ERRORS)}; others have none")
-    return Fault(**members)
+    return Fault(**{**members, "kind": FaultKind(members["kind"])})
 
 
 async def _endpoint_state(endpoint: Endpoint) -> dict[str, Any]:

@@ -176,9 +176,3 @@ def run_scenario(
             await side.close()
 
     uvloop.run(run())
-
-
-async def wait_until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():
-            await asyncio.sleep(0.005)

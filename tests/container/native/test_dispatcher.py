@@ -19,7 +19,8 @@ from polyhost.container.worker.protocol import (
     encode_predict_reply,
 )
 from polyhost.container.worker.types import Response
-from tests.container.native.fork_server_side import ForkServerSide, run_scenario, wait_until
+from tests.container.native.fork_server_side import ForkServerSide, run_scenario
+from tests.support.waiting import until
 
 
 def response(request_id: str, status: int = 200) -> Response:
@@ -56,11 +57,11 @@ def test_substitute_responses_answer_a_dead_workers_batch_once(tmp_path: Path) -
         callers = [side.invoke("m")[1] for _ in range(3)]
         ids = await worker.next_ids()
         worker.send(encode_predict_reply([response(item, 500) for item in ids[:2]], SUBSTITUTE_CODE))
-        await wait_until(lambda: all(caller.received for caller in callers[:2]))
+        await until(lambda: all(caller.received for caller in callers[:2]))
 
         assert await worker.next_ids() == ids[2:]
         worker.send(encode_predict_reply([response(ids[2])]))
-        await wait_until(lambda: callers[2].received)
+        await until(lambda: callers[2].received)
 
         assert len(ids) == 3
         assert [caller.statuses for caller in callers] == [[500], [500], [200]]
@@ -97,7 +98,7 @@ def test_streams_are_not_sent_in_bursts(tmp_path: Path) -> None:
         (third,) = await worker.next_ids()
         worker.send(encode_predict_reply([response(third)]))
 
-        await wait_until(lambda: callers[2].received)
+        await until(lambda: callers[2].received)
         assert callers[0].received[-1] == Chunk(None)
         assert len(await worker.next_ids()) == 1
 
@@ -113,7 +114,7 @@ def test_stream_whose_worker_died_ends_at_once(tmp_path: Path, slow: bool) -> No
         invocation, caller = side.invoke("m")
         (request_id,) = await worker.next_ids()
         worker.send(encode_first_chunk(response(request_id)))
-        await wait_until(lambda: caller.received)
+        await until(lambda: caller.received)
         if slow:
             invocation.pause()
         worker.send(encode_chunk(b"the last"))
@@ -121,7 +122,7 @@ def test_stream_whose_worker_died_ends_at_once(tmp_path: Path, slow: bool) -> No
         side.channel.send(WorkerLost(worker.number, failure))
         worker.die()
 
-        await wait_until(lambda: len(caller.received) == 3)
+        await until(lambda: len(caller.received) == 3)
         assert caller.received[1] == Chunk(b"the last")
         assert isinstance(caller.received[2], Rejection)
         assert str(caller.received[2]) == "exited with status 7"
@@ -138,7 +139,7 @@ def test_rest_of_a_dead_workers_burst_goes_to_an_idle_worker(tmp_path: Path, mon
             _, caller = side.invoke("m")
             (request_id,) = await first.next_ids()
             first.send(encode_predict_reply([response(request_id)]))
-            await wait_until(partial(len, caller.received))
+            await until(partial(len, caller.received))
         (key,) = side.models.open_keys()
         side.channel.send(Resize(key, 2))
         second = await side.next_worker()
@@ -149,12 +150,12 @@ def test_rest_of_a_dead_workers_burst_goes_to_an_idle_worker(tmp_path: Path, mon
         first.send(encode_predict_reply([response(request_id)]))
         ids = await first.next_ids()
         await second.load()
-        await wait_until(lambda: side.models.get("m").workers == 2)
+        await until(lambda: side.models.get("m").workers == 2)
         first.die()
 
         assert len(ids) == 3
         assert await second.next_ids() == ids[1:]
-        await wait_until(lambda: burst[0].received)
+        await until(lambda: burst[0].received)
         assert isinstance(burst[0].received[0], Rejection)
         assert running.statuses == [200]
 
@@ -206,9 +207,9 @@ def test_overdue_invocations_are_rejected(tmp_path: Path) -> None:
         _, running = side.invoke("m")
         await worker.next_ids()
         _, waiting = side.invoke("m")
-        await wait_until(lambda: waiting.received)
+        await until(lambda: waiting.received)
         assert not running.received  # the fork server's own deadline comes first
-        await wait_until(lambda: running.received)
+        await until(lambda: running.received)
         for caller, text in ((waiting, "still queued"), (running, "still running")):
             (rejection,) = caller.received
             assert isinstance(rejection, Rejection) and text in str(rejection)

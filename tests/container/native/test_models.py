@@ -11,7 +11,8 @@ from polyhost.container.control_protocol import CloseModel, ModelClosed, OpenMod
 from polyhost.container.errors import Failure
 from polyhost.container.native.errors import Rejection
 from polyhost.container.native.served_model import ModelTimeouts
-from tests.container.native.fork_server_side import ForkServerSide, run_scenario, wait_until
+from tests.container.native.fork_server_side import ForkServerSide, run_scenario
+from tests.support.waiting import until
 
 
 def test_overdue_unload_frees_the_name(tmp_path: Path) -> None:
@@ -31,7 +32,7 @@ def test_overdue_unload_frees_the_name(tmp_path: Path) -> None:
 
         await side.load("m")
         side.channel.send(ModelClosed(key))
-        await wait_until(lambda: key not in side.models.open_keys())
+        await until(lambda: key not in side.models.open_keys())
         assert side.models.get("m").loaded
 
     run_scenario(scenario, tmp_path, timeouts=ModelTimeouts(close=0.1))

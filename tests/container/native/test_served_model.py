@@ -19,7 +19,8 @@ from polyhost.container.native.served_model import _TRANSITIONS, ModelState
 from polyhost.container.worker.protocol import encode_load_reply, encode_predict_reply
 from polyhost.container.worker.status_page import StatusPage
 from polyhost.container.worker.types import Response
-from tests.container.native.fork_server_side import ForkServerSide, run_scenario, wait_until
+from tests.container.native.fork_server_side import ForkServerSide, run_scenario
+from tests.support.waiting import until
 
 
 def test_every_state_has_transitions_and_can_be_reached() -> None:
@@ -36,7 +37,7 @@ def test_model_without_a_worker_backs_off_with_the_reason(tmp_path: Path) -> Non
         second = await side.next_worker()
         failure = Failure(507, "MemoryError", "it does not fit", "m", "load")
         second.send(encode_load_reply(507, failure.to_json().decode()))
-        await wait_until(lambda: model.state is ModelState.BACKING_OFF)
+        await until(lambda: model.state is ModelState.BACKING_OFF)
         assert model.loaded
         with pytest.raises(Rejection, match="next attempt within 1 s; last error: it does not fit") as rejected:
             side.invoke("m")
@@ -44,11 +45,11 @@ def test_model_without_a_worker_backs_off_with_the_reason(tmp_path: Path) -> Non
 
         third = await side.next_worker()
         await third.load()
-        await wait_until(lambda: model.state is ModelState.READY)
+        await until(lambda: model.state is ModelState.READY)
         _, caller = side.invoke("m")
         (request_id,) = await third.next_ids()
         third.send(encode_predict_reply([Response(request_id, 200, {}, b"")]))
-        await wait_until(lambda: caller.received)
+        await until(lambda: caller.received)
         assert caller.statuses == [200]
 
     run_scenario(scenario, tmp_path)
@@ -61,7 +62,7 @@ def test_model_that_backs_off_can_be_unloaded(tmp_path: Path) -> None:
         worker.die()
         second = await side.next_worker()
         side.channel.send(WorkerLost(second.number, Failure(507, "MemoryError", "it does not fit", "m", "load")))
-        await wait_until(lambda: model.state is ModelState.BACKING_OFF)
+        await until(lambda: model.state is ModelState.BACKING_OFF)
         unload = asyncio.create_task(side.models.unload("m"))
         await asyncio.sleep(0)
         with pytest.raises(Rejection, match="not loaded"):
@@ -80,7 +81,7 @@ def test_unload_waits_for_running_invocations_and_rejects_waiting_ones(tmp_path:
         (request_id,) = await worker.next_ids()
         _, waiting = side.invoke("m")
         unload = asyncio.create_task(side.models.unload("m"))
-        await wait_until(lambda: waiting.received)
+        await until(lambda: waiting.received)
         assert isinstance(waiting.received[0], Rejection)
         assert side.models.get("m").state is ModelState.DRAINING
 
@@ -100,10 +101,10 @@ def test_number_of_workers_follows_the_fork_server(tmp_path: Path) -> None:
         side.channel.send(Resize(key, 2))
         second = await side.next_worker()
         await second.load()
-        await wait_until(lambda: model.workers == 2)
+        await until(lambda: model.workers == 2)
 
         side.channel.send(Resize(key, 1))
-        await wait_until(lambda: model.workers == 1)
+        await until(lambda: model.workers == 1)
 
     run_scenario(scenario, tmp_path)
 

@@ -1,7 +1,6 @@
 """Instances and fleets of small containers, with model archives in a folder, without the emulator around them."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -80,12 +79,6 @@ def request_for(model: str, timeout_s: float = DEADLINE_S) -> InvocationRequest:
 def recorded(platform: Platform, kind: str) -> list[str]:
     """Return the models, or else messages, of the events of one kind."""
     return [event.model or event.message for event in platform.recorder.events if event.kind == kind]
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 def statuses(responses: list[ContainerResponse]) -> list[int]:

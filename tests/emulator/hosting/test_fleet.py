@@ -19,10 +19,10 @@ from tests.emulator.hosting.harness import (
     recorded,
     request_for,
     running_platform,
-    until,
     upload,
     variant_spec,
 )
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 

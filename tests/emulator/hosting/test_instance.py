@@ -16,7 +16,7 @@ import pytest
 
 from polyhost.emulator.errors import ContainerError, ModelNotReady
 from polyhost.emulator.hosting.drivers.process import ProcessDriver
-from polyhost.emulator.hosting.faults import Fault
+from polyhost.emulator.hosting.faults import Fault, FaultKind
 from polyhost.emulator.hosting.instance import Instance
 from polyhost.emulator.hosting.interfaces import Container, Driver, Launch, Platform
 from polyhost.emulator.telemetry.recorder import Place
@@ -31,10 +31,10 @@ from tests.emulator.hosting.harness import (
     request_for,
     running_platform,
     statuses,
-    until,
     upload,
     variant_spec,
 )
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -374,10 +374,10 @@ async def test_a_container_that_does_not_start_leaves_nothing_behind(tmp_path: P
 async def test_faults_on_demand(tmp_path: Path) -> None:
     upload(tmp_path, "a")
     async with running(tmp_path) as (instance, _cache, given):
-        given.faults.add(Fault("refuse-load"))
+        given.faults.add(Fault(FaultKind.REFUSE_LOAD))
         with pytest.raises(LoadRejectedError):
             await instance.invoke(request_for("a"))
-        given.faults.add(Fault("kill-container"))
+        given.faults.add(Fault(FaultKind.KILL_CONTAINER))
         with pytest.raises(ContainerGoneError):
             await instance.invoke(request_for("a"))
         await until(lambda: instance.keeper.restarts == 1)

@@ -16,7 +16,7 @@ from polyhost.emulator.hosting.control_group import OwnControlGroup
 from polyhost.emulator.hosting.drivers.process import ProcessDriver
 from polyhost.emulator.hosting.interfaces import Launch
 from tests.emulator.conftest import COMMAND
-from tests.emulator.hosting.harness import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 

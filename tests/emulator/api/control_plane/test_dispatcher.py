@@ -8,7 +8,7 @@ from polyhost.emulator.errors import ServiceUnavailable, UnknownOperation
 from polyhost.model_cache.errors import ContainerGoneError
 from tests.emulator.api.control_plane.harness import REGION, ControlPlaneHarness
 from tests.emulator.archives import archive
-from tests.emulator.hosting.harness import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 

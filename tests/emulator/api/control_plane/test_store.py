@@ -13,7 +13,7 @@ from tests.emulator.api.control_plane.harness import (
     variant,
     weights_and_counts,
 )
-from tests.emulator.hosting.harness import until
+from tests.support.waiting import until
 
 
 @pytest.mark.anyio
