@@ -34,6 +34,7 @@ class Optimization(StrEnum):
 class Config:
     """The settings: read once in the entry point and handed down, as JSON, to the processes that it starts."""
 
+    host: str
     port: int
     base_dir: str
     multi_model: bool
@@ -69,6 +70,7 @@ class Config:
         native = read("POLYHOST_FRONTEND", _one_of("mms", "native"), "mms") == "native"
         _check_settings_of_others(read, environ)
         return cls(
+            host=read("POLYHOST_HOST", _one_of("0.0.0.0", "127.0.0.1"), "0.0.0.0"),
             port=read("SAGEMAKER_BIND_TO_PORT", _port if native else _mms_port, 8080),
             base_dir=read("SAGEMAKER_BASE_DIR", str, "/opt/ml"),
             # Anything but "true" means single-model: the toolkit, too, compares with "true".

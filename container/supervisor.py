@@ -53,7 +53,7 @@ def _check(config: Config) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("", config.port))
+            probe.bind((config.host, config.port))
         except OSError as error:
             raise ConfigError(f"SAGEMAKER_BIND_TO_PORT={config.port}: {error.strerror}; choose another port") from None
     if not config.multi_model and not config.models_dir.is_dir():

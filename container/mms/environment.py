@@ -13,6 +13,14 @@ RESOURCES = Path(__file__).parent / "resources"
 
 # The fork server keeps the deadlines of loads and requests. MMS has one for both, which must not expire first.
 _MMS_TIMEOUT_MARGIN_S = 30
+# A load's `url` may be an http address: MMS downloads it, and unzips members such as ../x outside their folder, before
+# it asks polyhost (ModelArchive.java, ZipUtils.java). A web page could write files that way, by a form. With a proxy
+# that refuses connections nothing is downloaded, and MMS rejects the load with 400. Behind the user's arguments, since
+# of two definitions Java takes the last.
+_NO_DOWNLOADS = (
+    "-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=9 -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=9"
+    " -Dhttp.nonProxyHosts="
+)
 _VMARGS = "-XX:-UseContainerSupport -XX:+UseSerialGC -Xms64m -Xmx512m -Xss256k"
 
 
@@ -29,7 +37,10 @@ def prepare_environment(config: Config, run_dir: Path, environ: MutableMapping[s
     environ["TEMP"] = environ["TMPDIR"] = str(run_dir / "tmp")
     environ["SAGEMAKER_HANDLER"] = config.handler
     environ["SAGEMAKER_BIND_TO_PORT"] = str(config.port)
-    environ["SAGEMAKER_MODEL_SERVER_VMARGS"] = config.vmargs or _VMARGS
+    environ["SAGEMAKER_MODEL_SERVER_VMARGS"] = f"{config.vmargs or _VMARGS} {_NO_DOWNLOADS}"
+    # The toolkit's configuration file says 0.0.0.0; MMS's variables come before it.
+    address = f"http://{config.host}:{config.port}"
+    environ["MMS_INFERENCE_ADDRESS"] = environ["MMS_MANAGEMENT_ADDRESS"] = address
     environ["MMS_NUMBER_OF_NETTY_THREADS"] = str(config.netty_threads)
     environ["MMS_NETTY_CLIENT_THREADS"] = str(config.netty_client_threads)
     environ.pop("MMS_JOB_QUEUE_SIZE", None)  # an empty one, which counts as absent, would end Java

@@ -156,6 +156,8 @@ class RequestParser:
         self.state = _BODY
         for name, value in self._headers:
             lower = name.lower()
+            if lower == b"origin":
+                raise _sent_by_a_web_page(value)
             if lower == b"content-length" and int(value) > self._max_body_bytes:
                 raise self._too_large(int(value))
             if lower == b"expect" and value.lower() == b"100-continue" and self._parser.get_http_version() != "1.0":
@@ -194,6 +196,15 @@ class RequestParser:
             " SAGEMAKER_MAX_REQUEST_SIZE (MB, for requests and responses)"
         )
         return Rejection(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "RequestTooLargeError", message)
+
+
+def _sent_by_a_web_page(origin: bytes) -> Rejection:
+    """Reject what a browser sends for a page (RFC 6454, section 7): neither SageMaker nor an AWS client sets Origin.
+
+    A page of any site could otherwise load models here, or invoke them, on the machine of whoever looks at it.
+    """
+    message = f"requests of web pages are not served (Origin: {origin.decode(errors='replace')[:200]})"
+    return Rejection(HTTPStatus.FORBIDDEN, "ForbiddenError", message)
 
 
 def _head_too_large() -> Rejection:

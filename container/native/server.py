@@ -42,7 +42,7 @@ class NativeServer:
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         # Ctrl-C reaches the whole process group; the supervisor acts on it.
         loop.add_signal_handler(signal.SIGINT, lambda: None)
-        server = await loop.create_server(self._new_connection, "0.0.0.0", self._config.port, backlog=_BACKLOG)
+        server = await loop.create_server(self._new_connection, self._config.host, self._config.port, backlog=_BACKLOG)
         self._fork_server.start(self._models)
         self._models.start()
         loop.call_later(_CHECK_INTERVAL_S, self._check_clients)

@@ -12,6 +12,13 @@ from polyhost.cli.handler_lookup import absolute_handler
 _MAX_PORT = 65535
 
 
+class Host(StrEnum):
+    """The addresses to listen on: this machine's only, or all."""
+
+    LOOPBACK = "127.0.0.1"
+    ALL = "0.0.0.0"
+
+
 class LogFormat(StrEnum):
     """The form of the container's log."""
 
@@ -28,6 +35,9 @@ class FrontEndName(StrEnum):
 
 def serve(
     port: Annotated[int, typer.Option(min=1, max=_MAX_PORT, help="Port to listen on.")] = 8080,
+    host: Annotated[
+        Host, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines load and invoke models.")
+    ] = Host.LOOPBACK,
     base_dir: Annotated[
         Path,
         typer.Option(
@@ -49,6 +59,7 @@ def serve(
 ) -> None:
     """Run the container here, without Docker, until SIGTERM or Ctrl-C; many models behind one port by default."""
     settings = {
+        "POLYHOST_HOST": host.value,
         "SAGEMAKER_BIND_TO_PORT": str(port),
         "SAGEMAKER_BASE_DIR": str(base_dir),
         "SAGEMAKER_MULTI_MODEL": "false" if single_model else "true",

@@ -5,6 +5,8 @@ import signal
 from pathlib import Path
 
 import httpx
+import psutil
+import pytest
 
 from polyhost.processes import RunningContainer, running_container
 from tests.support.command import run_polyhost
@@ -19,6 +21,23 @@ def test_two_containers_run_side_by_side_and_leave_no_process(served: RunningCon
     assert other.process.processes() == []
     assert served.process.processes() != []
     assert json.loads(other.process.log.read_text().splitlines()[-1])["message"]
+
+
+def listening_addresses(container: RunningContainer) -> set[str]:
+    port = int(container.url.rpartition(":")[2])
+    return {
+        connection.laddr.ip
+        for connection in psutil.net_connections("tcp")
+        if connection.laddr and connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+    }
+
+
+@pytest.mark.parametrize("frontend", ["mms", "native"])
+def test_other_machines_are_served_only_on_demand(frontend: str, tmp_path: Path) -> None:
+    with running_container(tmp_path, "--frontend", frontend) as container:
+        assert listening_addresses(container) <= {"127.0.0.1", "::ffff:127.0.0.1"} != set()
+    with running_container(tmp_path, "--frontend", frontend, "--host", "0.0.0.0") as container:
+        assert listening_addresses(container) & {"0.0.0.0", "::"}
 
 
 def test_sigint_stops_the_container(tmp_path: Path) -> None:

@@ -4,12 +4,17 @@ AWS: docs.aws.amazon.com/sagemaker/latest/dg/mms-container-apis.html. Where Mult
 test states what it does, so that a change is noticed; the native front end keeps them all.
 """
 
+import io
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import TypeVar
+from zipfile import ZipFile
 
 import httpx
 import psutil
@@ -48,6 +53,35 @@ def replace_by(kind: str, container: ContainerProcess, name: str) -> None:
     shutil.rmtree(container.folder(name))
     container.folder(other).rename(container.folder(name))
     container.folder(other).parent.rmdir()
+
+
+def zipfile(folder: Path) -> bytes:
+    """Return the folder as a .mar file, which is what Multi Model Server downloads."""
+    buffer = io.BytesIO()
+    with ZipFile(buffer, "w") as archive:
+        for path in folder.rglob("*"):
+            archive.write(path, path.relative_to(folder))
+    return buffer.getvalue()
+
+
+@contextmanager
+def http_server(body: bytes, fetched: list[str]) -> Iterator[str]:
+    """Serve the body under the URL that is yielded, and note each path that is asked for."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            fetched.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/model.mar"
+        finally:
+            server.shutdown()
 
 
 def assert_not_registered(container: ContainerProcess, name: str) -> None:
@@ -233,6 +267,23 @@ def test_row_13_url_outside_the_models_folder(container: ContainerProcess, new_m
         assert str(container.models_dir) in response.json()["message"]
     else:
         assert str(container.models_dir) in container.wait_for_event("is not below", model=name)["message"]
+    assert_not_registered(container, name)
+
+
+def test_row_13_url_of_another_server(container: ContainerProcess, new_model: NewModel) -> None:
+    name = new_model("echo")
+    archive = zipfile(container.folder(name))
+    fetched: list[str] = []
+
+    with http_server(archive, fetched) as url:
+        responses = [
+            container.load(name, url),
+            container.http.post("/models", params={"model_name": name, "url": url}),
+            container.load(name, url.replace("http:", "https:")),
+        ]
+
+    assert [response.status_code for response in responses] == [400, 400, 400]
+    assert fetched == []
     assert_not_registered(container, name)
 
 

@@ -57,7 +57,13 @@ def test_settings_of_mms_are_kept() -> None:
     assert environ["MMS_NUMBER_OF_NETTY_THREADS"] == "7"
     assert "MMS_JOB_QUEUE_SIZE" not in prepared({"MMS_JOB_QUEUE_SIZE": ""})
     assert prepared(MMS_JOB_QUEUE_SIZE="50")["MMS_JOB_QUEUE_SIZE"] == "50"
-    assert environ["SAGEMAKER_MODEL_SERVER_VMARGS"] == "-Xmx2g"
+    assert environ["SAGEMAKER_MODEL_SERVER_VMARGS"].startswith("-Xmx2g -Dhttp.proxyHost=")
+
+
+def test_mms_listens_where_it_is_told_to() -> None:
+    environ = prepared(POLYHOST_HOST="127.0.0.1", SAGEMAKER_BIND_TO_PORT="9000")
+
+    assert environ["MMS_INFERENCE_ADDRESS"] == environ["MMS_MANAGEMENT_ADDRESS"] == "http://127.0.0.1:9000"
 
 
 def test_java_of_the_machine_comes_first(tmp_path: Path) -> None:

@@ -76,6 +76,14 @@ def test_upgrade_is_ignored_byte_by_byte_and_often() -> None:
     assert len(Client().send(sent * 1500)) == 1500
 
 
+@pytest.mark.parametrize("origin", [b"https://site.example", b"null", b"http://127.0.0.1:8080", b""])
+@pytest.mark.parametrize("method", [b"GET", b"POST", b"OPTIONS"])
+def test_request_of_a_web_page_is_rejected_before_its_body(method: bytes, origin: bytes) -> None:
+    head = b"%b /models HTTP/1.1\r\nHost: a\r\nOrigin: %b\r\nContent-Length: 5\r\n\r\n" % (method, origin)
+
+    assert rejection_of(head) == (403, "ForbiddenError")
+
+
 def test_trailer_is_no_header() -> None:
     chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nContent-Type: text/evil\r\n\r\n"
     (found,) = Client().send(chunked)
