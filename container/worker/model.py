@@ -103,6 +103,7 @@ class Model:
             return self._failed(request, item)
         chunks = None
         try:
+            item = responses.whole(item)
             if isinstance(item, Iterator):
                 # The first chunk before the head: until it is there, the handler can still fail with a status.
                 item, chunks = next(item, b""), item

@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from polyhost.container.errors import BadAnswerError, ResponseTooLargeError
+from polyhost.handlers import contents
 
 _FRAMING = frozenset({"connection", "content-length", "transfer-encoding"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
@@ -45,7 +46,7 @@ def checked_headers(headers: Mapping[Any, Any]) -> dict[str, str]:
 
 def checked_items(returned: Any, count: int) -> list[Any]:
     """Return what a handler returned as one item for each of `count` requests. Raises BadAnswerError."""
-    if isinstance(returned, Iterator) and count == 1:
+    if (isinstance(returned, Iterator) or contents.is_file(returned)) and count == 1:
         return [returned]
     if not isinstance(returned, list):
         raise BadAnswerError(f"handle() returned {kind_of(returned)}; it must return a list, one item per request")
@@ -67,10 +68,16 @@ def kind_of(value: Any) -> str:
     return f"an object of type {type(value).__name__}"
 
 
+def whole(item: Any) -> Any:
+    """Return what a file or buffer holds, as bytes or text; anything else unchanged. Raises HandlerError."""
+    return contents.whole(item, "handle()")
+
+
 def encode(item: Any, headers: dict[str, str]) -> bytes:
-    """Return text and bytes as they are, and anything else as JSON, as MMS does."""
-    if isinstance(item, bytes | bytearray | memoryview):
-        return bytes(item)
+    """Return text and bytes as they are, what a file holds, and anything else as JSON, as MMS does."""
+    item = whole(item)
+    if isinstance(item, bytes):
+        return item
     if isinstance(item, str):
         return item.encode()
     body = json.dumps(item, indent=2).encode()
@@ -80,7 +87,8 @@ def encode(item: Any, headers: dict[str, str]) -> bytes:
 
 def encode_chunk(chunk: Any, headers: dict[str, str]) -> bytes:
     """Return an object as a JSON line, so that a reader of the stream sees where one ends."""
-    if isinstance(chunk, bytes | bytearray | memoryview | str):
+    chunk = whole(chunk)
+    if isinstance(chunk, bytes | str):
         return encode(chunk, headers)
     headers.setdefault("content-type", "application/jsonlines")
     return json.dumps(chunk).encode() + b"\n"

@@ -392,3 +392,54 @@ def test_chunks_that_exceed_the_limit_together(load: Callable[..., Model]) -> No
     model.max_response_bytes = 9
 
     assert json.loads(model.buffered(*call(model)).body)["type"] == "ResponseTooLargeError"
+
+
+@pytest.mark.parametrize(
+    ("returned", "body"),
+    [
+        ("written(io.BytesIO(), b'abc')", b"abc"),
+        ("written(io.StringIO(), 'äbc')", "äbc".encode()),
+        ("written(tempfile.NamedTemporaryFile(), b'abc')", b"abc"),
+        ("open(__file__, 'rb')", None),
+        ("memoryview(array.array('H', [1, 2]))", b"\x01\x00\x02\x00"),
+        ("bytearray(b'abc')", b"abc"),
+        ("iter([memoryview(b'a'), written(io.BytesIO(), b'b'), 'c'])", b"abc"),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_handlers_files_and_buffers_are_sent_whole(
+    load: Callable[..., Model], folder: Path, returned: str, body: bytes | None, count: int
+) -> None:
+    model = load(
+        f"""
+        import array, io, tempfile
+        def written(file, text):
+            file.write(text)
+            return file
+        def handle(data, context):
+            return None if data is None else [{returned} for _ in data]
+        """
+    )
+    requests = [request(number=number) for number in range(count)]
+    responses = [model.buffered(*pair) for pair in zip(requests, model.predict(requests), strict=True)]
+    assert [response.body for response in responses] == [body or (folder / "h.py").read_bytes()] * count
+    assert {response.status for response in responses} == {200}
+
+
+def test_a_handlers_file_without_a_list(load: Callable[..., Model]) -> None:
+    model = load("import tempfile\ndef handle(data, context):\n    return data and tempfile.TemporaryFile()")
+    assert (respond(model).status, respond(model).body) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    ("returned", "text"),
+    [
+        ("pathlib.Path('/tmp/x')", "returned the path '/tmp/x', not what the file holds"),
+        ("open(os.devnull, 'w')", "that cannot be read"),
+        ("iter([b'a', pathlib.Path('/tmp/x')])", "returned the path"),
+    ],
+)
+def test_a_handlers_files_that_cannot_be_sent(load: Callable[..., Model], returned: str, text: str) -> None:
+    model = load(f"import os, pathlib\ndef handle(data, context):\n    return data and [{returned}]")
+    response = model.buffered(request(), respond(model))
+    assert (response.status, text in response.body.decode()) == (500, True)
