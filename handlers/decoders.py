@@ -32,6 +32,17 @@ def decode(body: Body, content_type: str) -> Inputs:
     return decoder(body, media_type)
 
 
+def parsed(body: Body, media_type: MediaType) -> Any:
+    """Return what JSON says, as it was sent, and for JSON lines a list of it. Raises BadBodyError."""
+    if not body:
+        raise BadBodyError(f"the body is empty; expected {media_type.name}")
+    if media_type.name == JSON:
+        return _parsed(text(body, media_type), "the body")
+    # Not splitlines(): JSON allows its other separators, such as U+2028, inside a string.
+    lines = enumerate(text(body, media_type).split("\n"), start=1)
+    return [_parsed(line, f"line {number}") for number, line in lines if line.strip()]
+
+
 def text(body: Body, media_type: MediaType) -> str:
     """Decode a body by the charset of its media type, UTF-8 without one. Raises BadBodyError."""
     charset = media_type.parameters.get("charset", "utf-8")
@@ -46,13 +57,7 @@ def text(body: Body, media_type: MediaType) -> str:
 
 
 def _from_json(body: Body, media_type: MediaType) -> Rows:
-    return rows_from(_parsed(text(body, media_type), "the body"))
-
-
-def _from_json_lines(body: Body, media_type: MediaType) -> Rows:
-    # Not splitlines(): JSON allows its other separators, such as U+2028, inside a string.
-    lines = enumerate(text(body, media_type).split("\n"), start=1)
-    return rows_from([_parsed(line, f"line {number}") for number, line in lines if line.strip()])
+    return rows_from(parsed(body, media_type))
 
 
 def _parsed(source: str, where: str) -> Any:
@@ -172,7 +177,7 @@ def _from_image(body: Body, media_type: MediaType) -> Picture:
 DECODERS: dict[str, Callable[[Body, MediaType], Inputs]] = {
     JSON: _from_json,
     CSV: _from_csv,
-    JSON_LINES: _from_json_lines,
+    JSON_LINES: _from_json,
     NPY: _from_npy,
     IMAGE: _from_image,
     JPEG: _from_image,

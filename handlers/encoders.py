@@ -70,7 +70,7 @@ def plain(value: Any) -> Any:
     """Convert arrays, tensors, tables, dates and numpy scalars to what json can write."""
     if value is None or isinstance(value, str | int | float | list | tuple | dict):
         return value
-    for method in ("isoformat", "toarray", "to_numpy", "tolist"):
+    for method in ("isoformat", "toarray", "to_numpy", "asnumpy", "tolist"):
         if hasattr(value, method):
             return plain(getattr(value, method)())
     raise WrongAnswerError(

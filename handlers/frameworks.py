@@ -36,6 +36,8 @@ class Framework:
 
     name: str
     handler: str  # "module:Class", a polyhost.handlers.base.Handler
+    # "module:Class", a polyhost.handlers.script_defaults.Defaults: what stands in for functions that a script lacks.
+    script_defaults: str = "polyhost.handlers.script_defaults:Defaults"
     # Patterns of the files at an archive's root that the handler loads.
     files: tuple[str, ...] = ()
     # Top-level packages whose import in a model's own code means this framework.
@@ -63,15 +65,15 @@ class Framework:
         for name in ("files", "imports", "preload", "reseed", "out_of_memory"):
             if not isinstance(getattr(self, name), tuple):
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be a tuple of strings")
-        for name in (self.handler, *self.reseed, *([self.warm_up] if self.warm_up else ())):
+        for name in (self.handler, self.script_defaults, *self.reseed, *([self.warm_up] if self.warm_up else ())):
             if not all(name.partition(":")):
                 raise ValueError(f"{name!r} must be written as 'module:attribute'")
 
     @property
     def steps(self) -> tuple[str, ...]:
         """What a zygote does, in order: modules to import, and functions ("module:function") to call."""
-        handler_module = self.handler.partition(":")[0]
-        return (*COMMON_STEPS, handler_module, *self.preload, *([self.warm_up] if self.warm_up else ()))
+        modules = (name.partition(":")[0] for name in (self.script_defaults, self.handler))
+        return (*COMMON_STEPS, *modules, *self.preload, *([self.warm_up] if self.warm_up else ()))
 
 
 # What every zygote does, one without a framework too.
@@ -128,6 +130,7 @@ BUILT_IN = (
     Framework(
         name="mxnet",
         handler="polyhost.handlers.mxnet_handler:MxnetHandler",
+        script_defaults="polyhost.handlers.mxnet_defaults:MxnetDefaults",
         files=("*-symbol.json", "*.params"),
         imports=("mxnet", "gluoncv", "gluonnlp"),
         warm_up="polyhost.handlers.warm_up:mxnet",
@@ -141,6 +144,7 @@ BUILT_IN = (
     Framework(
         name="torch",
         handler="polyhost.handlers.torch_handler:TorchHandler",
+        script_defaults="polyhost.handlers.torch_defaults:TorchDefaults",
         files=("*.pt", "*.pth", "*.pt2"),
         imports=("torch", "torchvision", "torchaudio", "transformers", "timm"),
         preload=_EXPORTED_PROGRAMS,
@@ -154,6 +158,7 @@ BUILT_IN = (
     Framework(
         name="sklearn",
         handler="polyhost.handlers.sklearn_handler:SklearnHandler",
+        script_defaults="polyhost.handlers.sklearn_defaults:SklearnDefaults",
         files=("*.joblib", "*.pkl", "*.p", "*.pickle"),
         imports=("sklearn", "joblib", "pandas", "scipy", "xgboost", "lightgbm"),
         # The first prediction looks up plugins of narwhals by importlib.metadata.

@@ -153,7 +153,7 @@ def framework_by_files(directory: Path, settings: Settings) -> str:
 
 def framework_by_imports(source: Path) -> str | None:
     """Return the framework that a source file imports; the source is parsed, not executed."""
-    imported = _imports(source)
+    imported = imports(source)
     rows = frameworks.registered().values()
     return next((row.name for row in rows if imported.intersection(row.imports)), None)
 
@@ -180,10 +180,10 @@ def _named_in(manifest: Manifest, strict: bool) -> str | None:
 
 
 def _lightest_for(source: Path) -> str | None:
-    return frameworks.LIGHTEST if _imports(source).intersection(frameworks.COMMON_IMPORTS) else None
+    return frameworks.LIGHTEST if imports(source).intersection(frameworks.COMMON_IMPORTS) else None
 
 
-def _imports(source: Path) -> set[str]:
+def imports(source: Path) -> set[str]:
     """Return the top-level packages that a source file imports, at its top level or inside functions."""
     return set(_imported_names(ast.parse(source.read_bytes())))
 

@@ -2,16 +2,16 @@
 
 import logging
 import re
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy
 
-from polyhost.handlers import labels, model_files, mxnet_compat, mxnet_params, shapes_file, tensors
+from polyhost.handlers import labels, model_files, mxnet_compat, mxnet_models, mxnet_params, shapes_file, tensors
 from polyhost.handlers.base import Source
 from polyhost.handlers.batching import BatchingHandler
-from polyhost.handlers.errors import BadBodyError, BadModelError
+from polyhost.handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError
 from polyhost.handlers.payload import Inputs, Picture
 from polyhost.handlers.settings import Settings
 from polyhost.handlers.shapes_file import InputShape
@@ -23,6 +23,8 @@ with mxnet_compat.import_conditions():
 logger = logging.getLogger(__name__)
 
 _SYMBOL = "-symbol.json"
+# How MXNet words an input that a network cannot take; it has one exception for everything.
+_WRONG_INPUT = re.compile(r"[Ss]hape|[Dd]imension|ndim")
 _EPOCH = re.compile(r"-(\d{4,})\.params$")
 
 
@@ -34,17 +36,53 @@ class MxnetHandler(BatchingHandler):
         self._labels: list[str] = []
 
     def load(self, source: Source) -> None:
-        symbol = model_files.only_match(source.directory, [f"*{_SYMBOL}"])
-        name = symbol.name.removesuffix(_SYMBOL)
-        inputs = shapes_file.read(_shapes_file(source.directory, name))
-        self.model = Network(symbol, _newest_params(source.directory, name), inputs, _context(source.gpu_id))
+        symbol, params, inputs = _files(source.directory)
+        self.model = Network(symbol, params, inputs, context(source.gpu_id))
+        self._labels = labels.read(source.directory, "synset.txt")
+
+    def read_module(self, source: Source) -> Any:
+        """Return the archive's network as a bound module: what a script's functions get."""
+        symbol, params, inputs = _files(source.directory)
+        return mxnet_models.read_module(_read_symbol(symbol), _read_params(params), inputs, context(source.gpu_id))
+
+    def use_model(self, model: Any, origin: str, source: Source) -> None:
+        if isinstance(model, mxnet.module.BaseModule):
+            self.model = mxnet_models.ModuleNetwork(model, origin)
+        else:
+            self.model = mxnet_models.BlockNetwork(mxnet_models.function(model, origin), _inputs(source.directory))
         self._labels = labels.read(source.directory, "synset.txt")
 
     def features(self, inputs: Inputs) -> dict[str, Array]:
-        return tensors.fill(inputs, self.model.inputs)
+        if self.model.inputs is not None:
+            return tensors.fill(inputs, self.model.inputs)
+        if isinstance(inputs, Picture):
+            raise UnsuitableMediaTypeError(
+                f"the model's input size is unknown, for which images need a shapes file, such as {shapes_file.EXAMPLE}"
+            )
+        rows = tensors.numbers(inputs.values)
+        return {"data": rows.reshape(1, -1) if rows.ndim < 2 else rows}
 
     def forward(self, features: Mapping[str, Array], variant: Hashable) -> Any:
         return self.model(features)
+
+    def run(self, features: Mapping[str, Array]) -> Any:
+        """Return the network's output as MXNet has it. Raises BadBodyError for arrays that it cannot take."""
+        return self._called(lambda: self.model.run(features), [list(array.shape) for array in features.values()])
+
+    def run_arrays(self, arrays: Sequence[Any]) -> Any:
+        """Return the output for NDArrays that a script made."""
+        if isinstance(self.model, mxnet_models.BlockNetwork):
+            return self._called(lambda: self.model.call(arrays), [list(array.shape) for array in arrays])
+        if len(arrays) != len(self.model.inputs):
+            raise BadBodyError(f"the model has {len(self.model.inputs)} inputs; input_fn gives {len(arrays)}")
+        named = zip(self.model.inputs, arrays, strict=True)
+        return self.run({shape.name: tensors.sized(array.asnumpy(), shape) for shape, array in named})
+
+    def run_batches(self, batches: Any) -> Any:
+        """Return the output for an iterator of batches that a script made."""
+        if not isinstance(self.model, mxnet_models.ModuleNetwork):
+            raise BadModelError(f"input_fn gives a {type(batches).__name__}, which only a module takes")
+        return self.model.module.predict(batches)
 
     def interpret(self, output: Any, inputs: Inputs) -> Any:
         if isinstance(inputs, Picture) and self._labels:
@@ -52,6 +90,14 @@ class MxnetHandler(BatchingHandler):
         if len(output) == 1:
             return output[0]
         return list(zip(*output, strict=True)) if self.model.rows_first else output
+
+    def _called(self, call: Callable[[], Any], shapes: list[Any]) -> Any:
+        try:
+            return call()
+        except mxnet.MXNetError as error:
+            if not _WRONG_INPUT.search(_reason(error)):
+                raise
+            raise BadBodyError(f"the model cannot take input of shape {shapes}: {_reason(error)}") from error
 
 
 class Network:
@@ -76,6 +122,11 @@ class Network:
         outputs = [self._forward(batch) for batch in self._batches(arrays, rows)]
         return [numpy.concatenate(parts) for parts in zip(*outputs, strict=True)]
 
+    def run(self, arrays: Mapping[str, Array]) -> Any:
+        """Return what `__call__` does, as MXNet's own arrays."""
+        outputs = [mxnet_models.ndarray(output, mxnet.cpu()) for output in self(arrays)]
+        return outputs[0] if len(outputs) == 1 else outputs
+
     def _batches(self, arrays: Mapping[str, Array], rows: int) -> Iterator[dict[str, Array]]:
         for start in range(0, rows, self._batch):
             yield {name: array[start : start + self._batch] for name, array in arrays.items()}
@@ -87,7 +138,7 @@ class Network:
         return outputs if rows == self._batch else [output[:rows] for output in outputs]
 
 
-def _context(gpu_id: int | None) -> Any:
+def context(gpu_id: int | None) -> Any:
     if gpu_id is None:
         return mxnet.cpu()
     if not mxnet.context.num_gpus():
@@ -183,6 +234,19 @@ def _epoch(path: Path) -> int:
     found = _EPOCH.search(path.name)
     assert found is not None
     return int(found[1])
+
+
+def _files(directory: Path) -> tuple[Path, Path, list[InputShape]]:
+    """Return the symbol, the parameters, and what the shapes file says."""
+    symbol = model_files.only_match(directory, [f"*{_SYMBOL}"])
+    name = symbol.name.removesuffix(_SYMBOL)
+    return symbol, _newest_params(directory, name), shapes_file.read(_shapes_file(directory, name))
+
+
+def _inputs(directory: Path) -> list[InputShape] | None:
+    """Return the shapes of a script's model, if a file beside it has them."""
+    found = model_files.matching(directory, ["shapes.json", "*-shapes.json"])
+    return shapes_file.read(found[0]) if len(found) == 1 else None
 
 
 def _shapes_file(directory: Path, name: str) -> Path:

@@ -18,7 +18,7 @@ Array = NDArray[Any]
 def fill(inputs: Inputs, shapes: Sequence[InputShape]) -> dict[str, Array]:
     """Return an array [n, *sample] for each of the network's inputs. Raises BadBodyError."""
     if isinstance(inputs, Rows) and inputs.names and {shape.name for shape in shapes} == set(inputs.names):
-        arrays = {shape.name: _batch(_column(inputs, shape.name), shape) for shape in shapes}
+        arrays = {shape.name: sized(_column(inputs, shape.name), shape) for shape in shapes}
         _check_equal_lengths(arrays)
         return arrays
     if len(shapes) != 1:
@@ -26,10 +26,10 @@ def fill(inputs: Inputs, shapes: Sequence[InputShape]) -> dict[str, Array]:
         raise BadBodyError(f"the model has the inputs {names}; send an object with a value for each")
     (shape,) = shapes
     if not isinstance(inputs, Picture):
-        return {shape.name: _batch(inputs.values, shape)}
+        return {shape.name: sized(inputs.values, shape)}
     if shape.dtype == "int8":
         raise UnsuitableMediaTypeError("the model's input is int8, which an image's values, 0 to 255, do not fit")
-    return {shape.name: _batch(images.tensor(inputs, shape.sample), shape)}
+    return {shape.name: sized(images.tensor(inputs, shape.sample), shape)}
 
 
 def array(values: Any, dtype: Any = None) -> Array:
@@ -69,7 +69,7 @@ def _not_numbers(values: Any, error: Exception) -> BadBodyError:
     return BadBodyError(_ragged(values) or f"the body holds something that is not a number: {error}")
 
 
-def _batch(values: Any, shape: InputShape) -> Array:
+def sized(values: Any, shape: InputShape) -> Array:
     """Convert to [n, *sample]: from rows of that shape, one such row, or rows of as many plain values.
 
     Dimensions of one may be left out, as in rows of 28 x 28 for a model of 1 x 28 x 28.

@@ -4,14 +4,15 @@ import logging
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy
 import torch
 
-from polyhost.handlers import frameworks, labels, model_files, shapes_file, tensors
+from polyhost.handlers import frameworks, labels, model_files, shapes_file, tensors, torch_models
 from polyhost.handlers.base import Source
 from polyhost.handlers.batching import BatchingHandler
 from polyhost.handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError, WrongLabelsError
@@ -32,19 +33,27 @@ class TorchHandler(BatchingHandler):
 
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__(settings)
-        self._device = torch.device("cpu")
+        self._place = torch_models.Place(None, torch.device("cpu"))
+        self._evaluated: list[torch.nn.Module] = []
+        self.without_gradients: Callable[[], AbstractContextManager[Any]] = torch.inference_mode
         self._inputs: list[InputShape] | None = None
         self._labels: list[str] = []
 
     def load(self, source: Source) -> None:
         path = model_files.only_match(source.directory, frameworks.named("torch").files)
-        self.use_model(_loader(path)(path, _device(source.gpu_id)), path.name, source)
+        there = device(source.gpu_id)
+        self._serve(_loader(path)(path, there), torch_models.Place(None, there), source)
 
     def use_model(self, model: Any, origin: str, source: Source) -> None:
-        if not callable(model):
-            raise BadModelError(f"{origin} gives a {type(model).__name__}, which cannot be called on a tensor")
+        """Predict as SageMaker's PyTorch image does: in evaluation mode, without gradients."""
+        called = torch_models.function(model, origin)
+        self._evaluated = torch_models.evaluable(called)
+        self.without_gradients = torch.no_grad
+        self._serve(called, torch_models.Place(called, device(source.gpu_id)), source)
+
+    def _serve(self, model: Any, place: torch_models.Place, source: Source) -> None:
         self.model = model
-        self._device = _device(source.gpu_id)
+        self._place = place
         self._inputs = _shapes(source.directory)
         self._labels = labels.read(source.directory, "synset.txt", "labels.txt")
 
@@ -67,17 +76,28 @@ class TorchHandler(BatchingHandler):
         return best[0] if isinstance(inputs, Picture) else best
 
     def forward(self, features: dict[str, Any], variant: Hashable) -> Any:
+        return torch_models.outputs(self.run(*map(torch_models.tensor, features.values())))
+
+    def run(self, *arguments: Any, **named: Any) -> Any:
+        """Call the model on tensors, moved to where it is. Raises BadBodyError for those that it cannot take."""
+        there = self._place.device
+        for module in self._evaluated:
+            if module.training:  # by the script, since it was loaded
+                module.eval()
         try:
-            with torch.inference_mode():
-                output = self.model(*(_tensor(array).to(self._device) for array in features.values()))
+            with self.without_gradients():
+                return self.model(
+                    *(torch_models.moved(argument, there) for argument in arguments),
+                    **{name: torch_models.moved(argument, there) for name, argument in named.items()},
+                )
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, AssertionError, ValueError, TypeError) as error:
-            text = _input_error(error, [list(array.shape) for array in features.values()])
+            shapes = [list(argument.shape) for argument in (*arguments, *named.values()) if hasattr(argument, "shape")]
+            text = _input_error(error, shapes)
             if text is None:
                 raise
             raise BadBodyError(text) from error
-        return _plain(output)
 
 
 def _input_error(error: Exception, given: list[list[int]]) -> str | None:
@@ -103,8 +123,6 @@ def _shapes(directory: Path) -> list[InputShape] | None:
 
 def _untyped(rows: Rows) -> Any:
     """Convert numbers to float32, except an array of integers, such as tokens; a flat list is one row."""
-    if isinstance(rows.values, torch.Tensor):
-        return rows.values
     array = rows.values
     if not isinstance(array, numpy.ndarray) or array.dtype.kind == "f":
         array = tensors.numbers(array)
@@ -113,32 +131,7 @@ def _untyped(rows: Rows) -> Any:
     return array.reshape(1, -1) if array.ndim < 2 else array
 
 
-def _tensor(array: Any) -> torch.Tensor:
-    """Copy the array, which may be a read-only or big-endian view of the request's body."""
-    if isinstance(array, torch.Tensor):
-        return array
-    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
-
-
-def _plain(output: Any) -> Any:
-    """Convert tensors to arrays, in whatever the model nests them; a tuple of one output is that output."""
-    match output:
-        case torch.Tensor():
-            return (
-                output.detach().cpu().float().numpy()
-                if output.dtype == torch.bfloat16
-                else output.detach().cpu().numpy()
-            )
-        case Mapping():
-            return {str(key): _plain(value) for key, value in output.items()}
-        case [single]:
-            return _plain(single)
-        case [*several]:
-            return [_plain(value) for value in several]
-    return output
-
-
-def _device(gpu_id: int | None) -> torch.device:
+def device(gpu_id: int | None) -> torch.device:
     if gpu_id is None:
         return torch.device("cpu")
     if not torch.cuda.is_available():

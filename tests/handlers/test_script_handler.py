@@ -205,12 +205,17 @@ def test_classes_of_the_script_can_be_unpickled(archive: Archive) -> None:
     [
         ("def model_fn(model_dir)\n    pass\n", r"inference\.py, line 1: expected ':': 'def model_fn"),
         ("import no_such_thing\ndef model_fn(d): pass\n", "needs the module 'no_such_thing'"),
-        ("VALUE = 1\n", "defines none of model_fn, input_fn, predict_fn, output_fn, transform_fn"),
+        ("VALUE = 1\n", r"no model_fn, and nothing here can be served; found.*inference\.py"),
+        ("", "no model_fn, and nothing here can be served"),
+        ("def handle(data, context): pass\n", r"defines none of model_fn.* but handle\(\).*MANIFEST"),
         (
             "def predict_fn(data, model): pass\n",
             r"no model_fn, and nothing here can be served; found.*inference\.py",
         ),
-        ("def model_fn(model_dir): pass\n", r"has no predict_fn, and the NoneType"),
+        (
+            "def model_fn(model_dir): pass\n",
+            r"model_fn gives a NoneType, which has no predict method and cannot be called",
+        ),
         (
             "def model_fn(): pass\ndef predict_fn(d, m): pass\n",
             r"model_fn\(\) cannot be called; define model_fn\(model_dir",

@@ -1,0 +1,56 @@
+"""What SageMaker's images for scikit-learn and XGBoost do for a script. The archives have a stub of XGBoost."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+
+from tests.handlers.conftest import Archive
+from tests.handlers.served import Served, npy
+
+pytest.importorskip("sklearn")
+
+# As XGBoost has them: a Booster takes nothing but a DMatrix.
+XGBOOST = """
+class DMatrix:
+    def __init__(self, data):
+        self.data = data
+class Booster:
+    def predict(self, matrix, validate_features=True):
+        if not isinstance(matrix, DMatrix):
+            raise TypeError("Expecting data to be a DMatrix object")
+        return matrix.data.sum(axis=1)
+"""
+BOOSTER = "import xgboost\ndef model_fn(model_dir):\n    return xgboost.Booster()\n"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "",
+        "def predict_fn(data, model):\n    return model.predict(data)\n",
+        "def input_fn(body, kind):\n    import numpy\n    return xgboost.DMatrix(numpy.array([[1, 2]]))\n",
+        "def input_fn(body, kind):\n    import numpy\n    return numpy.array([[1, 2]])\n",
+    ],
+)
+def test_a_booster_gets_a_matrix(archive: Archive, script: str) -> None:
+    served = Served(archive(**{"code/inference.py": BOOSTER + script, "code/xgboost.py": XGBOOST}))
+    assert served.post("[[1, 2]]").json == [3]
+    assert served.post("1,2", "text/csv", Accept="text/csv").body.strip() in (b"3", b"3.0")
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "given"),
+    [
+        ("[[1, 2]]", "application/json", ["int64", [1, 2]]),
+        ("1,2\n3,4", "text/csv", ["float64", [2, 2]]),
+        (npy(numpy.ones((1, 2), "f4")), "application/x-npy", ["float32", [1, 2]]),
+    ],
+)
+def test_an_estimators_predict_fn_gets_an_array(
+    archive: Archive, moons_forest: Path, body: Any, content_type: str, given: Any
+) -> None:
+    source = "def predict_fn(data, model):\n    assert model.predict(data).shape == data.shape[:1]\n"
+    source += "    return [str(data.dtype), list(data.shape)]\n"
+    assert Served(archive(moons_forest, **{"inference.py": source})).post(body, content_type).json == given
