@@ -15,7 +15,7 @@ from polyhost.container.control_protocol import ForkDescriptors, ModelRef
 from polyhost.container.errors import Failure, WorkerDiedError
 from polyhost.container.forkserver.connection_copy import ConnectionCopy
 from polyhost.container.forkserver.survivors import Survivor
-from polyhost.container.memory.estimates import Fingerprint, fingerprint
+from polyhost.container.memory.fingerprints import Fingerprint
 from polyhost.container.system.line_reader import LineReader
 from polyhost.container.worker.protocol import encode_load_reply, encode_predict_reply
 from polyhost.container.worker.status_page import StatusPage, WorkerState
@@ -74,6 +74,7 @@ class HostedModel:
     io_dir: str = ""  # where MMS looks for its workers' output files
     response_timeout_s: float
     framework: str
+    fingerprint: Fingerprint = field(init=False)  # taken by the host, before the model's code runs
     lifecycle: ModelLifecycle = ModelLifecycle.OPEN
     launched: float = field(default_factory=time.monotonic)
     workers: "dict[int, WorkerRecord]" = field(default_factory=dict)  # those with a process, by sequence number
@@ -90,11 +91,6 @@ class HostedModel:
     def directory(self) -> Path:
         """The model directory."""
         return Path(self.ref.directory)
-
-    @cached_property
-    def fingerprint(self) -> Fingerprint:
-        """The identity of its files. Computed once: it walks the model directory."""
-        return fingerprint(self.framework, self.directory)
 
     @property
     def is_open(self) -> bool:

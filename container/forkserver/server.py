@@ -138,7 +138,8 @@ class ForkServer:
         return folder
 
     def add_model(self, model: HostedModel) -> None:
-        """Take note of a model that the front end loads."""
+        """Take note of a model that the front end loads, and of its files before its code can add to them."""
+        model.fingerprint = self._admission.fingerprint(model.framework, model.directory)
         self._models[model.key] = model
 
     def add_worker(self, model: HostedModel, connection: socket.socket, number: int = 0) -> None:

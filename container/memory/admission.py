@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from polyhost.container.config import Config
-from polyhost.container.memory.estimates import Estimates, Fingerprint
+from polyhost.container.memory.estimates import Estimates
+from polyhost.container.memory.fingerprints import Fingerprint, Fingerprints
 from polyhost.container.memory.gauge import MemoryGauge, MemoryState, private_bytes
 
 _MB = 1024 * 1024
@@ -77,7 +78,13 @@ class AdmissionControl:
     def __init__(self, gauge: MemoryGauge, config: Config) -> None:
         self._gauge = gauge
         self._reserve = config.memory_reserve_bytes
-        self._estimates = Estimates(Path(config.state_dir) / "estimates.json" if config.state_dir else None)
+        state_dir = Path(config.state_dir) if config.state_dir else None
+        self._estimates = Estimates(state_dir and state_dir / "estimates.json")
+        self._fingerprints = Fingerprints(state_dir and state_dir / "fingerprints.json")
+
+    def fingerprint(self, framework: str, directory: Path) -> Fingerprint:
+        """Return the fingerprint of a model, which is to be taken before its code runs."""
+        return self._fingerprints.of(framework, directory)
 
     def decide(self, model: Fingerprint, loading: Iterable[int]) -> Admission:
         """Decide on a load of this model. `loading`: the needs of the loads in progress."""
@@ -106,3 +113,4 @@ class AdmissionControl:
     def save(self) -> None:
         """Save what was measured for the next container."""
         self._estimates.save()
+        self._fingerprints.save()

@@ -8,7 +8,7 @@ import pytest
 
 from polyhost.container.config import Config
 from polyhost.container.memory.admission import AdmissionControl, decide, default_reserve
-from polyhost.container.memory.estimates import Fingerprint
+from polyhost.container.memory.fingerprints import Fingerprint
 from polyhost.container.memory.gauge import MemoryGauge, MemoryState
 
 MB = 1024 * 1024

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from polyhost.container.memory.estimates import Estimates, Fingerprint, fingerprint
+from polyhost.container.memory.estimates import Estimates
+from polyhost.container.memory.fingerprints import Fingerprint, Fingerprints
 
 MB = 1024 * 1024
 
@@ -20,7 +21,7 @@ def make_model(directory: Path, size: int, name: str = "model.bin", framework: s
     (directory / "code" / "inference.py").write_text("x" * 100)
     with (directory / name).open("wb") as file:
         file.truncate(size)
-    return fingerprint(framework, directory)
+    return Fingerprints(None).of(framework, directory)
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_an_unknown_model_is_guessed_by_the_size_of_its_files(tmp_path: Path, fi
     assert needs["torch", 10] > 10 * MB
     assert needs["torch", 20] - needs["torch", 10] == 20 * MB
     assert needs["sklearn", 20] - needs["sklearn", 10] == 30 * MB
-    assert estimates.need(fingerprint("bare", tmp_path / "missing")) > 0
+    assert estimates.need(Fingerprints(None).of("bare", tmp_path / "missing")) > 0
 
 
 def test_a_measured_model_is_recognised_by_framework_and_files_in_any_folder(
