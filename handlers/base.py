@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from polyhost.handlers import decoders, encoders, media_types
+from polyhost.handlers import decoders, encoders, json_values, media_types
 from polyhost.handlers.errors import BadModelError, BadSettingError, phase
 from polyhost.handlers.payload import Inputs, Rows
 from polyhost.handlers.settings import Settings
@@ -35,10 +35,12 @@ class HandlerRequest:
 
 @dataclass(frozen=True)
 class HandlerResponse:
-    """One response; a body that is an iterator is sent in chunks."""
+    """One response; a body that is an iterator is sent in chunks. `status` and `headers`: where a script sets them."""
 
     body: bytes | str | Iterator[bytes | str]
     content_type: str
+    status: int | None = None
+    headers: Mapping[str, str] | None = None
 
 
 class Handler(ABC):
@@ -108,7 +110,7 @@ def in_form_of_request(prediction: Any, inputs: Inputs, accept: str) -> Any:
 
 def _only_row(output: Any) -> Any:
     """Return the only row, for several outputs that of each; return an output without rows unchanged."""
-    match encoders.plain(output):
+    match json_values.plain(output):
         case dict(outputs):
             return {name: _only_row(value) for name, value in outputs.items()}
         case [row]:

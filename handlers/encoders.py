@@ -2,14 +2,14 @@
 
 import csv
 import io
-import json
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy
 
-from polyhost.handlers.errors import NotAcceptableError, WrongAnswerError
+from polyhost.handlers import json_values
+from polyhost.handlers.errors import NotAcceptableError
+from polyhost.handlers.json_values import plain
 from polyhost.handlers.media_types import CSV, JSON, JSON_LINES, NPY
 
 
@@ -19,13 +19,7 @@ def encode(prediction: Any, media_type: str) -> bytes:
 
 
 def _to_json(prediction: Any) -> bytes:
-    """Write NaN and infinity as null: JSON has neither."""
-    value = plain(prediction)
-    try:
-        written = json.dumps(value, default=plain, allow_nan=False, ensure_ascii=False)
-    except ValueError:
-        written = json.dumps(_finite(value), default=plain, allow_nan=False, ensure_ascii=False)
-    return written.encode()
+    return json_values.dumps(prediction).encode()
 
 
 def _to_json_lines(prediction: Any) -> bytes:
@@ -64,30 +58,6 @@ def _as_array(prediction: Any) -> Any:
     if isinstance(prediction, numpy.ndarray) and not prediction.dtype.hasobject:
         return prediction
     return numpy.asarray(plain(prediction))
-
-
-def plain(value: Any) -> Any:
-    """Convert arrays, tensors, tables, dates and numpy scalars to what json can write."""
-    if value is None or isinstance(value, str | int | float | list | tuple | dict):
-        return value
-    for method in ("isoformat", "toarray", "to_numpy", "asnumpy", "tolist"):
-        if hasattr(value, method):
-            return plain(getattr(value, method)())
-    raise WrongAnswerError(
-        f"the prediction holds a {type(value).__name__}, which cannot be written; return numbers or text"
-    )
-
-
-def _finite(value: Any) -> Any:
-    value = plain(value)
-    match value:
-        case float():
-            return value if math.isfinite(value) else None
-        case dict():
-            return {key: _finite(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_finite(item) for item in value]
-    return value
 
 
 _ENCODERS: dict[str, Callable[[Any], bytes]] = {JSON: _to_json, CSV: _to_csv, JSON_LINES: _to_json_lines, NPY: _to_npy}

@@ -80,9 +80,19 @@ def encode(item: Any, headers: dict[str, str]) -> bytes:
         return item
     if isinstance(item, str):
         return item.encode()
-    body = json.dumps(item, indent=2).encode()
+    body = _json(item, 2).encode()
     headers.setdefault("content-type", "application/json")
     return body
+
+
+def _json(item: Any, indent: int | None) -> str:
+    """Write as MMS does, and what its json.dumps cannot write (arrays, dates, other keys) as our own handlers do."""
+    try:
+        return json.dumps(item, indent=indent)
+    except (TypeError, ValueError, RecursionError):
+        from polyhost.handlers import json_values  # only here: most handlers return text, and some have no numpy
+
+        return json_values.dumps(item, indent)
 
 
 def encode_chunk(chunk: Any, headers: dict[str, str]) -> bytes:
@@ -91,7 +101,7 @@ def encode_chunk(chunk: Any, headers: dict[str, str]) -> bytes:
     if isinstance(chunk, bytes | str):
         return encode(chunk, headers)
     headers.setdefault("content-type", "application/jsonlines")
-    return json.dumps(chunk).encode() + b"\n"
+    return _json(chunk, None).encode() + b"\n"
 
 
 def encode_chunks(chunks: Iterator[Any], headers: dict[str, str]) -> Iterator[bytes]:

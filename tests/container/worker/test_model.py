@@ -195,6 +195,10 @@ def calling(load: Callable[..., Model], expression: str, **spec: Any) -> Model:
         ("'größe'", "größe".encode(), None),
         ("{'a': [1]}", b'{\n  "a": [\n    1\n  ]\n}', "application/json"),
         ("None", b"null", "application/json"),
+        ("float('nan')", b"NaN", "application/json"),  # as MMS
+        ("{__import__('numpy').int64(1): {2}}", b'{\n  "1": [\n    2\n  ]\n}', "application/json"),
+        ("[__import__('datetime').date(2024, 2, 29)]", b'[\n  "2024-02-29"\n]', "application/json"),
+        ("{'a': __import__('decimal').Decimal('0.5')}", b'{\n  "a": 0.5\n}', "application/json"),
     ],
 )
 def test_return_value_becomes_the_body(
@@ -236,12 +240,12 @@ def test_headers_and_status_do_not_reach_the_next_request(load: Callable[..., Mo
 
 
 def test_error_of_one_item_affects_no_other(load: Callable[..., Model]) -> None:
-    model = calling(load, "[b'one', ValueError('bad'), {1, 2}, b'four']")
+    model = calling(load, "[b'one', ValueError('bad'), [object()], b'four']")
     responses = model.predict([request(number=number) for number in range(1, 5)])
 
     assert [(item.id, item.status) for item in responses] == [("r1", 200), ("r2", 500), ("r3", 500), ("r4", 200)]
     assert failure(responses[1]) == (500, "ValueError", "bad")
-    assert "not JSON serializable" in failure(responses[2])[2]
+    assert "holds a object, which cannot be written" in failure(responses[2])[2]
 
 
 @pytest.mark.parametrize(
@@ -344,7 +348,7 @@ YIELDING = """
             raise KeyError("no first chunk")
         yield "a"
         yield b"b"
-        yield {"c": 1}
+        yield {"c": {1}}
         if body == b"later":
             raise KeyError("no last chunk")
 """
@@ -354,7 +358,7 @@ def test_chunks_are_bytes_lines_and_text(load: Callable[..., Model]) -> None:
     _, response = call(load(YIELDING))
 
     assert response.chunks is not None
-    assert (response.status, response.body, list(response.chunks)) == (200, b"a", [b"b", b'{"c": 1}\n'])
+    assert (response.status, response.body, list(response.chunks)) == (200, b"a", [b"b", b'{"c": [1]}\n'])
 
 
 def test_handler_that_is_a_generator(load: Callable[..., Model]) -> None:
