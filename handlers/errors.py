@@ -89,6 +89,7 @@ def phase(name: str) -> Iterator[None]:
         yield
     except Exception as error:
         mark(error, name)
+        _give_status(error, name)
         raise
 
 
@@ -96,3 +97,9 @@ def mark(error: Any, name: str) -> None:
     """Give the error this phase, unless it has one."""
     if not hasattr(error, "phase"):
         error.phase = name
+
+
+def _give_status(error: Any, phase: str) -> None:
+    """Give SageMaker's error for a media type, of whichever package, the status that its meaning depends on."""
+    if type(error).__name__ == "UnsupportedFormatError" and not hasattr(error, "status"):
+        error.status = NotAcceptableError.status if phase == "encode" else UnsupportedMediaTypeError.status

@@ -43,8 +43,11 @@ def grey_pixels(picture: Picture) -> NDArray[numpy.uint8]:
 
 
 def pixels(picture: Picture) -> NDArray[numpy.uint8]:
-    """Return the picture at its own size, values 0 to 255: height x width x 3, or height x width if it is grey."""
-    return numpy.asarray(_in_mode(picture.image, "L" if _is_grey(picture.image) else "RGB"))
+    """Return the picture at its own size, values 0 to 255: height x width x 3, or height x width if it is grey.
+
+    A copy, for a script's own functions: an array on the image's memory could not be written to.
+    """
+    return numpy.array(_in_mode(picture.image, "L" if _is_grey(picture.image) else "RGB"))
 
 
 def tensor(picture: Picture, sample: Sequence[int]) -> NDArray[numpy.float32]:

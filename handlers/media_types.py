@@ -50,11 +50,17 @@ def choose(accept: str, offered: tuple[str, ...], default: str) -> str:
     return ranked[0]
 
 
+@lru_cache(maxsize=256)
 def preferred(accept: str, default: str) -> str:
-    """Return the client's first choice without a wildcard, for a script that can write any type."""
-    qualities = sorted(_qualities(accept).items(), key=lambda item: -item[1])
-    names = [name for name, quality in qualities if quality > 0]
-    return names[0] if names and "*" not in names[0] else default
+    """Return the client's first choice as sent, without its quality, for a script that can write any type.
+
+    A wildcard leaves the choice to the default.
+    """
+    ranges = [part.strip() for part in accept.split(",") if part.strip()]
+    best = max(ranges, key=_range_quality, default="")
+    if not best or "*" in best.partition(";")[0] or not _range_quality(best):
+        return default
+    return _without_quality(best)
 
 
 def _canonical(name: str) -> str:
@@ -69,6 +75,16 @@ def _default_first(default: str, offered: Iterable[str]) -> list[str]:
 def _qualities(accept: str) -> dict[str, float]:
     parsed = (MediaType.parse(part) for part in accept.split(",") if part.strip())
     return {media_range.name: _quality(media_range.parameters.get("q", "1")) for media_range in parsed}
+
+
+def _range_quality(media_range: str) -> float:
+    return _quality(MediaType.parse(media_range).parameters.get("q", "1"))
+
+
+def _without_quality(media_range: str) -> str:
+    """Return the range with its own parameters, spelled and spaced as they were sent."""
+    kept = [part for part in media_range.split(";") if part.partition("=")[0].strip().lower() != "q"]
+    return ";".join(kept).strip()
 
 
 def _rank(name: str, qualities: Mapping[str, float]) -> float:

@@ -14,6 +14,8 @@ def response(returned: Any, accept: str, function: str) -> HandlerResponse:
     body, content_type = returned, None
     if isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], str):
         body, content_type = returned
+    if hasattr(body, "get_data") and hasattr(body, "status_code"):
+        return _web_response(body, content_type)
     body = contents.whole(body, function)
     if isinstance(body, str | bytes | Iterator):
         return HandlerResponse(body, content_type or accept)
@@ -23,3 +25,12 @@ def response(returned: Any, accept: str, function: str) -> HandlerResponse:
             "and its content type"
         )
     return HandlerResponse(encoders.encode(body, JSON), content_type or JSON)
+
+
+def _web_response(returned: Any, content_type: str | None) -> HandlerResponse:
+    """Convert a response of Flask's kind, such as sagemaker_containers' worker.Response."""
+    body = returned.get_data()
+    headers = {name: value for name, value in dict(returned.headers).items() if name.lower() != "content-type"}
+    if not isinstance(body, str | bytes):
+        body = encoders.encode(body, JSON)
+    return HandlerResponse(body, content_type or returned.content_type, returned.status_code, headers)

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from polyhost.handlers import main_module, stand_ins
 from polyhost.handlers.errors import BadScriptError
 
 Function = Callable[..., Any]
@@ -79,13 +80,17 @@ def _imported(path: Path) -> ModuleType:
     """Import the script as the module that its file is named for: pickles may refer to its classes."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
+    stand_ins.install()
     module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    main_module.stand_in().add(module)
     try:
         spec.loader.exec_module(module)
+    except stand_ins.NotOfferedError as error:
+        raise BadScriptError(f"{path.name}: {error}") from error
     except ModuleNotFoundError as error:
         raise BadScriptError(
             f"{path.name} needs the module {error.name!r}, which is neither in this image nor in the archive, "
-            "at its root or under code/"
+            f"at its root or under code/{stand_ins.remedy(error.name)}"
         ) from error
     return module
 

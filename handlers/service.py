@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from polyhost.handlers import frameworks, lookup
-from polyhost.handlers.base import Handler, HandlerRequest, Source
+from polyhost.handlers.base import Handler, HandlerRequest, HandlerResponse, Source
 from polyhost.handlers.settings import Settings
 
 Item = Mapping[str, Any]
@@ -30,6 +30,8 @@ class Service:
         for index, response in enumerate(responses):
             if not isinstance(response, Exception):
                 context.set_response_content_type(index, response.content_type)
+                if response.status is not None:
+                    _set_status_and_headers(context, index, response)
         return [response if isinstance(response, Exception) else response.body for response in responses]
 
 
@@ -45,6 +47,12 @@ def load(context: Any) -> Handler:
             logger.warning("%s is not installed: put modules into the archive, other packages into the image", path)
     logger.info("%s served by the %s handler", source.directory, name)
     return handler
+
+
+def _set_status_and_headers(context: Any, index: int, response: HandlerResponse) -> None:
+    context.set_response_status(code=response.status, idx=index)
+    for name, value in (response.headers or {}).items():
+        context.set_response_header(index, name, value)
 
 
 def _source(context: Any) -> Source:

@@ -19,7 +19,7 @@ from polyhost.container import log
 from polyhost.container.errors import BadAnswerError, Failure, LoadError, PolyhostError
 from polyhost.container.worker import responses
 from polyhost.container.worker.types import Headers, Request, Response
-from polyhost.handlers import import_path, lookup
+from polyhost.handlers import import_path, lookup, main_module, stand_ins
 from polyhost.handlers.errors import HandlerNotFoundError
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,8 @@ class Model:
     @classmethod
     def load(cls, spec: ModelSpec, max_response_bytes: int | None = None) -> "Model":
         """Find the handler and initialise it. Raises LoadError, with the status that the caller should see."""
+        main_module.stand_in()
+        stand_ins.install()
         try:
             manifest = lookup.read_manifest(spec.directory)
             context = Context(spec.name, str(spec.directory), manifest, spec.batch_size, spec.gpu_id, mms.__version__)
@@ -181,13 +183,15 @@ def _import_handler(handler: str, directory: Path) -> tuple[ModuleType, str | No
         return _import_file(path), function or None
     import_path.put_first(*lookup.module_roots(directory))
     try:
-        return importlib.import_module(name), function or None
+        module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name.partition(".")[0] and error.name != name:
             raise  # the handler was found; something that it imports is missing
         raise HandlerNotFoundError(
             f"handler {handler!r}: no file {name} in {directory} and no installed module of that name"
         ) from None
+    main_module.stand_in().add(module)
+    return module, function or None
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -198,5 +202,6 @@ def _import_file(path: Path) -> ModuleType:
         raise HandlerNotFoundError(f"handler {path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    main_module.stand_in().add(module)
     spec.loader.exec_module(module)
     return module

@@ -10,6 +10,7 @@ import random
 import resource
 import select
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterator
@@ -84,6 +85,9 @@ def _set_up_process(request: ForkRequest, output: int) -> None:
     # All forks of one zygote would draw the same random numbers.
     random.seed()
     frameworks.reseed(int.from_bytes(os.urandom(4), "little"))
+    if context := sys.modules.get("multiprocessing"):
+        # A lock that an import has made fixes the start method for good: a script's set_start_method would be an error.
+        context.set_start_method(None, force=True)
     gc.enable()
 
 

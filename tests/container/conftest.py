@@ -17,9 +17,11 @@ ANSWERS_NOTHING = "def handle(data, context): return [b''] * len(data or [])"
 
 @pytest.fixture(scope="session")
 def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
-    """Run one zygote for the session, some of whose steps fail."""
+    """Run one zygote for the session, some of whose steps fail. The lock is what libraries make when imported."""
     folder = tmp_path_factory.mktemp("forks")
-    with zygote_in(folder, "json.tool", "no_such_module", "statistics:no_such_function") as zygote:
+    with zygote_in(
+        folder, "json.tool", "no_such_module", "statistics:no_such_function", "multiprocessing:Lock"
+    ) as zygote:
         yield Forks(zygote, folder)
 
 

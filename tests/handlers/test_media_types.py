@@ -1,7 +1,7 @@
 import pytest
 
 from polyhost.handlers.errors import NotAcceptableError
-from polyhost.handlers.media_types import ARRAYS, CSV, JPEG, JSON, JSON_LINES, NPY, MediaType, choose, preferred
+from polyhost.handlers.media_types import ARRAYS, CSV, JSON, JSON_LINES, NPY, MediaType, choose, preferred
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,19 @@ def test_unacceptable_media_types(accept: str) -> None:
 
 @pytest.mark.parametrize(
     ("accept", "name"),
-    [("", JSON), ("*/*", JSON), ("text/html", "text/html"), ("a/b;q=0.1, image/jpg", JPEG), ("a/b;q=0", JSON)],
+    [
+        ("", JSON),
+        ("*/*", JSON),
+        ("text/*;level=1", JSON),
+        ("text/html", "text/html"),
+        ("a/b;q=0.1, image/jpg", "image/jpg"),
+        ("a/b;q=0", JSON),
+        ("application/json; charset=utf-8", "application/json; charset=utf-8"),
+        ("text/csv;header=present", "text/csv;header=present"),
+        ("text/csv;q=0.9;header=present, a/b; Q=0.5", "text/csv;header=present"),
+        ("Text/CSV ; q=0.9", "Text/CSV"),
+        ('a/b;rule="*";q=1', 'a/b;rule="*"'),
+    ],
 )
 def test_script_gets_the_clients_first_choice(accept: str, name: str) -> None:
     assert preferred(accept, JSON) == name

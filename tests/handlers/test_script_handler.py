@@ -1,4 +1,11 @@
+import importlib
+import io
+import pickle
+import sys
+import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -312,3 +319,115 @@ def test_pickles_in_bodies_are_rejected(archive: Archive) -> None:
     source = "def model_fn(d):\n    return len\n"
     response = Served(archive(**{"inference.py": source})).post(npy([{"a": 1}]), "application/x-npy")
     assert (response.status, "pickled" in str(response.error)) == (400, True)
+
+
+# What a notebook or a training script, which is `__main__` where it runs, leaves behind.
+
+
+@pytest.fixture
+def of_main() -> Any:
+    """Make the pickle of an object whose class is `__main__`'s."""
+    made = type("Model", (), {"__module__": "__main__"})()
+    made.factor = 3
+
+    def pickled(dump: Callable[[Any, Any], object]) -> bytes:
+        main = types.ModuleType("__main__")
+        main.Model = type(made)  # type: ignore[attr-defined]
+        stream = io.BytesIO()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(sys.modules, "__main__", main)
+            dump(made, stream)
+        return stream.getvalue()
+
+    return pickled
+
+
+CLASS = "class Model:\n    def predict(self, rows):\n        return self.factor * rows\n"
+UNPICKLE = "import pickle, os\ndef model_fn(model_dir):\n"
+UNPICKLE += "    return pickle.load(open(os.path.join(model_dir, 'model.bin'), 'rb'))\n"
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file")
+@pytest.mark.parametrize("place", ["inference.py", "code/inference.py"])
+def test_class_of_main_that_the_script_defines(archive: Archive, of_main: Any, place: str) -> None:
+    folder = archive(**{place: CLASS + UNPICKLE, "model.bin": of_main(pickle.dump)})
+    assert Served(folder).post("[[1, 2]]").json == [[3, 6]]
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file")
+def test_class_of_main_that_the_script_imports(archive: Archive, of_main: Any) -> None:
+    source = "from own_model import Model\n" + UNPICKLE
+    folder = archive(**{"inference.py": source, "own_model.py": CLASS, "model.bin": of_main(pickle.dump)})
+    assert Served(folder).post("[[1, 2]]").json == [[3, 6]]
+
+
+@pytest.mark.parametrize("dump", ["pickle", "joblib"])
+def test_class_of_main_beside_the_default_loader(archive: Archive, of_main: Any, dump: str) -> None:
+    pytest.importorskip("sklearn")
+    model = of_main(importlib.import_module(dump).dump)
+    output = "def output_fn(prediction, accept):\n    return prediction\n"
+    folder = archive(**{"inference.py": CLASS + output, "model.joblib": model})
+    assert Served(folder).post("[[1, 2]]").json == [[3, 6]]
+
+
+def test_class_of_main_unpickled_while_the_script_is_imported(archive: Archive, of_main: Any) -> None:
+    source = f"import pickle\n{CLASS}MODEL = pickle.loads({of_main(pickle.dump)!r})\n"
+    source += "def model_fn(model_dir):\n    return MODEL\n"
+    assert Served(archive(**{"inference.py": source})).post("[[1, 2]]").json == [[3, 6]]
+
+
+def test_class_of_main_that_is_nowhere(archive: Archive, of_main: Any) -> None:
+    source = f"import pickle\ndef model_fn(model_dir):\n    return pickle.loads({of_main(pickle.dump)!r})\n"
+    with pytest.raises(AttributeError, match="'Model' on <module '__main__'>; define or import it in") as raised:
+        Served(archive(**{"inference.py": source}))
+    assert "polyhost" not in str(raised.value)
+
+
+# What the functions get and return
+
+
+def test_images_and_arrays_can_be_written_to(archive: Archive) -> None:
+    source = "def model_fn(d):\n    return 0\ndef predict_fn(data, model):\n    data[0] = model\n    return data\n"
+    served = Served(archive(**{"inference.py": source}))
+    assert served.post(picture(numpy.ones((2, 1, 3))), "image/png").json == [[[0, 0, 0]], [[1, 1, 1]]]
+    assert served.post(picture(numpy.ones((2, 1))), "image/png").json == [[0], [1]]
+    assert served.post(npy([[1, 2], [3, 4]]), "application/x-npy").json == [[0, 0], [3, 4]]
+    assert served.post("[[1, 2], [3, 4]]").json == [[0, 0], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("accept", "given"),
+    [
+        ("application/json; charset=utf-8", "application/json; charset=utf-8"),
+        ("text/csv;header=present;q=0.9, text/html;q=0.1", "text/csv;header=present"),
+        ("application/jsonl", "application/jsonl"),
+        ("*/*", "application/json"),
+        ("", "application/json"),
+    ],
+)
+def test_accept_with_parameters(archive: Archive, accept: str, given: str) -> None:
+    source = "def model_fn(d):\n    return len\ndef output_fn(prediction, accept):\n    return accept\n"
+    response = Served(archive(**{"inference.py": source})).post("[[1]]", Accept=accept)
+    assert (response.body.decode(), response.content_type) == (given, given)
+    assert Served(archive(**{"inference.py": ECHO})).post("1", Accept=accept).content_type == given
+
+
+@pytest.mark.parametrize(
+    ("expression", "text"),
+    [
+        ("{numpy.int64(1): datetime.date(2024, 2, 29)}", '{"1": "2024-02-29"}'),
+        ("{'classes': [b'ham'], 'share': decimal.Decimal('0.5')}", '{"classes": ["ham"], "share": 0.5}'),
+        ("{datetime.date(2024, 2, 29): {1}}", '{"2024-02-29": [1]}'),
+    ],
+)
+@pytest.mark.parametrize("function", ["predict_fn(data, model)", "output_fn(prediction, accept)"])
+def test_answers_of_other_types(archive: Archive, function: str, expression: str, text: str) -> None:
+    source = f"import datetime, decimal, numpy\ndef model_fn(d):\n    return len\ndef {function}:\n"
+    response = Served(archive(**{"inference.py": f"{source}    return {expression}\n"})).post("[[1]]")
+    assert (response.body.decode(), response.content_type) == (text, "application/json")
+
+
+def test_answer_with_a_key_that_json_cannot_have(archive: Archive) -> None:
+    source = "def model_fn(d):\n    return len\ndef predict_fn(data, model):\n    return {(1, 2): 3}\n"
+    error = Served(archive(**{"inference.py": source})).post("[[1]]").error
+    assert (error.phase, "make it text: str(key)" in str(error)) == ("encode", True)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import textwrap
 import time
 from pathlib import Path
 
@@ -280,3 +281,65 @@ def test_worker_survives_a_handler_that_fails_to_close_its_stream(worker: ForkWo
     forked.mms.sendall(body_command(b""))
     forked.wait_for_state(WorkerState.STREAMING)
     assert "closed already" in event["traceback"]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_model_may_choose_how_its_processes_start(worker: ForkWorker, method: str) -> None:
+    forked = worker(
+        f"""
+        import multiprocessing
+
+        def square(number):
+            return number * number
+
+        def handle(data, context):
+            if data is None:
+                return multiprocessing.set_start_method({method!r})
+            with multiprocessing.Pool(2) as pool:
+                return [f"{{multiprocessing.get_start_method()}} {{pool.map(square, [2, 3])}}"]
+        """
+    ).loaded()
+
+    assert forked.invoke().predictions[0].body.decode() == f"{method} [4, 9]"
+
+
+def test_model_may_run_in_parallel_with_joblib(worker: ForkWorker) -> None:
+    pytest.importorskip("joblib")
+    forked = worker(
+        """
+        import joblib
+
+        def square(number):
+            return number * number
+
+        def handle(data, context):
+            return data and [joblib.Parallel(n_jobs=2)(joblib.delayed(square)(number) for number in (2, 3))]
+        """
+    ).loaded()
+
+    assert json.loads(forked.invoke().predictions[0].body) == [4, 9]
+
+
+UNPICKLES = """
+    import pickle
+    def handle(data, context):
+        if data is None:
+            handle.model = pickle.loads(b"c__main__\\nModel\\n.")
+        return data and [handle.model.__name__]
+"""
+
+
+def test_class_of_a_notebook_is_found_in_the_handlers_module(worker: ForkWorker) -> None:
+    forked = worker(f"class Model: pass\n{textwrap.dedent(UNPICKLES)}").loaded()
+
+    assert forked.invoke().predictions[0].body == b"Model"
+
+
+def test_missing_class_of_a_notebook_is_explained_without_a_module_of_ours(worker: ForkWorker) -> None:
+    forked = worker(UNPICKLES)
+    forked.send_load()
+    forked.wait_for_end()
+
+    message = forked.status.payload["message"]
+    assert message.startswith("Can't get attribute 'Model' on <module '__main__'>; define or import it in")
+    assert "polyhost" not in message
