@@ -1,27 +1,30 @@
-"""Log events, each a JSON object or a line of text. All processes of a container write them to its stdout."""
+"""Log events, each a JSON object or a line of text. All processes of a container write them to its stdout.
+
+polyhost's own events come from `polyhost.events`; those of a model and of libraries from `logging`'s root logger.
+"""
 
 import contextvars
 import fcntl
-import io
 import json
-import logging
 import os
-import sys
 import time
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from polyhost import events
+from polyhost.container import log_records
 from polyhost.container.config import Config
+from polyhost.events import Event
 
-# Attributes of a log record that become fields of the event, in this order.
+# Fields of an event besides its time, level, logger and message, in this order.
 FIELDS = ("model", "target_model", "request_id", "phase", "duration_ms", "pid")
 
 _LOCK_FILE = "log.lock"  # in the run directory
 _LOCK_TIMEOUT_S = 2.0  # the holder of the lock may have been stopped (SIGSTOP)
 _LOCK_POLL_S = 0.001
-_MAX_UNFINISHED = 1 << 16  # characters of a printed line without an end
 
 _context: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("polyhost_log_context")
 _process_fields: dict[str, Any] = {}
@@ -42,62 +45,68 @@ def bound(**fields: Any) -> Iterator[None]:
         _context.reset(token)
 
 
-def _fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    known = {**_process_fields, **_context.get({}), **record.__dict__}
+def _fields_of(event: Event) -> dict[str, Any]:
+    known = {**_process_fields, **_context.get({}), **event.fields}
     return {name: known[name] for name in FIELDS if known.get(name) is not None}
 
 
-class JsonFormatter(logging.Formatter):
-    """Formats an event as one JSON object: time, level, logger, the FIELDS, message, details, traceback."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        event = {
-            "time": _timestamp(record),
-            "level": record.levelname,
-            "logger": record.name,
-            **_fields_of(record),
-            "message": record.getMessage(),
-        }
-        extra = getattr(record, "details", None)
-        if extra:
-            event.update(extra)
-        if record.exc_info:
-            event["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(event, ensure_ascii=False, default=str)
+Format = Callable[[Event], str]
 
 
-class TextFormatter(logging.Formatter):
-    """Formats an event for people: time, level, logger, [model], message, fields; a traceback on the next lines."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        fields = _fields_of(record)
-        model = fields.pop("model", None)
-        words = [_timestamp(record), f"{record.levelname:<7}", record.name]
-        if model:
-            words.append(f"[{model}]")
-        words.append(record.getMessage())
-        words += [f"{name}={value}" for name, value in fields.items() if name != "pid"]
-        words += [f"{name}={value}" for name, value in (getattr(record, "details", None) or {}).items()]
-        text = " ".join(words)
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
-
-
-def _timestamp(record: logging.LogRecord) -> str:
-    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-    return f"{seconds}.{int(record.msecs):03d}Z"
+def to_json(event: Event) -> str:
+    """Format an event as one JSON object: time, level, logger, the FIELDS, message, details, traceback."""
+    known = {
+        "time": _timestamp(event),
+        "level": event.level_name,
+        "logger": event.logger,
+        **_fields_of(event),
+        "message": event.message,
+    }
+    known |= {name: value for name, value in _details_of(event).items() if name not in known}
+    if event.exception is not None:
+        known["traceback"] = _traceback(event.exception)
+    return json.dumps(known, ensure_ascii=False, default=str, skipkeys=True)
 
 
-class DescriptorHandler(logging.Handler):
+def to_text(event: Event) -> str:
+    """Format an event for people: time, level, logger, [model], message, fields; a traceback on the next lines."""
+    fields = _fields_of(event)
+    model = fields.pop("model", None)
+    words = [_timestamp(event), f"{event.level_name:<7}", event.logger]
+    if model:
+        words.append(f"[{model}]")
+    words.append(event.message)
+    words += [f"{name}={value}" for name, value in fields.items() if name != "pid"]
+    words += [f"{name}={value}" for name, value in _details_of(event).items()]
+    text = " ".join(words)
+    return text if event.exception is None else f"{text}\n{_traceback(event.exception)}"
+
+
+def _details_of(event: Event) -> Mapping[str, Any]:
+    details = event.fields.get("details")
+    return details if isinstance(details, Mapping) else {}
+
+
+def _timestamp(event: Event) -> str:
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(event.created))
+    return f"{seconds}.{int(event.created % 1 * 1000):03d}Z"
+
+
+def _traceback(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error)).rstrip("\n")
+
+
+class DescriptorSink:
     """Writes each event without interleaving: the processes of a container share a lock file.
 
     A pipe keeps writes of up to PIPE_BUF bytes whole by itself (POSIX), but a short write may land inside a long one
     that waits for room in the pipe.
     """
 
-    def __init__(self, descriptor: int, lock_path: str | None) -> None:
-        super().__init__()
+    def __init__(self, descriptor: int, lock_path: str | None, form: Format) -> None:
         self._descriptor = descriptor
         self._lock_path = lock_path
+        self._format = form
         self._lock_timeout_s = _LOCK_TIMEOUT_S
 
     def redirect(self, descriptor: int) -> int:
@@ -105,15 +114,15 @@ class DescriptorHandler(logging.Handler):
         former, self._descriptor = self._descriptor, descriptor
         return former
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def __call__(self, event: Event) -> None:
         try:
-            line = (self.format(record) + "\n").encode(errors="backslashreplace")
-        except Exception:  # a model's log call with wrong arguments must not fail the model's request
-            self.handleError(record)
-            return
+            text = self._format(event)
+        except Exception as error:  # what a model passed as `details` or raised may fail in any way
+            message = f"{event.message} ({type(error).__name__}: this event's fields and traceback cannot be written)"
+            text = self._format(Event(event.level, event.logger, message, created=event.created))
         try:
             with self._lock():
-                write_all(self._descriptor, line)
+                write_all(self._descriptor, (text + "\n").encode(errors="backslashreplace"))
         except OSError:
             pass  # the reader of the container's log has ended; serving goes on
 
@@ -167,89 +176,26 @@ def configure_for(config: Config, run_dir: Path | None = None, descriptor: int =
 
 
 def configure(*, as_json: bool, level: int, descriptor: int = 1, lock_path: str | None = None) -> None:
-    """Send all logging of this process to the descriptor; a later call replaces an earlier one."""
-    handler = DescriptorHandler(descriptor, lock_path)
-    handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
-    root = logging.getLogger()
-    for old in root.handlers[:]:
-        root.removeHandler(old)
-    root.addHandler(handler)
-    root.setLevel(level)
-    logging.captureWarnings(True)
-    # These would log each HTTP request that polyhost makes.
-    for chatty in ("httpx", "httpcore", "urllib3", "botocore", "boto3"):
-        logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
+    """Send all events of this process to the descriptor; a later call replaces an earlier one."""
+    send_to(DescriptorSink(descriptor, lock_path, to_json if as_json else to_text), level)
+
+
+def send_to(sink: events.Sink, level: int) -> None:
+    """Send all events of this process to the sink: polyhost's own, and those of `logging`."""
+    events.send_to(sink, level)
+    log_records.take_over(sink, level)
 
 
 @contextmanager
 def muted() -> Iterator[None]:
     """Discard the events inside the block, after formatting them as usual."""
-    handlers = [handler for handler in logging.getLogger().handlers if isinstance(handler, DescriptorHandler)]
+    sink = events.current_sink()
+    if not isinstance(sink, DescriptorSink):
+        yield
+        return
     with open(os.devnull, "wb") as null:  # noqa: PTH123
-        descriptors = [handler.redirect(null.fileno()) for handler in handlers]
+        descriptor = sink.redirect(null.fileno())
         try:
             yield
         finally:
-            for handler, descriptor in zip(handlers, descriptors, strict=True):
-                handler.redirect(descriptor)
-
-
-class PrintedLines(io.TextIOBase):
-    """Replaces sys.stdout or sys.stderr in a worker: each printed line becomes a log event."""
-
-    encoding = "utf-8"
-
-    def __init__(self, name: str, level: int, descriptor: int) -> None:
-        self._logger = logging.getLogger(name)
-        self._level = level
-        self._descriptor = descriptor
-        self._unfinished = ""
-
-    def write(self, text: str) -> int:
-        *lines, unfinished = (self._unfinished + text).split("\n")
-        for line in lines:
-            self._log(line)
-        self._unfinished = _visible(unfinished)
-        if len(self._unfinished) > _MAX_UNFINISHED:
-            self.close_line()
-        return len(text)
-
-    def flush(self) -> None:
-        """Do nothing: what `print(x, end="", flush=True)` prints in a loop is one line."""
-
-    def close_line(self) -> None:
-        """Log what was printed without an end of line."""
-        line, self._unfinished = self._unfinished, ""
-        self._log(line)
-
-    def _log(self, line: str) -> None:
-        if line.strip():
-            self._logger.log(self._level, "%s", _visible(line).rstrip("\r"))
-
-    def writable(self) -> bool:
-        return True
-
-    def isatty(self) -> bool:
-        return False
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-
-def _visible(line: str) -> str:
-    """Return what a terminal would show: after a carriage return, a progress bar overwrites itself."""
-    text = line.rstrip("\r")
-    return line[text.rfind("\r") + 1 :]
-
-
-def capture_prints() -> None:
-    """Turn what Python code prints into log events. Descriptors 1 and 2 stay as they are, for native code."""
-    sys.stdout = PrintedLines("stdout", logging.INFO, 1)
-    sys.stderr = PrintedLines("stderr", logging.WARNING, 2)
-
-
-def close_printed_lines() -> None:
-    """Log what was printed without an end of line, before the process ends."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, PrintedLines):
-            stream.close_line()
+            sink.redirect(descriptor)

@@ -1,7 +1,6 @@
 """Process 1 of the container: starts the fork server and the front end, watches both, and leaves nothing behind."""
 
 import contextlib
-import logging
 import os
 import resource
 import signal
@@ -20,6 +19,7 @@ from polyhost.container.system.event_loop import EventLoop
 from polyhost.container.system.line_reader import LineReader
 from polyhost.container.system.prctl import become_subreaper
 from polyhost.container.system.procfs import children
+from polyhost.events import get_logger
 from polyhost.handlers import frameworks
 
 # The container has 30 s to stop, SageMaker's limit; these parts of it add up.
@@ -29,7 +29,7 @@ _MAX_RESTARTS, _RESTARTS_WITHIN_S = 5, 60.0
 _RESTART_S, _RETRY_S = 0.2, 2.0
 _REAP_S = 1.0
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def serve(config: Config, environ: Mapping[str, str]) -> int:
@@ -160,7 +160,7 @@ class Supervisor:
             self._loop.unwatch(output)
         for line in lines or ():
             if self._config.log_json and not line.startswith('{"'):
-                logging.getLogger("mms").info("%s", line)
+                get_logger("mms").info("%s", line)
             else:
                 log.write_all(1, line.encode() + b"\n")
 

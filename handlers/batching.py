@@ -7,7 +7,6 @@ hundredth, the handler never batches that model again. docs/handlers.md#batches 
 """
 
 import itertools
-import logging
 from abc import abstractmethod
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy
 
+from polyhost.events import get_logger
 from polyhost.handlers.base import Handler, HandlerRequest, HandlerResponse
 from polyhost.handlers.errors import phase
 from polyhost.handlers.payload import Inputs
@@ -23,7 +23,7 @@ from polyhost.handlers.settings import Settings
 # Sums in another order, or of other kernels, differ in their last digits.
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 1e-2, 1e-4
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class InseparableError(Exception):

@@ -1,6 +1,5 @@
 """MXNet: symbol, parameters and shapes, as `Module.save_checkpoint` and `HybridBlock.export` write them."""
 
-import logging
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy
 
+from polyhost.events import get_logger
 from polyhost.handlers import labels, model_files, mxnet_compat, mxnet_models, mxnet_params, shapes_file, tensors
 from polyhost.handlers.base import Source
 from polyhost.handlers.batching import BatchingHandler
@@ -20,7 +20,7 @@ from polyhost.handlers.tensors import Array
 with mxnet_compat.import_conditions():
     import mxnet
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _SYMBOL = "-symbol.json"
 # How MXNet words an input that a network cannot take; it has one exception for everything.

@@ -8,19 +8,19 @@ import ast
 import difflib
 import importlib.util
 import inspect
-import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from polyhost.events import get_logger
 from polyhost.handlers import main_module, stand_ins
 from polyhost.handlers.errors import BadScriptError
 
 Function = Callable[..., Any]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 ARGUMENTS = {
     "model_fn": ("model_dir",),

@@ -3,10 +3,10 @@
 The defaults of the script's framework stand in for functions that it does not define.
 """
 
-import logging
 from pathlib import Path
 from typing import Any
 
+from polyhost.events import get_logger
 from polyhost.handlers import (
     encoders,
     import_path,
@@ -29,7 +29,7 @@ from polyhost.handlers.settings import Settings
 # Bodies that reach a script as str, as in SageMaker's toolkit (sagemaker_inference.content_types.UTF8_TYPES).
 TEXTS = (JSON, CSV)
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class ScriptHandler(Handler):

@@ -1,17 +1,17 @@
 """What the model server calls: `handle(data, context)`, as MMS's handler interface has it; knows no framework."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from polyhost.events import get_logger
 from polyhost.handlers import frameworks, lookup
 from polyhost.handlers.base import Handler, HandlerRequest, HandlerResponse, Source
 from polyhost.handlers.settings import Settings
 
 Item = Mapping[str, Any]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Service:

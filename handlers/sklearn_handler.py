@@ -1,6 +1,5 @@
 """scikit-learn: any estimator or pipeline that joblib or pickle wrote."""
 
-import logging
 import re
 import warnings
 from collections.abc import Hashable, Sequence
@@ -13,6 +12,7 @@ import pandas
 import sklearn
 from sklearn.exceptions import InconsistentVersionWarning
 
+from polyhost.events import get_logger
 from polyhost.handlers import frameworks, images, import_path, model_files
 from polyhost.handlers.base import HandlerRequest, Source
 from polyhost.handlers.batching import BatchingHandler
@@ -20,7 +20,7 @@ from polyhost.handlers.errors import BadBodyError, BadModelError, UnsuitableMedi
 from polyhost.handlers.payload import Inputs, Picture, Rows
 from polyhost.handlers.tensors import array
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # Where a pickle keeps the version, followed by a pickle opcode or two and the text of the version itself.
 _VERSION_IN_PICKLE = re.compile(rb"_sklearn_version\W{1,8}?[^\d.]{0,4}(\d+\.\d+[\w.]*)")

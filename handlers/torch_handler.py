@@ -1,6 +1,5 @@
 """PyTorch: TorchScript archives and programs of torch.export. Both are read without unpickling."""
 
-import logging
 import re
 import warnings
 import zipfile
@@ -12,6 +11,7 @@ from typing import Any
 import numpy
 import torch
 
+from polyhost.events import get_logger
 from polyhost.handlers import frameworks, labels, model_files, shapes_file, tensors, torch_models
 from polyhost.handlers.base import Source
 from polyhost.handlers.batching import BatchingHandler
@@ -20,7 +20,7 @@ from polyhost.handlers.payload import Inputs, Picture, Rows
 from polyhost.handlers.settings import Settings
 from polyhost.handlers.shapes_file import InputShape
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # How torch words an input that a layer cannot take; it has no exception of its own for that.
 _WRONG_INPUT = re.compile(r"\b(shapes?|sizes?|dimensions?|channels?|unbatched|dtype)\b|Guard failed")

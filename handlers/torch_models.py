@@ -1,7 +1,6 @@
 """Models of PyTorch that a script made: their modules, where they are, and their tensors."""
 
 import functools
-import logging
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,13 +8,14 @@ from typing import Any
 import numpy
 import torch
 
+from polyhost.events import get_logger
 from polyhost.handlers import model_parts
 from polyhost.handlers.errors import BadModelError
 
 # Layers that compute something else while they are trained: random numbers, or the statistics of the batch.
 _TRAINED_OTHERWISE = (torch.nn.modules.dropout._DropoutNd, torch.nn.modules.batchnorm._NormBase)
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def modules(model: Any) -> list[torch.nn.Module]:

@@ -102,3 +102,18 @@ def test_packages_import_in_one_direction(product: dict[str, Any], package: str)
         if f"{name}.".startswith(tuple(f"{forbidden}." for forbidden in FORBIDDEN[package]))
     ]
     assert wrong == []
+
+
+# What asks `logging` for a logger: for the root logger, and for one that the toolkit has made.
+ASK_LOGGING = {"polyhost.container.log_records", "polyhost.container.mms.toolkit"}
+
+
+def test_a_containers_own_events_do_not_pass_through_logging(product: dict[str, Any]) -> None:
+    """A model's settings would reach them; polyhost.events has loggers that are out of reach."""
+    asking = {
+        module.name
+        for module in product.values()
+        if module.name.startswith(("polyhost.container.", "polyhost.handlers."))
+        and "getLogger(" in module.path.read_text()
+    }
+    assert asking == ASK_LOGGING

@@ -1,6 +1,5 @@
 """Deadlines of loads, requests and streamed responses, and workers that vanished."""
 
-import logging
 import os
 import signal
 import time
@@ -11,10 +10,11 @@ from polyhost.container.forkserver.records import HostedModel, WorkerRecord
 from polyhost.container.forkserver.survivors import Survivor
 from polyhost.container.forkserver.workers import Workers
 from polyhost.container.worker.status_page import StatusPage, WorkerState
+from polyhost.events import get_logger
 
 _STREAM_S = 480.0  # SageMaker's limit for a streamed response (Model Hosting FAQs)
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Deadlines:

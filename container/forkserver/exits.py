@@ -1,6 +1,5 @@
 """What follows the end of a worker: replies on its behalf, a replacement, or a failed load."""
 
-import logging
 import os
 import signal
 from collections.abc import Callable
@@ -13,12 +12,13 @@ from polyhost.container.forkserver.workers import Backoff, Workers
 from polyhost.container.memory.oom import OomKills
 from polyhost.container.worker.status_page import WorkerState
 from polyhost.container.worker.types import WorkerExit
+from polyhost.events import get_logger
 
 _DEATHS_WITHOUT_BACKOFF = 2
 _MAX_BACKOFF_S = 60.0
 _MAX_REASON = 2000  # characters
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class ExitHandler:
@@ -76,7 +76,7 @@ class ExitHandler:
                 self._replace_after_death(worker, str(error))
             case WorkerState.BUSY | WorkerState.READING | WorkerState.RESPONDING | WorkerState.STREAMING:
                 # Half a command may have been read, or half a reply sent: no other worker can go on from there.
-                self._workers.release(worker, Failure.of(error, worker.model.name, "predict"))
+                self._workers.release(worker, Failure.of(error, worker.model.name, worker.phase))
             case WorkerState.IDLE | WorkerState.BACKING_OFF:
                 self._replace_after_death(worker, str(error))
 

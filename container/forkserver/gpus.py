@@ -1,13 +1,14 @@
 """Placement on GPUs: a model goes to the one with the most free memory, as NVIDIA's management library counts it."""
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from polyhost.events import get_logger
+
 _DRIVER = Path("/dev/nvidiactl")
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)

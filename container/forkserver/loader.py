@@ -1,6 +1,5 @@
 """Loads: admitted by memory, placed on a GPU, and given a worker."""
 
-import logging
 import os
 import socket
 from collections import Counter
@@ -12,11 +11,12 @@ from polyhost.container.forkserver.gpus import GpuGauge, choose
 from polyhost.container.forkserver.records import HostedModel, WorkerRecord
 from polyhost.container.forkserver.workers import Workers
 from polyhost.container.memory.admission import Admission, AdmissionControl
+from polyhost.events import get_logger
 from polyhost.handlers import frameworks
 
 _NAMES_IN_LOG, _NAMES_IN_RESPONSE = 50, 20
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Loader:

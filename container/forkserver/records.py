@@ -1,6 +1,7 @@
 """The fork server's records of models and workers, with the lifecycles of both."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -18,7 +19,7 @@ from polyhost.container.forkserver.survivors import Survivor
 from polyhost.container.memory.fingerprints import Fingerprint
 from polyhost.container.system.line_reader import LineReader
 from polyhost.container.worker.protocol import encode_load_reply, encode_predict_reply
-from polyhost.container.worker.status_page import StatusPage, WorkerState
+from polyhost.container.worker.status_page import LOAD_REPLY, StatusPage, WorkerState
 from polyhost.container.worker.types import Response
 
 _KEPT_LINES = 50
@@ -169,12 +170,22 @@ class WorkerRecord:
     @property
     def activity(self) -> str:
         """What it is doing, for "the worker died while ..."."""
+        if self.phase == "load":
+            return "loading the model"
         match self.status.state:
-            case WorkerState.STARTING | WorkerState.LOADING | WorkerState.FAILED:
-                return "loading the model"
             case WorkerState.READING | WorkerState.BUSY | WorkerState.RESPONDING | WorkerState.STREAMING:
                 return "handling a request"
         return "idle"
+
+    @property
+    def phase(self) -> str:
+        """The phase of a failure that its end causes: "load" until the load's reply has been sent, then "predict"."""
+        match self.status.state:
+            case WorkerState.STARTING | WorkerState.LOADING | WorkerState.FAILED:
+                return "load"
+            case WorkerState.RESPONDING if self.status.payload == json.loads(LOAD_REPLY):
+                return "load"
+        return "predict"
 
     @property
     def runs_our_code(self) -> bool:

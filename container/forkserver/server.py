@@ -4,7 +4,6 @@ It imports no framework and is on no request's path: the front end talks to the 
 copy of each connection and shares a status page with each worker, and steps in when one dies.
 """
 
-import logging
 import signal
 import socket
 import sys
@@ -34,6 +33,7 @@ from polyhost.container.memory.gauge import MemoryGauge
 from polyhost.container.memory.oom import OomKills
 from polyhost.container.system.event_loop import EventLoop
 from polyhost.container.system.prctl import become_subreaper
+from polyhost.events import get_logger
 from polyhost.handlers import frameworks, lookup
 from polyhost.handlers.frameworks import BARE
 from polyhost.handlers.settings import Settings
@@ -42,7 +42,7 @@ _ZYGOTES_WAIT_S, _ZYGOTES_POLL_S = 10.0, 0.05
 _ROUND_S = 0.5  # between two checks of deadlines, load and memory
 _OOM_ROUND_S = 5.0  # upper bound of the time from the OOM killer's choice to the exit of a big process
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class ForkServer:

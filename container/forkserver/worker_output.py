@@ -1,16 +1,16 @@
 """What native code prints in the workers, as events in the container's log."""
 
-import logging
 import time
 from functools import partial
 
 from polyhost.container.forkserver.records import WorkerRecord
 from polyhost.container.system.event_loop import EventLoop
+from polyhost.events import get_logger
 
 _TURN_BYTES = 4096
 _PAUSE_FACTOR = 4.0  # times the duration of the turn before it
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class OutputLog:

@@ -1,7 +1,6 @@
 """The workers of the fork server: created, forked, replaced and released."""
 
 import itertools
-import logging
 import os
 import socket
 import time
@@ -18,8 +17,9 @@ from polyhost.container.forkserver.worker_output import OutputLog
 from polyhost.container.forkserver.zygote.pool import ZygotePool
 from polyhost.container.system.line_reader import LineReader
 from polyhost.container.worker.status_page import StatusPage
+from polyhost.events import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Backoff(NamedTuple):

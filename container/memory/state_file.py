@@ -1,13 +1,14 @@
 """What the container keeps across restarts, in POLYHOST_STATE_DIR."""
 
 import json
-import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-logger = logging.getLogger(__name__)
+from polyhost.events import get_logger
+
+logger = get_logger(__name__)
 
 T = TypeVar("T")
 

@@ -6,7 +6,6 @@ kills the launcher and closes the connections; the launcher's pidfd tells. How a
 """
 
 import contextlib
-import logging
 import os
 import socket
 import time
@@ -28,13 +27,14 @@ from polyhost.container.mms.lost_loads import LostLoads
 from polyhost.container.system.event_loop import EventLoop
 from polyhost.container.system.line_reader import LineReader
 from polyhost.container.worker.protocol import COMPLETE_CODE
+from polyhost.events import get_logger
 
 _OLD_IO_FILES_S = 5.0
 _DESERTED_S = 5.0
 _DESERTED_ROUND_S = 0.5
 _LOST_LOADS_ROUND_S = 2.0
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(kw_only=True)

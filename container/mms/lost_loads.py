@@ -1,17 +1,17 @@
 """Loads that MMS has lost: registered in MMS for ever, without a launcher, so that the next load gets 409."""
 
 import contextlib
-import logging
 import time
 from collections.abc import Callable
 
 from polyhost.container.mms.client import MmsClient
+from polyhost.events import get_logger
 
 # How long after a rejected load MMS may lose another one, which it fails after a minute.
 _ALERT_S = 120.0
 _SELDOM_S = 30.0
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class LostLoads:

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import logging
 import os
 import socket
 from dataclasses import replace
@@ -26,11 +25,12 @@ from polyhost.container.forkserver.front_end import Host
 from polyhost.container.forkserver.records import HostedModel, WorkerRecord
 from polyhost.container.system.event_loop import EventLoop
 from polyhost.container.worker.protocol import SUBSTITUTE_CODE
+from polyhost.events import get_logger
 
 # When the container ends, the front end ends first, and then the supervisor sends SIGTERM at once.
 _SIGTERM_WAIT_S = 1.0
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class NativeAdapter:

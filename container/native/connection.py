@@ -1,7 +1,6 @@
 """One client's connection: pipelined requests, answered in the order in which they came."""
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
@@ -13,12 +12,13 @@ from polyhost.container.native.exchange import Exchange
 from polyhost.container.native.flow_control import HIGH_WATER_BYTES, FlowControl
 from polyhost.container.native.header_cache import HeaderCache
 from polyhost.container.native.parser import HttpRequest, ReadState, RequestParser
+from polyhost.events import get_logger
 
 _LINGER_S = 5.0
 _UNCONNECTED = asyncio.Transport()  # its methods raise NotImplementedError
 _UNREADABLE = HttpRequest(b"", b"", b"", [], b"", keep_alive=False, accepts_chunks=False)
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class ConnectionState(Enum):

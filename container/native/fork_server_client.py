@@ -1,7 +1,6 @@
 """The native front end's channel to the fork server. When the fork server dies, the supervisor starts another one."""
 
 import asyncio
-import logging
 import os
 import socket
 import time
@@ -20,12 +19,13 @@ from polyhost.container.control_protocol import (
     WorkerStarted,
 )
 from polyhost.container.errors import Failure
+from polyhost.events import get_logger
 
 _HEARTBEAT_S = 2.0
 # A fork server that starts, or is being restarted, is no reason to replace an instance; one that stays away is.
 _MAX_SILENCE_S = 10.0
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class ForkServerListener(Protocol):

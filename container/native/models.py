@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import logging
 import os
 import time
 from bisect import bisect_right
@@ -21,12 +20,13 @@ from polyhost.container.native.serving_options import ServingOptions
 from polyhost.container.native.stats import ModelStats, Sample
 from polyhost.container.native.worker_connection import WorkerConnections
 from polyhost.container.worker.model_directory import is_within
+from polyhost.events import get_logger
 
 SINGLE = "model"  # the name of the only model of a single-model container
 _SWEEP_S = 0.25
 _MAX_STATS = 5_000
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Models:

@@ -1,6 +1,5 @@
 """Parsing of one client's HTTP/1.1 requests, with httptools (llhttp)."""
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,12 +10,13 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 import httptools
 
 from polyhost.container.native.errors import Rejection, bad_request
+from polyhost.events import get_logger
 
 Header = tuple[bytes, bytes]
 
 _MAX_HEAD_BYTES = 64 * 1024
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(slots=True)

@@ -5,7 +5,6 @@ import base64
 import binascii
 import itertools
 import json
-import logging
 import os
 import reprlib
 from collections.abc import Coroutine
@@ -22,6 +21,7 @@ from polyhost.container.native.invocation import Invocation
 from polyhost.container.native.models import SINGLE, Models
 from polyhost.container.native.parser import HttpRequest
 from polyhost.container.native.served_model import ServedModel
+from polyhost.events import get_logger
 
 _JSON = (b"content-type", b"application/json")
 _DEFAULT_LIST_LIMIT = 100
@@ -30,7 +30,7 @@ _MODELS, _INVOKE = b"/models/", b"/invoke"
 # Of a name and of a url: a message to the fork server has room for both (control_protocol.py).
 _MAX_TEXT_BYTES = 4096
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Routes:

@@ -1,7 +1,6 @@
 """One load of one model in the native front end: its lifecycle, from the load request until nothing is left of it."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,10 +20,11 @@ from polyhost.container.native.stats import ModelStats
 from polyhost.container.native.worker_connection import WorkerConnection, WorkerConnections
 from polyhost.container.native.worker_pool import WorkerPool
 from polyhost.container.worker.protocol import LoadCommand
+from polyhost.events import get_logger
 
 _MAX_BACKOFF_S = 60.0
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class ModelState(Enum):

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import logging
 import signal
 import time
 
@@ -12,6 +11,7 @@ from polyhost.container.native.errors import Rejection
 from polyhost.container.native.fork_server_client import ForkServerClient
 from polyhost.container.native.models import SINGLE, Models
 from polyhost.container.native.routes import Routes
+from polyhost.events import get_logger
 
 _BACKLOG = 2048
 _REQUEST_TIMEOUT_S = 60.0  # for one request to arrive whole: SageMaker gives the whole invocation no more
@@ -20,7 +20,7 @@ _CHECK_INTERVAL_S = 5.0
 _POLL_INTERVAL_S = 0.02
 _REJECTION_GRACE_S = 0.5  # for the last rejections to be sent
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class NativeServer:

@@ -2,7 +2,6 @@
 
 import heapq
 import itertools
-import logging
 import selectors
 import signal
 import socket
@@ -10,9 +9,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from polyhost.events import get_logger
+
 Callback = Callable[[], None]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class EventLoop:

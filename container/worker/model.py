@@ -17,12 +17,13 @@ from mms.metrics.metrics_store import MetricsStore
 
 from polyhost.container import log
 from polyhost.container.errors import BadAnswerError, Failure, LoadError, PolyhostError
-from polyhost.container.worker import responses
+from polyhost.container.worker import printed, responses
 from polyhost.container.worker.types import Headers, Request, Response
+from polyhost.events import get_logger
 from polyhost.handlers import import_path, lookup, main_module, stand_ins
 from polyhost.handlers.errors import HandlerNotFoundError
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,10 @@ class Model:
             manifest = lookup.read_manifest(spec.directory)
             context = Context(spec.name, str(spec.directory), manifest, spec.batch_size, spec.gpu_id, mms.__version__)
             context.metrics = MetricsStore({}, spec.name)
-            entry = _initialised_entry(lookup.handler_name(manifest, spec.handler), spec, context)
+            try:
+                entry = _initialised_entry(lookup.handler_name(manifest, spec.handler), spec, context)
+            finally:
+                printed.flush()
         except Exception as error:
             failure = Failure.of(error, spec.name, "load")
             logger.error("load failed: %s", failure.message, exc_info=error, extra={"phase": failure.phase})
@@ -81,6 +85,7 @@ class Model:
         try:
             with log.bound(request_id=request.id, target_model=request.target_model):
                 body = response.body + b"".join(response.chunks)
+                printed.flush()
             responses.check_size(len(body), self.max_response_bytes)
         except Exception as error:
             return self._failed(request, error)
@@ -95,7 +100,10 @@ class Model:
         context.request_ids = {index: request.id for index, request in enumerate(requests)}
         context.request_processor = [RequestProcessor(Headers(request.headers)) for request in requests]
         context.metrics = MetricsStore(context.request_ids, self.spec.name)
-        returned = self.entry([dict(request.parameters) for request in requests], context)
+        try:
+            returned = self.entry([dict(request.parameters) for request in requests], context)
+        finally:
+            printed.flush()
         if context.metrics.store:
             logger.info("metrics", extra={"details": {"metrics": [str(metric) for metric in context.metrics.store]}})
         return responses.checked_items(returned, len(requests))

@@ -1,17 +1,11 @@
 """The worker process: serves one model on one connection of the front end; forked from a zygote, ends with it."""
 
 import contextlib
-import faulthandler
-import gc
 import json
-import logging
 import os
-import random
 import resource
 import select
 import socket
-import sys
-import tempfile
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -22,6 +16,7 @@ from polyhost.container.control_protocol import ForkDescriptors, ForkRequest
 from polyhost.container.errors import Failure, LoadError, WorkerDiedError
 from polyhost.container.system import malloc
 from polyhost.container.system.procfs import mark
+from polyhost.container.worker import printed, surroundings
 from polyhost.container.worker.model import Model, ModelSpec
 from polyhost.container.worker.model_directory import is_within
 from polyhost.container.worker.protocol import (
@@ -35,9 +30,9 @@ from polyhost.container.worker.protocol import (
     encode_loaded_reply,
     encode_predict_reply,
 )
-from polyhost.container.worker.status_page import StatusPage, WorkerState
+from polyhost.container.worker.status_page import LOAD_REPLY, StatusPage, WorkerState
 from polyhost.container.worker.types import Request, Response, WorkerExit
-from polyhost.handlers import frameworks
+from polyhost.events import get_logger
 from polyhost.handlers.errors import HandlerNotFoundError
 
 # What a failure may take of the status page, which has room for 3,840 bytes.
@@ -45,7 +40,7 @@ _MAX_FAILURE_BYTES = 3800
 _MAX_MESSAGE_CHARACTERS = 3000
 _MAX_NAME_CHARACTERS = 100
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def become_worker(request: ForkRequest, descriptors: list[int], config: Config) -> int:
@@ -55,8 +50,6 @@ def become_worker(request: ForkRequest, descriptors: list[int], config: Config) 
     """
     connection, output, page = ForkDescriptors(*descriptors)
     _set_up_process(request, output)
-    log.bind(model=request.model.name, pid=os.getpid())
-    log.capture_prints()
     status = StatusPage(page)
     os.close(page)  # the mapping stays
     with socket.socket(fileno=connection) as sock:
@@ -67,28 +60,17 @@ def become_worker(request: ForkRequest, descriptors: list[int], config: Config) 
             logger.error("the model's code called sys.exit(%r)", error.code)
             return error.code if isinstance(error.code, int) else int(error.code is not None)
         finally:
-            log.close_printed_lines()
+            printed.flush()
 
 
 def _set_up_process(request: ForkRequest, output: int) -> None:
-    """Give this process what must not be its zygote's: output, temporary folder, random numbers, garbage collection."""
-    for standard in (1, 2):
-        os.dup2(output, standard)
+    """Give this process what must not be its zygote's, and how the kernel and the fork server are to see it."""
+    surroundings.enter(request.model.name, request.temp_dir, output)
     os.close(output)
-    faulthandler.enable(2)  # writes the Python traceback of a segmentation fault to the fork server's pipe
     # If the container runs out of memory all the same, let the kernel kill a worker, not a process that others need.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
     mark(request.mark)
-    os.environ["TMPDIR"] = request.temp_dir
-    tempfile.tempdir = None  # forget the zygote's
-    # All forks of one zygote would draw the same random numbers.
-    random.seed()
-    frameworks.reseed(int.from_bytes(os.urandom(4), "little"))
-    if context := sys.modules.get("multiprocessing"):
-        # A lock that an import has made fixes the start method for good: a script's set_start_method would be an error.
-        context.set_start_method(None, force=True)
-    gc.enable()
 
 
 class Worker:
@@ -114,8 +96,10 @@ class Worker:
         """Serve until the front end closes the connection, or the load fails; return the exit status."""
         if self._request.backoff_s:
             return self._back_off()
-        if self._request.reload and not self._load(self._request.gpu_id, self._request.batch_size):
-            return WorkerExit.LOAD_FAILED
+        if self._request.reload:
+            if not self._load(self._request.gpu_id, self._request.batch_size):
+                return WorkerExit.LOAD_FAILED
+            self._status.enter(WorkerState.IDLE)
         while (command := self._receive()) is not None:
             if isinstance(command, PredictCommand):
                 self._predict(command)
@@ -142,7 +126,7 @@ class Worker:
             return False
         extended = self._request.extended_protocol
         reply = encode_load_reply(200, json.dumps(self._timeline)) if extended else encode_loaded_reply(os.getpid())
-        self._status.enter(WorkerState.RESPONDING)
+        self._status.enter(WorkerState.RESPONDING, LOAD_REPLY)
         self._connection.send(reply)
         self._status.enter(WorkerState.IDLE)
         return True
@@ -151,6 +135,7 @@ class Worker:
         """Load the model; return False if that failed.
 
         The failure is left in the status page, and the fork server replies: MMS must see its launcher end first.
+        After a success the page still says LOADING: if the process dies before its reply, the load has failed.
         """
         commanded = time.monotonic()
         self._status.enter(WorkerState.LOADING)
@@ -163,7 +148,6 @@ class Worker:
         except LoadError as error:
             self._status.enter(WorkerState.FAILED, _encode_failure(error.failure))
             return False
-        self._status.enter(WorkerState.IDLE)
         self._log_timeline(commanded)
         return True
 
@@ -230,6 +214,7 @@ class Worker:
         self._connection.send(encode_first_chunk(response))
         with log.bound(request_id=request.id, target_model=request.target_model):
             failure = self._send_chunks(model, request, chunks)
+            printed.flush()
         self._connection.send(encode_last_chunk(failure))
         self._status.count_reply(since, next_state)
 

@@ -32,11 +32,14 @@ _AT_IO_NAME = _HEAD.size  # one byte of length, then the name
 _AT_PAYLOAD = 256
 
 
+LOAD_REPLY = b'"load"'  # the payload of RESPONDING while the reply is a load's
+
+
 class WorkerState(IntEnum):
     """What a worker is doing. The numbers are what stands on the page."""
 
     STARTING = 0  # forked; has not read its load command yet
-    LOADING = 1  # inside the handler's initialization
+    LOADING = 1  # from the handler's initialization to the load's reply
     IDLE = 2  # waiting for a command; another worker can take the connection over
     BUSY = 3  # a request has been read and nothing sent; payload: the requests' ids, a JSON array
     RESPONDING = 4  # part of a reply may have been sent: no other process may write to the connection now

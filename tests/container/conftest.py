@@ -1,16 +1,24 @@
 """A real zygote for the tests that need workers, and small models for them."""
 
 import itertools
+import json
+import logging
+import os
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from polyhost import events as events_module
+from polyhost.container import log
+from polyhost.container.log_records import LoggingHandler
 from tests.container.forking import ForkedWorker, Forks, zygote_in
 
 MakeModel = Callable[[str], Path]
 ForkWorker = Callable[..., ForkedWorker]
+Events = Callable[[], list[dict[str, Any]]]
 
 ANSWERS_NOTHING = "def handle(data, context): return [b''] * len(data or [])"
 
@@ -51,3 +59,43 @@ def worker(forks: Forks, make_model: MakeModel) -> Iterator[ForkWorker]:
     yield fork
     for item in forked:
         item.close()
+
+
+@pytest.fixture
+def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Restore the logging of the test run, which `configure` and models replace."""
+    root = logging.getLogger()
+    handlers, level, disabled = root.handlers[:], root.level, root.manager.disable
+    for name in ("lastResort", "raiseExceptions"):
+        monkeypatch.setattr(logging, name, getattr(logging, name))
+    monkeypatch.setattr(logging.Handler, "handleError", logging.Handler.handleError)
+    yield
+    events_module.send_to(None)
+    logging.captureWarnings(False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    root.manager.disable = disabled
+    root.disabled = False
+    logging.getLogger("polyhost").setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def lines(restored: None, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[], list[str]]]:
+    """Return a function that reads the log written so far; in JSON unless the test asks for text."""
+    path = tmp_path / "log"
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    as_json = getattr(request, "param", "json") == "json"
+    log.configure(as_json=as_json, level=logging.INFO, descriptor=descriptor, lock_path=str(tmp_path / "lock"))
+    yield lambda: path.read_text().splitlines()
+    os.close(descriptor)
+
+
+@pytest.fixture
+def events(lines: Callable[[], list[str]]) -> Events:
+    return lambda: [json.loads(line) for line in lines()]
+
+
+def remove_pytests_handlers() -> None:
+    """Remove the handlers that pytest adds for a test: they raise at a bad log call, and cannot send some text."""
+    root = logging.getLogger()
+    root.handlers = [item for item in root.handlers if isinstance(item, LoggingHandler)]

@@ -134,8 +134,8 @@ class ForkedWorker:
         assert reply.code == 200, reply
         return self
 
-    def invoke(self, body: bytes = b"", **headers: str) -> Reply:
-        self.mms.sendall(body_command(body, **headers))
+    def invoke(self, body: bytes = b"", request_id: str = "r1", **headers: str) -> Reply:
+        self.mms.sendall(body_command(body, request_id, **headers))
         return self.reply()
 
     def reply(self) -> Reply:

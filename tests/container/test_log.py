@@ -7,55 +7,21 @@ import logging
 import os
 import resource
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from polyhost.container import log
 from polyhost.container.config import Config
+from polyhost.events import current_sink, get_logger
+from tests.container.conftest import Events, remove_pytests_handlers
 from tests.support.waiting import wait_for
-
-Events = Callable[[], list[dict[str, Any]]]
-
-
-@pytest.fixture
-def restored() -> Iterator[None]:
-    """Restore the logging of the test run, which `configure` replaces."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    logging.captureWarnings(False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-
-
-@pytest.fixture
-def lines(restored: None, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[], list[str]]]:
-    """Return a function that reads the log written so far; in JSON unless the test asks for text."""
-    path = tmp_path / "log"
-    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-    as_json = getattr(request, "param", "json") == "json"
-    log.configure(as_json=as_json, level=logging.INFO, descriptor=descriptor, lock_path=str(tmp_path / "lock"))
-    yield lambda: path.read_text().splitlines()
-    os.close(descriptor)
-
-
-@pytest.fixture
-def events(lines: Callable[[], list[str]]) -> Events:
-    return lambda: [json.loads(line) for line in lines()]
-
-
-def remove_pytests_handlers() -> None:
-    root = logging.getLogger()
-    root.handlers = [item for item in root.handlers if isinstance(item, log.DescriptorHandler)]
 
 
 def test_an_event_has_time_level_logger_model_and_message(events: Events) -> None:
-    logging.getLogger("polyhost.x").warning("%d of %s", 2, "größe\n", extra={"model": "m", "duration_ms": 1.5})
+    get_logger("polyhost.x").warning("%d of %s", 2, "größe\n", extra={"model": "m", "duration_ms": 1.5})
 
     (event,) = events()
     time = event.pop("time")
@@ -84,34 +50,29 @@ def test_details_become_fields_of_any_type(events: Events) -> None:
 def test_fields_of_event_request_and_process(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "_process_fields", {})
     log.bind(model="m", pid=1)
-    with log.bound(request_id="outer", target_model="t.tar.gz"), log.bound(request_id="r"):
-        logging.getLogger().info("inside")
-    logging.getLogger().info("outside", extra={"pid": 2})
+    for logger in (logging.getLogger(), get_logger("polyhost")):
+        with log.bound(request_id="outer", target_model="t.tar.gz"), log.bound(request_id="r"):
+            logger.info("inside")
+    logging.getLogger().info("outside", extra={"pid": 2, "model": "resnet", "phase": "train"})
+    get_logger("polyhost").info("outside", extra={"pid": 2})
 
-    inside, outside = events()
-    assert [inside.get(name) for name in log.FIELDS] == ["m", "t.tar.gz", "r", None, None, 1]
-    assert [outside.get(name) for name in log.FIELDS] == ["m", None, None, None, None, 2]
+    *inside, of_the_model, ours = events()
+    for event in inside:
+        assert [event.get(name) for name in log.FIELDS] == ["m", "t.tar.gz", "r", None, None, 1]
+    assert [of_the_model.get(name) for name in log.FIELDS] == ["m", None, None, "train", None, 1]
+    assert [ours.get(name) for name in log.FIELDS] == ["m", None, None, None, None, 2]
 
 
 @pytest.mark.parametrize("lines", ["text"], indirect=True)
 def test_text_format(lines: Callable[[], list[str]]) -> None:
-    logging.getLogger("a").error("no", extra={"model": "m", "phase": "load", "details": {"bytes": 5}})
+    get_logger("a").error("no", extra={"model": "m", "phase": "load", "details": {"bytes": 5}})
 
     (line,) = lines()
     assert line.split(" ", 1)[1] == "ERROR   a [m] no phase=load bytes=5"
 
 
-def test_a_log_call_with_wrong_arguments_is_skipped(events: Events, capsys: pytest.CaptureFixture[str]) -> None:
-    remove_pytests_handlers()  # they would raise
-    logging.getLogger().info("%d models", "three")
-    logging.getLogger().info("after")
-
-    assert [event["message"] for event in events()] == ["after"]
-    assert "three" in capsys.readouterr().err
-
-
 def test_lone_surrogates_are_escaped(events: Events) -> None:
-    remove_pytests_handlers()  # pytest-xdist cannot send what they capture
+    remove_pytests_handlers()
     logging.getLogger().info("caf\udce9")
 
     assert events()[0]["message"] == "caf\udce9"
@@ -192,14 +153,15 @@ def test_a_stopped_lock_holder_does_not_stop_the_other_processes(events: Events,
         logging.getLogger().info("after a while")
         logging.getLogger().info("at once")
         assert [event["message"] for event in events()] == ["after a while", "at once"]
-        (handler,) = [item for item in logging.getLogger().handlers if isinstance(item, log.DescriptorHandler)]
-        assert handler._lock_timeout_s == 0
+        sink = current_sink()
+        assert isinstance(sink, log.DescriptorSink)
+        assert sink._lock_timeout_s == 0
     finally:
         os.kill(stopped, signal.SIGKILL)
         os.waitpid(stopped, 0)
 
     logging.getLogger().info("with the lock again")
-    assert handler._lock_timeout_s > 0
+    assert sink._lock_timeout_s > 0
 
 
 def keep_lock(path: Path) -> None:
@@ -252,68 +214,3 @@ def test_processes_of_one_run_directory_share_a_lock_file(tmp_path: Path) -> Non
     with open(reader) as lines:  # noqa: PTH123
         assert [line.split(" ", 1)[1] for line in lines] == ["ERROR   polyhost an error\n"]
     assert [path.name for path in tmp_path.iterdir()] == ["log.lock"]
-
-
-Printed = Callable[[], list[str]]
-
-
-@pytest.fixture
-def stream() -> log.PrintedLines:
-    return log.PrintedLines("stdout", logging.INFO, 1)
-
-
-@pytest.fixture
-def printed(events: Events) -> Printed:
-    return lambda: [event["message"] for event in events()]
-
-
-def test_print_and_stderr_become_events(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("stdout", "stderr"):
-        monkeypatch.setattr(sys, name, getattr(sys, name))
-    log.capture_prints()
-    print("one", "two")
-    print("three", end="", file=sys.stderr)
-    log.close_printed_lines()
-
-    assert [(event["logger"], event["level"], event["message"]) for event in events()] == [
-        ("stdout", "INFO", "one two"), ("stderr", "WARNING", "three")
-    ]  # fmt: skip
-
-
-def test_each_line_but_an_empty_one_is_an_event(stream: log.PrintedLines, printed: Printed) -> None:
-    stream.write("a\nb\r\n\n  \nc\n")
-
-    assert printed() == ["a", "b", "c"]
-
-
-def test_a_line_in_parts_is_one_event(stream: log.PrintedLines, printed: Printed) -> None:
-    for part in ("a", "b\r", "\nc"):
-        print(part, end="", flush=True, file=stream)
-    assert printed() == ["ab"]
-
-    stream.close_line()
-    stream.close_line()
-    assert printed() == ["ab", "c"]
-
-
-def test_a_progress_bar_is_one_event_and_uses_bounded_memory(stream: log.PrintedLines, printed: Printed) -> None:
-    for percent in range(100_000):
-        stream.write(f"\rloading: {percent / 1000}%")
-    assert len(stream._unfinished) < 100
-    stream.write("\n")
-
-    assert printed() == ["loading: 99.999%"]
-
-
-def test_endless_output_without_a_line_end_is_cut(stream: log.PrintedLines, printed: Printed) -> None:
-    for _ in range(300):
-        stream.write("x" * 1000)
-    stream.close_line()
-
-    assert len(printed()) > 1
-    assert sum(map(len, printed())) == 300_000
-
-
-def test_printed_lines_behave_like_a_stream(stream: log.PrintedLines) -> None:
-    assert stream.writable() and not stream.isatty()
-    assert (stream.fileno(), stream.encoding, stream.write("größe")) == (1, "utf-8", 5)

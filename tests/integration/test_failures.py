@@ -27,6 +27,9 @@ LOAD_FAILURES = [
     ("exits_in_load", 500, 500, "exited with status 3 while loading the model"),
     ("calls_sys_exit_in_load", 500, 500, "sys.exit('nothing to do here')"),
     ("killed_in_load", 500, 500, "was killed (SIGKILL) while loading the model"),
+    ("exits_before_its_reply", 500, 500, "exited with status 3 while loading the model"),
+    ("killed_before_its_reply", 500, 500, "was killed (SIGKILL) while loading the model"),
+    ("segfaults_before_its_reply", 500, 500, "died of SIGSEGV while loading the model"),
     ("out_of_memory_in_load", 507, 507, "MemoryError"),
     ("class_handler_out_of_memory", 507, 507, "MemoryError"),
     ("mxnet_out_of_memory_text", 507, 507, "Failed to allocate CPU Memory"),
@@ -76,6 +79,21 @@ def test_failed_load(
     assert container.unload(name).status_code == 404
     assert not container.processes_of(name)
     assert container.wait_for_event(words, model=name)["level"] == "ERROR"
+
+
+@pytest.mark.usefixtures("neighbour")
+def test_load_works_after_one_whose_worker_died_before_its_reply(
+    container: ContainerProcess, new_model: NewModel
+) -> None:
+    name = new_model("killed_before_its_reply")
+    assert container.load(name).status_code == 500
+    assert container.load(name).status_code == 500
+    script = container.folder(name) / "inference.py"
+    script.write_text(script.read_text().replace("sys.setprofile(end)", "pass"))
+
+    container.loaded(name)
+
+    assert container.invoke(name, "1", content_type="text/plain").text == "1"
 
 
 @pytest.mark.usefixtures("neighbour")

@@ -173,3 +173,70 @@ def test_log_level(tmp_path: Path) -> None:
         container.wait_for_event("these weights are damaged", model=broken)
 
         assert not container.events(model=name)
+
+
+LOGS_TO_STDOUT = """
+import io
+import logging
+import logging.config
+import sys
+
+sys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8")
+logging.basicConfig(force=True, stream=sys.stdout, level=logging.INFO, format="%(message)s")
+logging.info("said at import")
+
+
+def model_fn(model_dir):
+    logging.info("said in load")
+    logging.config.dictConfig({"version": 1, "disable_existing_loggers": True})
+    logging.disable(logging.CRITICAL)
+
+
+def transform_fn(model, body, content_type, accept):
+    print("said in call")
+    raise ValueError("no use")
+"""
+OWN_HANDLER = """
+import logging
+import sys
+
+
+def handle(data, context):
+    if data is None:
+        logging.getLogger().addHandler(logging.StreamHandler(sys.stdout))
+        logging.warning("said at import")
+        logging.getLogger().handlers.clear()
+        logging.getLogger("mine").info("said in load")
+        logging.basicConfig(force=True, stream=sys.__stderr__, format="%(nope)s")
+        return
+    logging.warning("said in call")
+    logging.disable(logging.CRITICAL)
+    raise ValueError("no use")
+"""
+
+
+@pytest.mark.parametrize(("file", "source"), [("inference.py", LOGS_TO_STDOUT), ("handle.py", OWN_HANDLER)])
+def test_a_models_logging_is_logged_and_reaches_nothing_else(
+    container: ContainerProcess, new_model: NewModel, file: str, source: str
+) -> None:
+    name = new_model("describes_itself")
+    for old in container.folder(name).glob("*.py"):
+        old.unlink()
+    (container.folder(name) / file).write_text(source)
+    if file == "handle.py":
+        manifest = container.folder(name) / "MAR-INF" / "MANIFEST.json"
+        manifest.parent.mkdir()
+        manifest.write_text(json.dumps({"model": {"handler": "handle.py:handle"}}))
+    container.loaded(name)
+
+    response = container.invoke(name, "x", content_type="text/plain")
+
+    assert response.status_code == 500
+    event = container.wait_for_event("ValueError: no use", model=name)
+    assert (event["level"], event["request_id"]) == ("ERROR", response.headers["x-request-id"])
+    assert event["traceback"].endswith("ValueError: no use")
+    for text in ("said at import", "said in load", "said in call"):
+        said = [event for event in container.events(model=name) if text in event["message"]]
+        assert 1 <= len(said) <= 2, text
+        assert len({event["pid"] for event in said}) == 1
+    assert container.events(model=name, message="loaded")

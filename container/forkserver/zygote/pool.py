@@ -1,7 +1,6 @@
 """The fork server's zygotes: one for each framework, restarted when they die."""
 
 import importlib.util
-import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,13 +20,14 @@ from polyhost.container.control_protocol import (
 from polyhost.container.errors import INSUFFICIENT_STORAGE
 from polyhost.container.forkserver.zygote.handle import ZygoteHandle
 from polyhost.container.system.event_loop import EventLoop
+from polyhost.events import get_logger
 from polyhost.handlers.frameworks import BARE
 
 _RESTART_S = 0.5
 _BAD_REQUEST = 400  # a name or a path is too long for a message
 _MAX_EARLY_EXITS = 2  # a library that crashes on import does so every time, and no load would ever be replied to
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """A zygote's own process: imports one framework, then only forks."""
 
 import importlib
-import logging
 import os
 import selectors
 import signal
 import socket
+import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -26,13 +26,14 @@ from polyhost.container.control_protocol import (
 from polyhost.container.prefork.prefault import Prefault
 from polyhost.container.prefork.prepare import LoadExercise, prepare_for_forks
 from polyhost.container.worker.process import become_worker
+from polyhost.events import get_logger
 
 _MAX_REASON = 500  # characters per failed step: all of them go into one message
 # A spare is forked in a quiet moment, when the load that used the last one is mostly over.
 _SPARE_DELAY_S = 0.01
 _SPARE_RETRY_S = 1.0  # after there was no process or memory for one
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Spare(NamedTuple):
@@ -46,6 +47,7 @@ def run_zygote(name: str, steps: Sequence[str], channel: Channel, config: Config
     """Run the steps, then fork workers until the fork server closes the channel; return the exit status."""
     seconds, failures, load_exercises = _preload(steps)
     prefault = prepare_for_forks(config, load_exercises)
+    sys.stdout.flush()  # or each fork would print again what the imports have printed
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads > 1:
         logger.warning("zygote %s has %d threads after its imports: forks may hang", name, threads)

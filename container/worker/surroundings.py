@@ -1,0 +1,34 @@
+"""What a model's code finds around it in a worker: output, log, temporary folder, random numbers.
+
+`polyhost check` enters the same, so that it passes what a container serves.
+"""
+
+import faulthandler
+import gc
+import os
+import random
+import sys
+import tempfile
+
+from polyhost.container import log, log_records
+from polyhost.container.worker import printed
+from polyhost.handlers import frameworks
+
+
+def enter(model: str, temp_dir: str, output: int) -> None:
+    """Surround this process, which is a new fork, for the model. Native code prints to the descriptor `output`."""
+    for standard in (1, 2):
+        os.dup2(output, standard)
+    faulthandler.enable(2)  # writes the Python traceback of a segmentation fault there
+    log.bind(model=model, pid=os.getpid())
+    printed.capture()
+    log_records.keep_what_handlers_lose()
+    os.environ["TMPDIR"] = temp_dir
+    tempfile.tempdir = None  # forget the parent's
+    # All forks of one process would draw the same random numbers.
+    random.seed()
+    frameworks.reseed(int.from_bytes(os.urandom(4), "little"))
+    if context := sys.modules.get("multiprocessing"):
+        # A lock that an import has made fixes the start method for good: a script's set_start_method would be an error.
+        context.set_start_method(None, force=True)
+    gc.enable()
