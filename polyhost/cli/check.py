@@ -1,24 +1,20 @@
-"""`polyhost check`: load a model in this process, as the container would, and invoke it."""
+"""`polyhost check`: load a model in a process like a worker of the container, and invoke it."""
 
 import contextlib
 import json
-import logging
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from polyhost.cli import archive, in_process, output, request_body
+from polyhost.cli import archive, child, in_process, output, request_body
+from polyhost.cli.child import Ending
 from polyhost.cli.errors import CommandError
 from polyhost.cli.handler_lookup import absolute_handler
-from polyhost.cli.in_process import LoadReport, PredictionReport
-
-_CONTAINER_LOGGER = "polyhost.container.worker.model"
+from polyhost.cli.in_process import LoadReport, PredictionReport, Trial
 
 
 def check(
@@ -36,10 +32,13 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Load a model here, as the container would; with --body also predict. Print timings, memory and the response."""
-    request = None if body is None else (request_body.read(body), content_type or request_body.media_type(body))
-    with _folder_of(model) as folder, _model_output_on_stderr(traceback):
-        loaded, load = in_process.load(folder, model.resolve().name, absolute_handler(handler))
-        prediction = None if request is None else in_process.predict(loaded, *request, accept, repeat)
+    name = model.resolve().name
+    with _folder_of(model) as folder, tempfile.TemporaryDirectory(prefix="polyhost-check-") as temp_dir:
+        trial = Trial(name, folder, absolute_handler(handler), Path(temp_dir), traceback)
+        if body is not None:
+            media_type = content_type or request_body.media_type(body)
+            trial = replace(trial, body=request_body.read(body), content_type=media_type, accept=accept, repeat=repeat)
+        load, prediction = _reports(name, child.results_of(in_process.run(trial)))
     if prediction and prediction.status >= 400:
         raise CommandError(_describe_failure(prediction))
     (_print_json if as_json else _print_text)(load, prediction)
@@ -58,17 +57,17 @@ def _folder_of(model: Path) -> Iterator[Path]:
         yield folder
 
 
-@contextlib.contextmanager
-def _model_output_on_stderr(traceback: bool) -> Iterator[None]:
-    """Send what the model prints and logs to stderr: stdout is for the result."""
-    with ExitStack() as stack:
-        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        log = logging.StreamHandler(sys.stderr)
-        # The container logs each failure with its traceback; this command prints the sentence.
-        log.addFilter(lambda record: traceback or record.name != _CONTAINER_LOGGER)
-        logging.getLogger().addHandler(log)
-        stack.callback(logging.getLogger().removeHandler, log)
-        yield
+def _reports(name: str, results: list[Any]) -> tuple[LoadReport, PredictionReport | None]:
+    match results:
+        case [LoadReport() as load]:
+            return load, None
+        case [LoadReport() as load, PredictionReport() as prediction]:
+            return load, prediction
+        case [Ending() as ending]:
+            raise CommandError(f"{name} does not load: its code ended the process, which {ending}")
+        case [LoadReport(), Ending() as ending]:
+            raise CommandError(f"the model's code ended the process during a request: it {ending}")
+    raise AssertionError(results)
 
 
 def _describe_failure(prediction: PredictionReport) -> str:

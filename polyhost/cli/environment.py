@@ -1,6 +1,7 @@
-"""The environment of the command line. No other module of polyhost.cli reads it, and none changes it."""
+"""The environment of the command line. No other module of polyhost.cli reads it or changes it."""
 
 import os
+from collections.abc import Mapping
 
 from polyhost.cli.errors import CommandError
 from polyhost.handlers.errors import BadSettingError
@@ -10,6 +11,12 @@ from polyhost.handlers.settings import Settings
 def read() -> dict[str, str]:
     """Return a copy of this process's environment."""
     return dict(os.environ)
+
+
+def complete(defaults: Mapping[str, str]) -> None:
+    """Set the variables that are not set."""
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
 
 
 def handler_settings() -> Settings:

@@ -138,3 +138,72 @@ def test_an_archive_without_a_model_is_rejected(tmp_path: Path) -> None:
     result = check(tmp_path / "model.tar.gz")
     assert result.returncode == 1
     assert "nothing here can be served" in result.stderr
+
+
+SCRIPT = """
+{before}
+
+def model_fn(model_dir):
+    {load}
+    return None
+
+def transform_fn(model, body, content_type, accept):
+    {call}
+    return body, "text/plain"
+"""
+OUTPUT = {
+    "a wrapped stdout": ("sys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding='utf-8'); print('said')", "", ""),
+    "bytes": ("", "sys.stdout.buffer.write(b'said\\n'); sys.stdout.reconfigure(line_buffering=True)", ""),
+    "a logger to stdout": ("logging.basicConfig(force=True, stream=sys.stdout)", "logging.warning('said')", ""),
+    "a cleared root logger": ("logging.getLogger().handlers.clear()", "logging.getLogger('m').info('said')", ""),
+    "a bad format": ("logging.basicConfig(force=True, format='%(nope)s')", "", "logging.error('said')"),
+    "native code": ("", "", "os.write(1, b'said\\n')"),
+    "the folder": ("", "open('weights.txt').close(); print('said')", ""),
+    "silence": ("logging.disable(50); print('said')", "", ""),
+}
+
+
+@pytest.mark.parametrize("case", OUTPUT)
+def test_check_surrounds_the_model_as_a_worker_does(tmp_path: Path, case: str) -> None:
+    before, load, call = OUTPUT[case]
+    before = f"import io, logging, os, sys\n{before}"
+    folder = script(tmp_path, SCRIPT.format(before=before, load=load or "pass", call=call or "pass"))
+    (folder / "weights.txt").write_text("1")
+
+    result = check(folder, "--body", "-", "--repeat", "0", "--json", body="abc")
+
+    assert (result.returncode, json.loads(result.stdout)["answer"]["body"]) == (0, "abc"), result.stderr
+    assert "said" in result.stderr
+
+
+def test_a_traceback_is_printed_on_demand_whatever_the_model_does_to_logging(tmp_path: Path) -> None:
+    source = "import logging\nlogging.disable(50)\ndef model_fn(model_dir): raise ValueError('bad weights')"
+    result = check(script(tmp_path, source), "--traceback")
+    assert 'inference.py", line 3, in model_fn' in result.stderr
+
+
+ENDS = {
+    "at import": (
+        "os._exit(0)",
+        "pass",
+        "pass",
+        "does not load: its code ended the process, which exited",
+    ),
+    "in the load": (
+        "",
+        "ctypes.string_at(8)",
+        "pass",
+        "its code ended the process, which died of SIGSEGV",
+    ),
+    "in the call": ("", "pass", "os._exit(3)", "ended the process during a request: it exited with status 3"),
+    "sys.exit in the call": ("", "pass", "sys.exit(4)", "the model's code called sys.exit(4)"),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_a_model_that_ends_the_process_is_one_sentence(tmp_path: Path, case: str) -> None:
+    before, load, call, words = ENDS[case]
+    source = SCRIPT.format(before=f"import ctypes, os, sys\n{before}", load=load, call=call)
+    result = check(script(tmp_path, source), "--body", "-", body="abc")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert words in result.stderr.splitlines()[-1]
