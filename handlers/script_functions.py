@@ -46,7 +46,6 @@ def load(path: Path) -> dict[str, Function]:
     found = {name: getattr(module, name) for name in ARGUMENTS if hasattr(module, name)}
     if not found:
         _check_is_no_handler(module, path)
-        logger.info("%s defines none of %s: the framework's defaults serve", path.name, ", ".join(ARGUMENTS))
     _warn_of_near_misses(module, path, found)
     doubled = [name for name in STEPS if name in found]
     if "transform_fn" in found and doubled:

@@ -53,6 +53,9 @@ class ScriptHandler(Handler):
         self._call_at_load("pre_model_fn", source)
         self.model = self._load_model(source)
         self._call_at_load("model_warmup_fn", source, self.model)
+        if not self._functions:
+            names = ", ".join(script_functions.ARGUMENTS)
+            logger.info("%s defines none of %s; the defaults of %s serve", self._script, names, self._framework)
 
     def check_default_accept(self) -> None:
         if not self._functions.keys() & {"output_fn", "transform_fn"}:

@@ -1,5 +1,6 @@
 """Models of PyTorch that a script made: their modules, where they are, and their tensors."""
 
+import dataclasses
 import functools
 import operator
 from collections.abc import Callable, Mapping
@@ -133,7 +134,7 @@ def arrays(value: Any) -> Any:
             return {key: arrays(item) for key, item in value.items()}
         case list() | tuple():
             return [arrays(item) for item in value]
-    return value
+    return arrays(_fields(value)) if dataclasses.is_dataclass(value) else value
 
 
 def outputs(value: Any) -> Any:
@@ -147,7 +148,11 @@ def outputs(value: Any) -> Any:
             return outputs(single)
         case [*several]:
             return [outputs(item) for item in several]
-    return value
+    return outputs(_fields(value)) if dataclasses.is_dataclass(value) else value
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
 def _array(value: torch.Tensor) -> numpy.ndarray[Any, Any]:

@@ -3,10 +3,11 @@
 import logging
 from pathlib import Path
 
+import numpy
 import pytest
 
 from tests.handlers.conftest import Archive
-from tests.handlers.served import Served
+from tests.handlers.served import Served, npy
 
 MODEL = "def model_fn(model_dir):\n    return len\n"
 # What is returned, and the body that it becomes. Nothing here was rewound by its writer.
@@ -102,6 +103,14 @@ def test_scripts_without_functions_leave_all_to_the_framework(
     served = Served(archive(moons_forest, **{"code/inference.py": source}))
     assert served.post("[[2.0, -1.0], [-1.0, 1.0]]").json == [1, 0]
     assert "inference.py defines none of model_fn, input_fn" in caplog.text
+
+
+@pytest.mark.parametrize("fixture", ["torch_script", "torch_program", "mxnet_net", "digits_forest"])
+def test_an_empty_script_changes_nothing(archive: Archive, request: pytest.FixtureRequest, fixture: str) -> None:
+    folder = request.getfixturevalue(fixture)
+    body = npy(numpy.ones({"mxnet_net": (1, 3, 6, 6), "digits_forest": (1, 64)}.get(fixture, (1, 1, 4, 4)), "f4"))
+    expected = Served(folder).post(body, "application/x-npy").json
+    assert Served(archive(folder, **{"inference.py": ""})).post(body, "application/x-npy").json == expected
 
 
 @pytest.mark.parametrize(

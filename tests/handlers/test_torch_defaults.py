@@ -168,15 +168,20 @@ def test_torch_and_numpy_both_take_what_a_predict_fn_gets(archive: Archive, use:
         ("(torch.ones(1), 'a')", [[1], "a"]),
         ("{'scores': torch.ones(1, requires_grad=True), 'n': 1}", {"scores": [1], "n": 1}),
         ("[{'boxes': torch.zeros(0, 4)}]", [{"boxes": []}]),
+        ("collections.namedtuple('Output', 'logits loss')(torch.ones(1), None)", [[1], None]),
+        (
+            "dataclasses.make_dataclass('Output', ['logits', 'loss'])(torch.ones(1), None)",
+            {"logits": [1], "loss": None},
+        ),
     ],
 )
 def test_tensors_are_written(archive: Archive, returned: str, body: Any) -> None:
-    model = "import torch\ndef model_fn(d):\n    return torch.nn.Linear(1, 1)\n"
+    model = "import collections, dataclasses, torch\ndef model_fn(d):\n    return torch.nn.Linear(1, 1)\n"
     predict = f"def predict_fn(data, model):\n    return {returned}\n"
     served = Served(archive(**{"inference.py": model + predict}))
     assert served.post("[[1]]").json == body
     output = f"def output_fn(prediction, accept):\n    return {returned.replace('8_e4m3fn', '32')}\n"
-    if "sparse" not in returned and "quantize" not in returned and ", 'a')" not in returned:
+    if not any(word in returned for word in ("sparse", "quantize", ", 'a')", "dataclass", "namedtuple")):
         assert Served(archive(**{"inference.py": model + output})).post("[[1]]").json == body
 
 
