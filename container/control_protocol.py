@@ -20,7 +20,8 @@ _MAX_DESCRIPTORS = 4
 class ModelRef:
     """A model as all processes of the container refer to it.
 
-    `name` is the front end's, `directory` holds the unpacked archive, `handler` is the setting (SAGEMAKER_HANDLER).
+    `name` is the front end's, `directory` holds the unpacked archive, `handler` is what the load request names, if
+    anything (lookup.py).
     """
 
     name: str

@@ -103,9 +103,15 @@ def _text_of(error: BaseException, attribute: str) -> str | None:
 
 def _message_of(error: BaseException) -> str:
     try:
-        return str(error)
+        # str() of MMS's and the toolkit's errors repeats the status beside the message.
+        message = getattr(error, "message", None) if _has_status(error) else None
+        return str(error if message is None or callable(message) else message)
     except Exception:  # the model's own __str__
         return ""
+
+
+def _has_status(error: BaseException) -> bool:
+    return any(isinstance(getattr(error, attribute, None), int) for attribute in _STATUS_ATTRIBUTES)
 
 
 def status_of(error: BaseException) -> int:

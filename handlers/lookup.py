@@ -1,13 +1,16 @@
 """Which handler serves a model. One set of rules for the worker, the fork server and `polyhost check`.
 
-The first that names a handler decides:
+The first that names a handler decides, as in Multi Model Server (ModelManager.java):
 
-1. the setting (`SAGEMAKER_HANDLER`, `--handler`), unless it names polyhost's own, `SERVICE`;
+1. the load request (`handler`), which SageMaker does not use. Behind MMS a load always names one: what MMS has chosen
+   by these rules;
 2. the archive's `MAR-INF/MANIFEST.json`;
-3. polyhost's own. It takes the archive's script where there is one (`SCRIPT`), else the framework that its files fit.
+3. the setting (`SAGEMAKER_HANDLER`, `--handler`);
+4. polyhost's own, `SERVICE`. It takes the archive's script where there is one (`SCRIPT`), else the framework that its
+   files fit.
 
-A handler is named by "module:function" or "file.py:function". A file is looked for at the archive's root, then under
-`code/`; a module there too, before the installed ones.
+A handler is named by "module:name" or "file.py:name"; own_handler.py says what the name may stand for. A file is looked
+for at the archive's root, then under `code/`; a module there too, before the installed ones.
 
 Errors: a manifest is read into typed fields, as Multi Model Server does. One that is not JSON, or has another type
 where an object or a name is expected, raises HandlerNotFoundError (400): its author meant something by it that would
@@ -20,6 +23,7 @@ Standard library only: the fork server imports this.
 
 import ast
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,6 +41,8 @@ SCRIPT_HANDLER = "polyhost.handlers.script_handler:ScriptHandler"
 # Its name before there was a package, which settings and archives use, and what means the same.
 _SERVICE_NAMES = frozenset({"handlers.service:handle", "polyhost.handlers.service", SERVICE})
 _CODE = "code"
+_RUNTIMES = ("python", "python2", "python3")
+_PYTHON = re.compile(r"python[ -]?\d*(\.\d+)*", re.IGNORECASE)
 
 Manifest = dict[str, Any]
 
@@ -57,20 +63,39 @@ def read_manifest(directory: Path) -> Manifest | None:
         raise HandlerNotFoundError(f"{MANIFEST} is not JSON: {error}") from error
     if not isinstance(manifest, dict):
         raise HandlerNotFoundError(f"{MANIFEST} holds a {type(manifest).__name__}; it must hold an object")
+    check_runtime(manifest.get("runtime", _RUNTIMES[0]), str(MANIFEST))
     return manifest
 
 
-def handler_name(manifest: Manifest | None, setting: str | None = None, *, strict: bool = False) -> str:
-    """Return the name of the handler to import. Raises HandlerNotFoundError."""
-    named = canonical(setting or SERVICE)
-    if named != SERVICE or manifest is None:
-        return named
-    return canonical(_named_in(manifest, strict) or SERVICE)
+def check_runtime(runtime: Any, where: str, *, strict: bool = False) -> None:
+    """Raise HandlerNotFoundError unless the runtime is a Python. Whichever it names, it is the one that runs this.
+
+    `strict` allows those only that Multi Model Server has (Manifest.java).
+    """
+    is_python = isinstance(runtime, str) and _PYTHON.fullmatch(runtime)
+    if runtime not in _RUNTIMES if strict else not is_python:
+        raise HandlerNotFoundError(
+            f'{where}: "runtime" is {json.dumps(runtime)[:100]}; it must be one of {", ".join(_RUNTIMES)}, '
+            "each of which is this container's Python"
+        )
+
+
+def handler_name(
+    manifest: Manifest | None, setting: str | None = None, *, requested: str | None = None, strict: bool = False
+) -> str:
+    """Return the name of the handler to import; `requested` is the load request's. Raises HandlerNotFoundError."""
+    if requested:
+        return canonical(requested)
+    named = None if manifest is None else _named_in(manifest, strict and not setting)
+    return canonical(named or setting or SERVICE)
 
 
 def describe(directory: Path, setting: str | None, settings: Settings, *, strict: bool = False) -> str:
     """Return what serves the folder: a handler's name, `SCRIPT`, or a framework's name. Raises HandlerError."""
-    named = handler_name(read_manifest(directory), setting, strict=strict)
+    manifest = read_manifest(directory)
+    if strict and manifest is not None:
+        check_runtime(manifest.get("runtime", _RUNTIMES[0]), str(MANIFEST), strict=True)
+    named = handler_name(manifest, setting, strict=strict)
     return choose(directory, settings) if named == SERVICE else named
 
 
@@ -86,19 +111,20 @@ def handler_class(name: str) -> str:
     return SCRIPT_HANDLER if name == SCRIPT else frameworks.registered()[name].handler
 
 
-def framework_of(directory: Path, handler: str | None, settings: Settings) -> str | None:
+def framework_of(directory: Path, setting: str | None, settings: Settings, requested: str | None = None) -> str | None:
     """Return the framework whose zygote to fork for this folder, None for the one without a framework.
 
     Raises nothing: whatever is wrong with the model is found again, and reported, by its load.
     """
     try:
-        named = handler_name(read_manifest(directory), handler)
-        source = script_in(directory, settings) if named == SERVICE else source_file(_module_of(named), directory)
+        named = handler_name(read_manifest(directory), setting, requested=requested)
+        script = script_in(directory, settings)
+        sources = [script] if named == SERVICE else [source_file(_module_of(named), directory), script]
+        code = [source for source in sources if source is not None]
         files = frameworks_in(directory)
         by_files = files[0] if len(files) == 1 else None
-        if source is None:
-            return by_files
-        return framework_by_imports(source) or by_files or _lightest_for(source)
+        by_imports = next(filter(None, map(framework_by_imports, code)), None)
+        return by_imports or by_files or next(filter(None, map(_lightest_for, code)), None)
     # MemoryError: how Python 3.11's parser says that source is nested too deeply.
     except (HandlerError, OSError, ValueError, SyntaxError, RecursionError, MemoryError):
         return None
@@ -106,11 +132,14 @@ def framework_of(directory: Path, handler: str | None, settings: Settings) -> st
 
 def handler_file(module: str, directory: Path) -> Path | None:
     """Return the Python file of the archive that a handler's "file.py" or "package.module" names, if it is one."""
-    candidates = [module] if module.endswith(".py") else [module.replace(".", "/") + ".py"]
-    if not module.endswith(".py") and "/" in module:
-        candidates = [module + ".py", module]
+    if module.endswith(".py"):
+        candidates = [module]
+    elif "/" in module:
+        candidates = [f"{module}.py", module]
+    else:
+        candidates = [f"{module.replace('.', '/')}{end}" for end in ("/__init__.py", ".py")]
     # An absolute name replaces the root.
-    paths = (root / candidate for candidate in candidates for root in module_roots(directory))
+    paths = (root / candidate for root in module_roots(directory) for candidate in candidates)
     return next((path for path in paths if path.is_file()), None)
 
 

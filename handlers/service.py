@@ -20,6 +20,11 @@ class Service:
     def __init__(self) -> None:
         self._handler: Handler | None = None
 
+    @property
+    def takes_batches(self) -> bool:
+        """Whether the loaded model serves several requests together; a script, say, is asked one by one."""
+        return self._handler is not None and type(self._handler).respond_all is not Handler.respond_all
+
     def handle(self, data: Sequence[Item] | None, context: Any) -> list[Any] | None:
         """Return the body of each response, or an exception in its place; with no data, only load the model."""
         if self._handler is None:
@@ -88,6 +93,11 @@ def _options(attributes: str) -> dict[str, str]:
 
 
 _service = Service()
+
+
+def takes_batches() -> bool:
+    """Return whether `handle` is to be called with several requests at once."""
+    return _service.takes_batches
 
 
 def handle(data: Sequence[Item] | None, context: Any) -> list[Any] | None:

@@ -5,13 +5,15 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Self
+from typing import Self, TypeVar
 
 from polyhost.handlers.errors import BadSettingError
 from polyhost.handlers.media_types import MediaType
 
 DEFAULT_PROGRAM = "inference.py"
 DEFAULT_ACCEPT = "application/json"
+
+ValueT = TypeVar("ValueT")
 
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+")  # RFC 6838, section 4.2
 
@@ -21,11 +23,12 @@ class Settings:
     """Built once in a process and handed down.
 
     `program` is the name of an archive's script, `default_accept` the media type of a response to a request without
-    an Accept header.
+    an Accept header. `decode_inputs`: MMS gives handlers of the user's own JSON as values and text as str.
     """
 
     program: str = DEFAULT_PROGRAM
     default_accept: str = DEFAULT_ACCEPT
+    decode_inputs: bool = False
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -33,6 +36,7 @@ class Settings:
         return cls(
             program=_read(environ, "SAGEMAKER_PROGRAM", _program, DEFAULT_PROGRAM),
             default_accept=_read(environ, "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", _media_type, DEFAULT_ACCEPT),
+            decode_inputs=_read(environ, "MMS_DECODE_INPUT_REQUEST", _flag, False),
         )
 
     @classmethod
@@ -41,7 +45,7 @@ class Settings:
         return cls.from_environ(os.environ)
 
 
-def _read(environ: Mapping[str, str], name: str, convert: Callable[[str], str], default: str) -> str:
+def _read(environ: Mapping[str, str], name: str, convert: Callable[[str], ValueT], default: ValueT) -> ValueT:
     """Convert one variable; an empty one counts as absent, as `docker run -e X=` leaves it."""
     value = environ.get(name, "").strip()
     if not value:
@@ -57,6 +61,12 @@ def _program(value: str) -> str:
     if path.suffix != ".py" or path.is_absolute() or ".." in path.parts:
         raise ValueError(f"must name a Python file of the archive, such as {DEFAULT_PROGRAM}")
     return value
+
+
+def _flag(value: str) -> bool:
+    if value.lower() not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return value.lower() == "true"
 
 
 def _media_type(value: str) -> str:

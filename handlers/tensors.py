@@ -80,7 +80,8 @@ def sized(values: Any, shape: InputShape) -> Array:
         return given.reshape(given.shape[0], *sample)
     if _fits(given.shape, sample) or given.shape == (size,):
         return given.reshape(1, *sample)
-    raise WrongShapeError(f"[n, {', '.join(map(str, sample))}] or n rows of {size} values", list(given.shape))
+    expected = ", ".join(["n", *map(str, sample)])
+    raise WrongShapeError(f"[{expected}] or n rows of {size} values", list(given.shape))
 
 
 def _fits(shape: tuple[int, ...], sample: tuple[int, ...]) -> bool:

@@ -129,7 +129,8 @@ class ForkServer:
 
     def framework_of(self, directory: str, handler: str) -> str:
         """Return the framework whose zygote is to fork the model's workers."""
-        return lookup.framework_of(Path(directory), handler, self._handler_settings) or BARE
+        settings = self._handler_settings
+        return lookup.framework_of(Path(directory), self._config.handler, settings, requested=handler) or BARE
 
     def make_temp_dir(self, key: int) -> Path:
         """Create a model's temp folder. Raises OSError."""

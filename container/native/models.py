@@ -99,13 +99,16 @@ class Models:
 
     # Load and unload
 
-    async def load(self, name: str, url: str) -> None:
-        """Load a model. Raises Rejection; nothing is left of the model then, or what is left is in the log."""
+    async def load(self, name: str, url: str, handler: str = "") -> None:
+        """Load a model, with a handler of the load request's own if it names one.
+
+        Raises Rejection; nothing is left of the model then, or what is left is in the log.
+        """
         await self._wait_for_unload(name)
         if name in self._by_name:
             message = f"model {name!r} is {self._by_name[name].state.value} already"
             raise Rejection(HTTPStatus.CONFLICT, "ModelLoadedError", message, name, "load")
-        model = self._new_model(name, url)
+        model = self._new_model(name, url, handler)
         self._by_name[name] = self._by_key[model.key] = model
         try:
             await model.load()
@@ -113,14 +116,14 @@ class Models:
             await self._close(model)
             raise
 
-    def _new_model(self, name: str, url: str) -> ServedModel:
+    def _new_model(self, name: str, url: str, handler: str) -> ServedModel:
         try:
             directory = self._checked_directory(url, name)
             settings = self._settings.of_archive(directory, name)
         except Rejection as rejection:
             logger.warning("%s", rejection, extra={"model": name, "phase": "load"})
             raise
-        spec = ServingSpec(ModelRef(name, str(directory), self._config.handler), url, settings)
+        spec = ServingSpec(ModelRef(name, str(directory), handler), url, settings)
         return ServedModel(next(self._keys), spec, self._context, self._stats_of(name), self._on_name_free)
 
     def _checked_directory(self, url: str, name: str) -> Path:

@@ -18,6 +18,7 @@ from polyhost.container.native.errors import Rejection, bad_request, internal_er
 from polyhost.container.native.exchange import Exchange
 from polyhost.container.native.fork_server_client import ForkServerClient
 from polyhost.container.native.invocation import Invocation
+from polyhost.container.native.load_request import LoadRequest
 from polyhost.container.native.models import SINGLE, Models
 from polyhost.container.native.parser import HttpRequest
 from polyhost.container.native.served_model import ServedModel
@@ -27,8 +28,6 @@ _JSON = (b"content-type", b"application/json")
 _DEFAULT_LIST_LIMIT = 100
 _MAX_LIST_LIMIT = 1000
 _MODELS, _INVOKE = b"/models/", b"/invoke"
-# Of a name and of a url: a message to the fork server has room for both (control_protocol.py).
-_MAX_TEXT_BYTES = 4096
 
 logger = get_logger(__name__)
 
@@ -130,11 +129,11 @@ class Routes:
         _respond_json(exchange, listed)
 
     def _load_model(self, request: HttpRequest, exchange: Exchange) -> None:
-        name, url = _parse_load_request(request.body)
+        load = LoadRequest.parse(request)
 
         async def respond() -> None:
-            await self._models.load(name, url)
-            _respond_json(exchange, {"status": "loaded", "modelName": name})
+            await self._models.load(load.name, load.url, load.handler)
+            _respond_json(exchange, {"status": "loaded", "modelName": load.name})
 
         self._run_in_background(respond(), exchange)
 
@@ -215,29 +214,3 @@ def _parse_limit(value: str) -> int:
         message = f"limit is {reprlib.repr(value)}; it must be a whole number from 1 to {_MAX_LIST_LIMIT}"
         raise bad_request(message)
     return int(value)
-
-
-def _parse_load_request(body: bytes) -> tuple[str, str]:
-    """Return the name and the url."""
-    try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise bad_request(f"the body is not JSON: {error}", phase="load") from None
-    if not isinstance(fields, dict):
-        raise bad_request("the body must be an object with model_name and url", phase="load")
-    for key in ("model_name", "url"):
-        if not _is_text(fields.get(key)):
-            message = (
-                f"{key} is {reprlib.repr(fields.get(key))}; it must be a string of 1 to {_MAX_TEXT_BYTES} bytes"
-                " without NUL"
-            )
-            raise bad_request(message, phase="load")
-    return fields["model_name"], fields["url"]
-
-
-def _is_text(value: Any) -> bool:
-    """Check the length; allow neither NUL, which no path has, nor lone surrogates, which JSON has but UTF-8 has not."""
-    try:
-        return isinstance(value, str) and 1 <= len(value.encode()) <= _MAX_TEXT_BYTES and "\0" not in value
-    except UnicodeEncodeError:
-        return False

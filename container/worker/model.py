@@ -1,14 +1,9 @@
-"""A model in this process: its handler, loaded and called as MMS's handler interface has it (mms/model_loader.py)."""
+"""A model in this process: its handler, loaded and called as MMS's handler interface has it (mms/service.py)."""
 
-import importlib
-import importlib.util
-import inspect
 import logging
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import mms
@@ -17,37 +12,44 @@ from mms.metrics.metrics_store import MetricsStore
 
 from polyhost.container import log
 from polyhost.container.errors import BadAnswerError, Failure, LoadError, PolyhostError
-from polyhost.container.worker import printed, responses
+from polyhost.container.worker import own_handler, printed, responses
+from polyhost.container.worker.inputs import decoded
+from polyhost.container.worker.own_handler import Entry
 from polyhost.container.worker.types import Headers, Request, Response
 from polyhost.events import get_logger
-from polyhost.handlers import import_path, lookup, main_module, stand_ins
-from polyhost.handlers.errors import HandlerNotFoundError
+from polyhost.handlers import lookup, main_module, stand_ins
+from polyhost.handlers.settings import Settings
 
 logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What to load. `directory` holds the unpacked archive; `handler` is named as polyhost.handlers.lookup says."""
+    """What to load. `directory` holds the unpacked archive.
+
+    `handler` is what the load request names, if anything, `default_handler` the setting (polyhost.handlers.lookup).
+    """
 
     name: str
     directory: Path
-    handler: str = lookup.SERVICE
+    handler: str | None = None
+    default_handler: str | None = None
     batch_size: int = 1
     gpu_id: int | None = None
 
 
-Entry = Callable[[Any, Any], Any]
-
-
 @dataclass
 class Model:
-    """A loaded model. `predict` returns a response for every request, an error of its own where it must."""
+    """A loaded model. `predict` returns a response for every request, an error of its own where it must.
+
+    `decode_inputs`: whether a handler of the user's own gets JSON as values and text as str (MMS_DECODE_INPUT_REQUEST).
+    """
 
     spec: ModelSpec
     context: Context
     entry: Entry
     max_response_bytes: int | None = None
+    decode_inputs: bool = False
 
     @classmethod
     def load(cls, spec: ModelSpec, max_response_bytes: int | None = None) -> "Model":
@@ -58,25 +60,23 @@ class Model:
             manifest = lookup.read_manifest(spec.directory)
             context = Context(spec.name, str(spec.directory), manifest, spec.batch_size, spec.gpu_id, mms.__version__)
             context.metrics = MetricsStore({}, spec.name)
+            handler = lookup.handler_name(manifest, spec.default_handler, requested=spec.handler)
             try:
-                entry = _initialised_entry(lookup.handler_name(manifest, spec.handler), spec, context)
+                entry = own_handler.load(handler, spec.directory, context)
             finally:
                 printed.flush()
+            decode_inputs = handler != lookup.SERVICE and Settings.of_process().decode_inputs
         except Exception as error:
             failure = Failure.of(error, spec.name, "load")
             logger.error("load failed: %s", failure.message, exc_info=error, extra={"phase": failure.phase})
             raise LoadError(failure) from error
-        return cls(spec, context, entry, max_response_bytes)
+        return cls(spec, context, entry, max_response_bytes, decode_inputs)
 
     def predict(self, requests: Sequence[Request]) -> list[Response]:
         """Return one response per request, in order. Exceptions of the handler become error responses."""
-        first = requests[0]
-        with log.bound(request_id=first.id, target_model=first.target_model):
-            try:
-                items = self._call(requests)
-            except Exception as error:
-                return [self._failed(request, error) for request in requests]
-            return [self._respond(index, request, items[index]) for index, request in enumerate(requests)]
+        if self.decode_inputs:
+            return self._predict_decoded(requests)
+        return self._predict(requests)
 
     def buffered(self, request: Request, response: Response) -> Response:
         """Return a streamed response in one, for a front end that cannot stream."""
@@ -95,13 +95,35 @@ class Model:
         """Log, and return, the failure of a handler after its first chunks were sent."""
         return self._failed(request, error)
 
+    def _predict_decoded(self, requests: Sequence[Request]) -> list[Response]:
+        inputs = [_decoded_or_error(request) for request in requests]
+        readable = [item for item in inputs if isinstance(item, Request)]
+        responses = iter(self._predict(readable) if readable else ())
+        return [
+            next(responses) if isinstance(item, Request) else self._failed(request, item)
+            for request, item in zip(requests, inputs, strict=True)
+        ]
+
+    def _predict(self, requests: Sequence[Request]) -> list[Response]:
+        if len(requests) > 1 and not self.entry.takes_batches:
+            # Each to its end before the next, streamed ones too: the context then knows one request at a time.
+            return [self.buffered(request, *self._predict([request])) for request in requests]
+        first = requests[0]
+        with log.bound(request_id=first.id, target_model=first.target_model):
+            try:
+                items = self._call(requests)
+            except Exception as error:
+                return [self._failed(request, error) for request in requests]
+            return [self._respond(index, request, items[index]) for index, request in enumerate(requests)]
+
     def _call(self, requests: Sequence[Request]) -> list[Any]:
         context = self.context
         context.request_ids = {index: request.id for index, request in enumerate(requests)}
         context.request_processor = [RequestProcessor(Headers(request.headers)) for request in requests]
         context.metrics = MetricsStore(context.request_ids, self.spec.name)
+        data = [dict(request.parameters) for request in requests]
         try:
-            returned = self.entry([dict(request.parameters) for request in requests], context)
+            returned = self.entry.call(data, context)
         finally:
             printed.flush()
         if context.metrics.store:
@@ -150,66 +172,8 @@ class Model:
         return Response(request.id, failure.code, headers, failure.to_json(), phrase)
 
 
-def _initialised_entry(handler: str, spec: ModelSpec, context: Context) -> Entry:
-    """Return what to call for requests: a module's function, called once with no data, or one class's `handle`."""
-    module, function = _import_handler(handler, spec.directory)
-    entry = getattr(module, function or "handle", None)
-    if callable(entry):
-        entry(None, context)
-        return entry  # type: ignore[no-any-return]
-    if function:
-        raise HandlerNotFoundError(f"{handler}: {module.__name__} has no function {function}")
-    service = _handler_class(module, handler)()
-    initialize = getattr(service, "initialize", None)
-    if initialize is not None:
-        initialize(context)
-    return service.handle  # type: ignore[no-any-return]
-
-
-def _handler_class(module: ModuleType, handler: str) -> Any:
-    own = [
-        value
-        for _, value in inspect.getmembers(module, inspect.isclass)
-        if value.__module__ == module.__name__ and callable(getattr(value, "handle", None))
-    ]
-    if len(own) != 1:
-        found = ", ".join(value.__name__ for value in own) or "none"
-        raise HandlerNotFoundError(
-            f"{handler}: a handler module needs a function handle(data, context) or one class with a method handle;"
-            f" classes found: {found}"
-        )
-    return own[0]
-
-
-def _import_handler(handler: str, directory: Path) -> tuple[ModuleType, str | None]:
-    name, _, function = handler.partition(":")
-    if handler == lookup.SERVICE:
-        return importlib.import_module(name), function
-    path = lookup.handler_file(name, directory)
-    if path is not None:
-        import_path.put_first(path.parent, directory)
-        return _import_file(path), function or None
-    import_path.put_first(*lookup.module_roots(directory))
+def _decoded_or_error(request: Request) -> Request | Exception:
     try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name.partition(".")[0] and error.name != name:
-            raise  # the handler was found; something that it imports is missing
-        raise HandlerNotFoundError(
-            f"handler {handler!r}: no file {name} in {directory} and no installed module of that name"
-        ) from None
-    main_module.stand_in().add(module)
-    return module, function or None
-
-
-def _import_file(path: Path) -> ModuleType:
-    """Import by path under the file's own name, unless that name is taken: a handler mxnet.py must not hide MXNet."""
-    name = path.stem if path.stem not in sys.modules else f"{path.stem}_handler_file"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise HandlerNotFoundError(f"handler {path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    main_module.stand_in().add(module)
-    spec.loader.exec_module(module)
-    return module
+        return decoded(request)
+    except Exception as error:
+        return error

@@ -140,7 +140,7 @@ class Worker:
         commanded = time.monotonic()
         self._status.enter(WorkerState.LOADING)
         ref = self._request.model
-        spec = ModelSpec(ref.name, Path(ref.directory), ref.handler, batch_size, gpu_id)
+        spec = ModelSpec(ref.name, Path(ref.directory), ref.handler, self._config.handler, batch_size, gpu_id)
         try:
             self._enter_directory(spec)
             with _limited_memory(self._request.memory_bytes if gpu_id is None else None):

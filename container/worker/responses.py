@@ -35,13 +35,17 @@ def checked_status(status: Any, phrase: Any) -> tuple[int, str]:
 def checked_headers(headers: Mapping[Any, Any]) -> dict[str, str]:
     """Return the headers without those that the front end sets: a second framing would contradict its own.
 
-    Raises BadAnswerError.
+    Of two whose names differ in case only, the one that was set first goes, as in Netty. Raises BadAnswerError.
     """
-    texts = {name: str(value) for name, value in headers.items() if str(name).lower() not in _FRAMING}
-    for name, value in texts.items():
+    texts: dict[str, tuple[Any, str]] = {}
+    for name, value in headers.items():
+        key = str(name).lower()
+        if key not in _FRAMING:
+            texts[key] = (key if key == "content-type" else name, str(value))
+    for name, value in texts.values():
         if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):
             raise BadAnswerError(f"handle() set the header {name!r} to {value!r}, which HTTP cannot carry")
-    return texts
+    return dict(texts.values())
 
 
 def checked_items(returned: Any, count: int) -> list[Any]:

@@ -102,7 +102,7 @@ def _load(trial: Trial) -> tuple[Any, LoadReport]:
     folder, name, handler = trial.folder, trial.name, trial.handler
     description = describe_handler(folder, handler)
     framework, import_s = _import_framework(folder, handler)
-    spec = ModelSpec(name, folder, handler) if handler else ModelSpec(name, folder)
+    spec = ModelSpec(name, folder, default_handler=handler)
     _become_worker(trial)
     before, start = _resident_bytes(), time.perf_counter()
     try:

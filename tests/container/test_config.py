@@ -100,6 +100,7 @@ UNUSABLE = [
     ("SAGEMAKER_PROGRAM", "/etc/serve.py", "a Python file of the archive"),
     ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "json", "a media type"),
     ("POLYHOST_HOST", "::1", "0.0.0.0, 127.0.0.1"),
+    ("MMS_DECODE_INPUT_REQUEST", "yes", "true or false"),
     ("SAGEMAKER_MODEL_SERVER_WORKERS", "0", "from 1 to"),
     ("SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS", "1.5", "from 1 to"),
     ("SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS", "1000001", "from 1 to 1000000"),

@@ -55,17 +55,49 @@ def test_handler_by_manifest(
 
 
 @pytest.mark.parametrize(
-    ("setting", "named"),
+    ("named_by", "named"),
     [
-        (None, "own.py:handle"),
-        ("", "own.py:handle"),
-        ("handlers.service:handle", "own.py:handle"),
-        (lookup.SERVICE, "own.py:handle"),
-        ("other:handle", "other:handle"),
+        ({}, "own.py:handle"),
+        ({"setting": "other:handle"}, "own.py:handle"),
+        ({"setting": lookup.SERVICE}, "own.py:handle"),
+        ({"setting": "other:handle", "requested": "asked.py:handle"}, "asked.py:handle"),
+        ({"requested": "handlers.service:handle"}, lookup.SERVICE),
+        ({"requested": ""}, "own.py:handle"),
     ],
 )
-def test_setting_comes_before_manifest_unless_it_is_the_default(setting: str | None, named: str) -> None:
-    assert lookup.handler_name(json.loads(manifest("own.py:handle")), setting) == named
+def test_manifest_comes_before_the_setting_and_the_load_request_before_both(named_by: Any, named: str) -> None:
+    assert lookup.handler_name(json.loads(manifest("own.py:handle")), **named_by) == named
+
+
+@pytest.mark.parametrize("text", ["{}", '{"model": {"modelName": "m"}}', manifest(""), None])
+def test_setting_is_for_archives_that_name_none(archive: Archive, text: str | None) -> None:
+    found = lookup.read_manifest(archive(**({} if text is None else {M: text})))
+    assert lookup.handler_name(found, "other:handle", strict=True) == "other:handle"
+
+
+@pytest.mark.parametrize("runtime", ["python", "python2", "python3", "python2.7", "Python 3.11", "PYTHON3", "python-3"])
+def test_runtime_that_is_a_python(archive: Archive, runtime: str) -> None:
+    folder = archive(**{M: json.dumps({"model": {"handler": "own.py:handle"}, "runtime": runtime})})
+    assert lookup.handler_name(lookup.read_manifest(folder)) == "own.py:handle"
+    if runtime in ("python", "python2", "python3"):
+        assert lookup.describe(folder, None, Settings(), strict=True) == "own.py:handle"
+    else:  # Multi Model Server rejects it
+        with pytest.raises(HandlerNotFoundError, match=f'"runtime" is "{runtime}"; it must be one of python, python2'):
+            lookup.describe(folder, None, Settings(), strict=True)
+
+
+@pytest.mark.parametrize("runtime", ["java8", "", "nonsense", "python.", None, 3, ["python"]])
+def test_runtime_that_is_no_python(archive: Archive, runtime: Any) -> None:
+    folder = archive(**{M: json.dumps({"model": {"handler": "own.py:handle"}, "runtime": runtime})})
+    with pytest.raises(HandlerNotFoundError) as raised:
+        lookup.read_manifest(folder)
+    assert f'{M}: "runtime" is {json.dumps(runtime)}; it must be one of python, python2, python3' in str(raised.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_manifest_with_a_byte_order_mark(archive: Archive, encoding: str) -> None:
+    folder = archive(**{M: manifest("größe.py:handle").encode(encoding)})
+    assert lookup.describe(folder, None, Settings(), strict=True) == "größe.py:handle"
 
 
 @pytest.mark.parametrize(
@@ -75,6 +107,7 @@ def test_setting_comes_before_manifest_unless_it_is_the_default(setting: str | N
         (["model.pt", "labels.txt"], "torch"),
         (["model.pt2"], "torch"),
         (["model.pth"], "torch"),
+        (["model.jit"], "torch"),
         (["model.joblib"], "sklearn"),
         (["pickled_rf_model.p", ".DS_Store", "._model.pt"], "sklearn"),
         (["model.joblib", "inference.py"], "script"),
@@ -88,6 +121,8 @@ def test_handler_by_files(archive: Archive, files: list[str], name: str) -> None
 def test_description_of_own_handler(archive: Archive) -> None:
     folder = archive(**{"model.pt": "", M: manifest("own.py:handle")})
     assert lookup.describe(folder, None, Settings()) == "own.py:handle"
+    assert lookup.describe(folder, "mine:handle", Settings()) == "own.py:handle"
+    (folder / M).unlink()
     assert lookup.describe(folder, "mine:handle", Settings()) == "mine:handle"
 
 
@@ -132,6 +167,9 @@ def test_no_choice_says_what_is_there_and_what_is_accepted(archive: Archive, fil
         ({"own.py": "import torch", M: manifest("own:h")}, None, "torch"),
         ({"own.py": "import torch", "model.pkl": "", M: manifest("own:h")}, lookup.SERVICE, "torch"),
         ({"model.pt": "", M: "[]"}, None, None),
+        ({"own.py": "import torch", "other.py": "import mxnet", M: manifest("own:h")}, "other:h", "torch"),
+        ({"handler_service.py": "", "code/inference.py": "import torch"}, "handler_service:handle", "torch"),
+        ({"own.py": "import mxnet", "code/inference.py": "import torch"}, "own.py", "mxnet"),
     ],
 )
 def test_zygote_of_a_model(archive: Archive, files: dict[str, str], handler: str | None, framework: str | None) -> None:

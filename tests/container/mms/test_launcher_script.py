@@ -14,6 +14,7 @@ import pytest
 from tests.support.waiting import wait_for
 
 LAUNCHER = Path(__file__).parents[3] / "container" / "mms" / "resources" / "launcher"
+RUNTIMES = LAUNCHER.parent / "runtimes"
 ODD = ["--model-name", "two words", "--handler", "line\nbreak", "--tmp-dir", "", "--model-path", "*?$(id)`\"'\\n é"]
 
 
@@ -41,9 +42,16 @@ def fifo(run_dir: Path) -> Iterator[int]:
     os.close(descriptor)
 
 
-def launch(run_dir: Path, *arguments: str | Path, **options: Any) -> subprocess.Popen[bytes]:
-    environ = {"POLYHOST_PYTHON": sys.executable, "POLYHOST_RUN_DIR": str(run_dir), "PATH": os.environ["PATH"]}
-    return subprocess.Popen([LAUNCHER, *arguments], env=environ, stdout=subprocess.PIPE, **options)
+def launch(
+    run_dir: Path, *arguments: str | Path, program: str | Path = LAUNCHER, **options: Any
+) -> subprocess.Popen[bytes]:
+    environ = {
+        "POLYHOST_PYTHON": sys.executable,
+        "POLYHOST_LAUNCHER": str(LAUNCHER),
+        "POLYHOST_RUN_DIR": str(run_dir),
+        "PATH": f"{RUNTIMES}:{os.environ['PATH']}",
+    }
+    return subprocess.Popen([program, *arguments], env=environ, stdout=subprocess.PIPE, **options)
 
 
 def output_of(process: subprocess.Popen[bytes]) -> bytes:
@@ -60,6 +68,26 @@ def test_launcher_asks_the_fork_server_and_sleeps(run_dir: Path, fifo: int, scri
     assert [field.decode() for field in record.split(b"\0")] == [str(script), *ODD, ""]
     wait_for(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n", "its exec")
     end(process)
+
+
+@pytest.mark.parametrize("runtime", ["python", "python2", "python3"])
+def test_every_runtime_of_a_manifest_is_the_launcher(run_dir: Path, fifo: int, script: Path, runtime: str) -> None:
+    """Java looks the program up on its PATH (WorkerLifeCycle.java)."""
+    process = launch(run_dir, script, *ODD, program=RUNTIMES / runtime)
+
+    assert os.read(fifo, 100) == f"{process.pid}\n".encode()
+    record = (run_dir / "launches" / str(process.pid)).read_bytes()
+    assert [field.decode() for field in record.split(b"\0")] == [str(script), *ODD, ""]
+    Path(f"/proc/{process.pid}/fd/3").write_text("MMS worker started.\n")
+    assert process.stdout is not None and process.stdout.readline() == b"MMS worker started.\n"
+    end(process)
+
+
+@pytest.mark.parametrize("runtime", ["python", "python2", "python3"])
+def test_other_programs_get_the_real_python(run_dir: Path, fifo: int, runtime: str) -> None:
+    process = launch(run_dir, "-c", "import sys; print(sys.argv[1:])", "a b", program=RUNTIMES / runtime)
+
+    assert output_of(process) == b"['a b']\n"
 
 
 def test_output_can_be_written_to_through_descriptor_3(run_dir: Path, fifo: int, script: Path) -> None:

@@ -1,9 +1,7 @@
 """MMS's handler interface in this process: finding the handler, loading, calling, and every way to break it."""
 
 import json
-import sys
-import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +10,10 @@ import pytest
 from polyhost.container.errors import LoadError
 from polyhost.container.worker.model import Model, ModelSpec
 from polyhost.container.worker.types import Request, Response
+from tests.container.worker.calls import failure, request, respond
+from tests.container.worker.conftest import Write
 
-
-@pytest.fixture(autouse=True)
-def own_imports() -> Iterator[None]:
-    """Restore the imports and the search path, which in the container are a process's own."""
-    modules, path = dict(sys.modules), sys.path[:]
-    yield
-    sys.path[:] = path
-    sys.modules.clear()
-    sys.modules.update(modules)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "model"
-
-
-Write = Callable[..., None]
-
-
-@pytest.fixture
-def write(folder: Path) -> Write:
-    """`write("code/a.py", "...")`."""
-
-    def write(name: str, text: str) -> None:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(textwrap.dedent(text))
-
-    return write
+pytestmark = pytest.mark.usefixtures("own_imports")
 
 
 @pytest.fixture
@@ -58,22 +31,6 @@ def load_error(load: Callable[[], Model]) -> LoadError:
     with pytest.raises(LoadError) as caught:
         load()
     return caught.value
-
-
-def request(body: bytes = b"", /, number: int = 1, headers: dict[str, str] | None = None) -> Request:
-    return Request(f"r{number}", headers or {}, {"body": bytearray(body)})
-
-
-def respond(model: Model, body: bytes = b"", **headers: str) -> Response:
-    (response,) = model.predict([request(body, headers=headers)])
-    return response
-
-
-def failure(response: Response) -> tuple[int, str, str]:
-    content = json.loads(response.body)
-    assert content["code"] == response.status
-    assert response.headers == {"content-type": "application/json"}
-    return response.status, content["type"], content["message"]
 
 
 # Finding and loading
