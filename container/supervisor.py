@@ -20,7 +20,9 @@ from polyhost.container.system.line_reader import LineReader
 from polyhost.container.system.prctl import become_subreaper
 from polyhost.container.system.procfs import children
 from polyhost.events import get_logger
-from polyhost.handlers import frameworks
+from polyhost.handlers import frameworks, submitted_code
+from polyhost.handlers.errors import BadSettingError
+from polyhost.handlers.settings import Settings
 
 # The container has 30 s to stop, SageMaker's limit; these parts of it add up.
 _FRONT_END_MARGIN_S = 2.0  # for the native front end, beyond the time that requests in progress have
@@ -43,9 +45,17 @@ def serve(config: Config, environ: Mapping[str, str]) -> int:
     # From here on, the log's events take turns with those of the other processes on the same stdout.
     log.configure_for(config, folder)
     try:
-        return Supervisor(config, folder, environ).run()
+        return Supervisor(config, folder, {**environ, **_submitted_code(config, folder, environ)}).run()
     finally:
         run_dir.remove(folder)
+
+
+def _submitted_code(config: Config, folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Fetch the code that lies beside the models, if any, and return the variables that say where it is."""
+    try:
+        return submitted_code.prepare(Settings.from_environ(environ), config.base_dir, folder / "submitted-code")
+    except BadSettingError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _check(config: Config) -> None:

@@ -29,10 +29,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from polyhost.handlers import frameworks, model_files
+from polyhost.handlers import frameworks, model_files, submitted_code
 from polyhost.handlers.errors import BadModelError, HandlerError, HandlerNotFoundError
 from polyhost.handlers.frameworks import SCRIPT
-from polyhost.handlers.settings import DEFAULT_PROGRAM, Settings
+from polyhost.handlers.settings import DEFAULT_PROGRAM, SUBMIT_DIRECTORY, Settings
 
 SERVICE = "polyhost.handlers.service:handle"
 MANIFEST = Path("MAR-INF") / "MANIFEST.json"
@@ -103,6 +103,11 @@ def choose(directory: Path, settings: Settings) -> str:
     """Return what of polyhost's own serves the folder: `SCRIPT`, or a framework's name. Raises BadModelError."""
     if script_in(directory, settings) is not None:
         return SCRIPT
+    if settings.submit_directory is not None and not settings.multi_model:
+        raise BadModelError(
+            f"{SUBMIT_DIRECTORY}={settings.submit_directory!r}: there is no {settings.program} (SAGEMAKER_PROGRAM) "
+            f"there, nor in the archive; put it into the archive, below {_CODE}/"
+        )
     return framework_by_files(directory, settings)
 
 
@@ -161,9 +166,17 @@ def module_roots(directory: Path) -> tuple[Path, Path]:
 
 
 def script_in(directory: Path, settings: Settings) -> Path | None:
-    """Return the archive's script: one under code/ comes before one at the root."""
+    """Return the script: in the archive, one under code/ before one at the root; or beside it, as the settings say.
+
+    The lone model of a container is served by the code that was submitted with it. Among many models each comes first
+    with its own.
+    """
     names = dict.fromkeys((settings.program, DEFAULT_PROGRAM))
-    candidates = (directory / folder / name for name in names for folder in (_CODE, ""))
+    submitted = submitted_code.folder(settings)
+    places: list[tuple[Path, ...]] = [(directory / _CODE, directory)]
+    if submitted is not None:
+        places.insert(len(places) if settings.multi_model else 0, (submitted,))
+    candidates = (folder / name for folders in places for name in names for folder in folders)
     return next((path for path in candidates if path.is_file()), None)
 
 

@@ -12,9 +12,11 @@ from polyhost.handlers.media_types import MediaType
 
 DEFAULT_PROGRAM = "inference.py"
 DEFAULT_ACCEPT = "application/json"
+SUBMIT_DIRECTORY = "SAGEMAKER_SUBMIT_DIRECTORY"
 
 ValueT = TypeVar("ValueT")
 
+_S3_ARCHIVE = re.compile(r"s3://[^/]+/.+")
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+")  # RFC 6838, section 4.2
 
 
@@ -24,11 +26,16 @@ class Settings:
 
     `program` is the name of an archive's script, `default_accept` the media type of a response to a request without
     an Accept header. `decode_inputs`: MMS gives handlers of the user's own JSON as values and text as str.
+    `submit_directory` is where a script lies beside the archives, a path or an address in S3, in
+    the AWS region `region`; among many models (`multi_model`) it is for those that have no script.
     """
 
     program: str = DEFAULT_PROGRAM
     default_accept: str = DEFAULT_ACCEPT
     decode_inputs: bool = False
+    submit_directory: str | None = None
+    region: str | None = None
+    multi_model: bool = False
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -37,6 +44,9 @@ class Settings:
             program=_read(environ, "SAGEMAKER_PROGRAM", _program, DEFAULT_PROGRAM),
             default_accept=_read(environ, "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", _media_type, DEFAULT_ACCEPT),
             decode_inputs=_read(environ, "MMS_DECODE_INPUT_REQUEST", _flag, False),
+            submit_directory=_read(environ, SUBMIT_DIRECTORY, _submit_directory, None),
+            region=_read(environ, "SAGEMAKER_REGION", str, None) or _read(environ, "AWS_REGION", str, None),
+            multi_model=_read(environ, "SAGEMAKER_MULTI_MODEL", str, "") == "true",
         )
 
     @classmethod
@@ -67,6 +77,13 @@ def _flag(value: str) -> bool:
     if value.lower() not in ("true", "false"):
         raise ValueError("must be true or false")
     return value.lower() == "true"
+
+
+def _submit_directory(value: str) -> str:
+    path = value.removeprefix("file://")
+    if not _S3_ARCHIVE.fullmatch(value) and not PurePosixPath(path).is_absolute():
+        raise ValueError("must be s3://BUCKET/KEY.tar.gz, or the path of a folder, such as /opt/ml/model/code")
+    return path
 
 
 def _media_type(value: str) -> str:

@@ -40,6 +40,8 @@ def error_of(result: subprocess.CompletedProcess[str]) -> str:
         ("SAGEMAKER_BIND_TO_PORT", "99999", "must be a port from 1 to 32766"),
         ("SAGEMAKER_MODEL_SERVER_WORKERS", "many", "must be a whole number from 1 to"),
         ("SAGEMAKER_MAX_REQUEST_SIZE", "5000", "must be megabytes from 1 to 2047"),
+        ("SAGEMAKER_SUBMIT_DIRECTORY", "code", "must be s3://BUCKET/KEY.tar.gz, or the path of a folder"),
+        ("SAGEMAKER_SUBMIT_DIRECTORY", "/no/such/folder", "it does not exist; name the folder of the script"),
         ("POLYHOST_LOG_FORMAT", "yaml", "must be one of json, text"),
     ],
 )

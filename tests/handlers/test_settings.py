@@ -36,3 +36,22 @@ def test_program_outside_the_archive(value: str) -> None:
 def test_default_accept_that_is_no_media_type(value: str) -> None:
     with pytest.raises(BadSettingError, match=f"SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT={value!r}: must be a media type"):
         Settings.from_environ({"SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": value})
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ("", None),
+        ("s3://bucket/job/source/sourcedir.tar.gz", "s3://bucket/job/source/sourcedir.tar.gz"),
+        ("/opt/ml/model/code", "/opt/ml/model/code"),
+        ("file:///src", "/src"),
+    ],
+)
+def test_submit_directory(value: str, place: str | None) -> None:
+    assert Settings.from_environ({"SAGEMAKER_SUBMIT_DIRECTORY": value}).submit_directory == place
+
+
+@pytest.mark.parametrize("value", ["code", "s3://bucket", "s3://bucket/", "https://bucket/key", "file://code"])
+def test_submit_directory_that_is_no_place(value: str) -> None:
+    with pytest.raises(BadSettingError, match=f"SAGEMAKER_SUBMIT_DIRECTORY={value!r}: must be s3://BUCKET/KEY.tar.gz"):
+        Settings.from_environ({"SAGEMAKER_SUBMIT_DIRECTORY": value})

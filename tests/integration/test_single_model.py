@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.container import ContainerProcess, running
 from tests.support.models import MODELS
+from tests.support.s3 import packed, s3_server
 from tests.support.waiting import wait_for
 
 SINGLE = {"SAGEMAKER_MULTI_MODEL": "", "POLYHOST_ZYGOTES": "bare"}
@@ -100,3 +101,31 @@ def test_missing_model_is_a_configuration_error(tmp_path: Path, front: str) -> N
     container.stop()
     assert f"{tmp_path}/ml/model does not exist" in container.log_text()
     assert "SAGEMAKER_MULTI_MODEL=true" in container.log_text()
+
+
+SUBMITTED = "def model_fn(model_dir):\n    return lambda rows: ['submitted']\n"
+
+
+def test_script_that_the_sdk_has_uploaded_to_s3(tmp_path: Path, front: str) -> None:
+    with s3_server() as (s3, variables):
+        s3.create_bucket(Bucket="code")
+        s3.put_object(Bucket="code", Key="job/sourcedir.tar.gz", Body=packed(**{"train.py": SUBMITTED}))
+        submitted = {"SAGEMAKER_SUBMIT_DIRECTORY": "s3://code/job/sourcedir.tar.gz", "SAGEMAKER_PROGRAM": "train.py"}
+        with serving(tmp_path, front, "empty", **variables, **submitted) as container:
+            wait_for(lambda: container.http.post("/invocations", content="[[1]]").status_code == 200, "a response")
+
+            assert container.http.post("/invocations", content="[[1]]").json() == ["submitted"]
+
+
+def test_script_in_s3_that_cannot_be_read_is_a_configuration_error(tmp_path: Path, front: str) -> None:
+    _unpack(tmp_path, "empty")
+    with s3_server() as (_, variables):
+        place = {"SAGEMAKER_SUBMIT_DIRECTORY": "s3://no-such-bucket/a.tar.gz"}
+        container = ContainerProcess(tmp_path / "ml", tmp_path / "container.log", front, **SINGLE, **variables, **place)
+
+        assert container.process.wait(60) == 2
+
+        container.stop()
+        assert (
+            "SAGEMAKER_SUBMIT_DIRECTORY='s3://no-such-bucket/sourcedir.tar.gz': cannot be read" in container.log_text()
+        )
