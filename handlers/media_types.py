@@ -13,6 +13,9 @@ NPY = "application/x-npy"
 IMAGE = "application/x-image"
 JPEG = "image/jpeg"
 PNG = "image/png"
+TEXT = "text/plain"
+MULTIPART = "multipart/form-data"
+URLENCODED = "application/x-www-form-urlencoded"
 
 ARRAYS = (JSON, CSV, JSON_LINES, NPY)  # what predictions are written as
 # Spellings that clients use for the same thing.

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from polyhost.events import get_logger
-from polyhost.handlers import frameworks, lookup
+from polyhost.handlers import forms, frameworks, lookup
 from polyhost.handlers.base import Handler, HandlerRequest, HandlerResponse, Source
+from polyhost.handlers.errors import HandlerError, phase
 from polyhost.handlers.settings import Settings
 
 Item = Mapping[str, Any]
@@ -31,13 +32,20 @@ class Service:
             self._handler = load(context)
         if data is None:
             return None
-        responses = self._handler.respond_all([_request(item, context, index) for index, item in enumerate(data)])
-        for index, response in enumerate(responses):
+        requests: dict[int, HandlerRequest] = {}
+        responses: dict[int, HandlerResponse | Exception] = {}
+        for index, item in enumerate(data):
+            try:
+                requests[index] = _request(item, context, index)
+            except HandlerError as error:  # a form that cannot be read; the others are served
+                responses[index] = error
+        responses.update(zip(requests, self._handler.respond_all(list(requests.values())), strict=True))
+        for index, response in responses.items():
             if not isinstance(response, Exception):
                 context.set_response_content_type(index, response.content_type)
                 if response.status is not None:
                     _set_status_and_headers(context, index, response)
-        return [response if isinstance(response, Exception) else response.body for response in responses]
+        return [_body(responses[index]) for index in range(len(data))]
 
 
 def load(context: Any) -> Handler:
@@ -77,13 +85,23 @@ def _gpu(value: Any) -> int | None:
 
 def _request(item: Item, context: Any, index: int) -> HandlerRequest:
     headers = {name.lower(): value for name, value in context.get_all_request_header(index).items()}
+    content_type = headers.get("content-type") or ""
+    if isinstance(item, forms.FormItem):
+        with phase("decode"):
+            body = forms.body_of(item, content_type, headers.get("content-length"))
+    else:
+        body = item.get("body") or item.get("data") or b""
     return HandlerRequest(
-        body=item.get("body") or item.get("data") or b"",
-        content_type=headers.get("content-type") or "",
+        body=body,
+        content_type=content_type,
         accept=headers.get("accept") or "",
         options=_options(headers.get("x-amzn-sagemaker-custom-attributes") or ""),
         context=context,
     )
+
+
+def _body(response: HandlerResponse | Exception) -> Any:
+    return response if isinstance(response, Exception) else response.body
 
 
 def _options(attributes: str) -> dict[str, str]:

@@ -121,7 +121,7 @@ class Model:
         context.request_ids = {index: request.id for index, request in enumerate(requests)}
         context.request_processor = [RequestProcessor(Headers(request.headers)) for request in requests]
         context.metrics = MetricsStore(context.request_ids, self.spec.name)
-        data = [dict(request.parameters) for request in requests]
+        data = [request.item for request in requests]
         try:
             returned = self.entry.call(data, context)
         finally:

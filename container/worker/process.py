@@ -54,7 +54,8 @@ def become_worker(request: ForkRequest, descriptors: list[int], config: Config) 
     os.close(page)  # the mapping stays
     with socket.socket(fileno=connection) as sock:
         try:
-            front_end = FrontEndConnection(sock, config.enabled(Optimization.HEADER_CACHE))
+            reads_forms = not request.extended_protocol  # MMS does, the native front end does not
+            front_end = FrontEndConnection(sock, config.enabled(Optimization.HEADER_CACHE), reads_forms)
             return Worker(request, front_end, status, config).run()
         except SystemExit as error:
             logger.error("the model's code called sys.exit(%r)", error.code)

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from polyhost.container.worker.types import Request, Response
+from polyhost.handlers.forms import Field
 
 PREDICT, PREDICT_BURST = b"I", b"J"
 COMPLETE_CODE, STREAMED_CODE, SUBSTITUTE_CODE = 200, 206, 207
@@ -85,8 +86,9 @@ class FrontEndConnection:
     at most. `_buffer[:_position]` has been decoded and is removed between commands.
     """
 
-    def __init__(self, sock: socket.socket, cache_headers: bool = True) -> None:
+    def __init__(self, sock: socket.socket, cache_headers: bool = True, reads_forms: bool = False) -> None:
         self.socket = sock
+        self._reads_forms = reads_forms  # the front end does, and sends their fields
         self._buffer = bytearray()
         self._position = 0
         self._header_cache = _HeaderCache(cache_headers)
@@ -152,7 +154,7 @@ class FrontEndConnection:
         requests: list[Request] = []
         while (length := self._int()) != -1:
             request_id = self._bytes(length).decode()
-            requests.append(Request(request_id, self._headers(), self._parameters()))
+            requests.append(Request(request_id, self._headers(), *self._parameters()))
         return PredictCommand(requests, burst)
 
     def _headers(self) -> dict[str, str]:
@@ -170,13 +172,16 @@ class FrontEndConnection:
             self._header_cache.store(bytes(self._buffer[start:last]), {**known, **dict(decoded[:-1])})
         return {**known, **dict(decoded)}
 
-    def _parameters(self) -> dict[str, bytearray]:
+    def _parameters(self) -> tuple[dict[str, bytearray], list[Field] | None]:
+        """Return the parameters by name, and with their types if the front end reads forms."""
         parameters: dict[str, bytearray] = {}
+        fields: list[Field] | None = [] if self._reads_forms else None
         while (length := self._int()) != -1:
-            name = self._bytes(length).decode()
-            self._text()  # the content type, which the headers have as well
-            parameters[name] = self._bytes(self._int())
-        return parameters
+            name, content_type = self._bytes(length).decode(), self._text()
+            value = parameters[name] = self._bytes(self._int())
+            if fields is not None:
+                fields.append(Field(name, value, content_type))
+        return parameters, fields
 
     def _text(self) -> str:
         return self._bytes(self._int()).decode()

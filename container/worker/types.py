@@ -1,9 +1,12 @@
 """What a worker is asked, what it replies, and how it ends."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
+
+from polyhost.handlers import forms
+from polyhost.handlers.forms import Field
 
 
 class WorkerExit(IntEnum):
@@ -26,11 +29,27 @@ class Headers(dict[str, str]):
 
 @dataclass(frozen=True)
 class Request:
-    """One request for a prediction. `parameters` has the parameters of the URL's query, and "body" as bytes."""
+    """One request for a prediction. `parameters` has the parameters of the URL's query, and "body" as bytes.
+
+    Of a form, MMS sends the fields in place of the body: `fields` are all parameters with their types, for MMS only.
+    """
 
     id: str
     headers: Mapping[str, str]
     parameters: Mapping[str, Any]
+    fields: Sequence[Field] | None = None
+
+    @property
+    def item(self) -> dict[str, Any]:
+        """Return what a handler is given: the parameters, with the fields of a form in place of its body."""
+        return forms.item(self.parameters, self.fields, self._content_type)
+
+    @property
+    def _content_type(self) -> str:
+        # In the two usual spellings first: this is done for each request.
+        headers = self.headers
+        found = headers.get("content-type") or headers.get("Content-Type")
+        return found or Headers(headers).get("content-type") or ""
 
     @property
     def target_model(self) -> str | None:

@@ -404,3 +404,45 @@ def test_a_handlers_files_that_cannot_be_sent(load: Callable[..., Model], return
     model = load(f"import os, pathlib\ndef handle(data, context):\n    return data and [{returned}]")
     response = model.buffered(request(), respond(model))
     assert (response.status, text in response.body.decode()) == (500, True)
+
+
+FORM = "application/x-www-form-urlencoded"
+SHOWS = """
+    def handle(data, context):
+        return data and [{name: bytes(value).decode() for name, value in item.items()} for item in data]
+"""
+
+
+@pytest.mark.parametrize(
+    ("header", "content_type", "body", "fields"),
+    [
+        ("Content-Type", FORM, b"a=1&b=2&a=3", {"a": "3", "b": "2"}),
+        ("content-type", FORM + "; charset=utf-8", b"a=1", {"a": "1"}),
+        ("CONTENT-TYPE", FORM, b'{"a": 1}', {}),
+        ("Content-Type", "application/json", b"a=1", {"body": "a=1"}),
+        ("Content-Type", "multipart/form-data; boundary=x", b"no form", {}),
+        (
+            "Content-Type",
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="f"; filename="g"\r\n\r\n1,2\r\n--x--',
+            {"f": "1,2"},
+        ),
+    ],
+)
+def test_a_form_is_its_fields(
+    load: Callable[..., Model], header: str, content_type: str, body: bytes, fields: dict[str, str]
+) -> None:
+    """Without MMS, which reads forms itself: `polyhost check` and the native front end."""
+    request = Request("1", {header: content_type}, {"body": bytearray(body)})
+    assert json.loads(load(SHOWS).predict([request])[0].body) == fields
+
+
+def test_a_damaged_form_in_a_batch_harms_no_other(load: Callable[..., Model]) -> None:
+    bodies = [b"a=1", b"=%zz", b"b=2"]
+    types = [FORM, FORM, FORM]
+    requests = [
+        Request(str(index), {"Content-Type": content_type}, {"body": bytearray(body)})
+        for index, (content_type, body) in enumerate(zip(types, bodies, strict=True))
+    ]
+    answers = [json.loads(response.body) for response in load(SHOWS, batch_size=3).predict(requests)]
+    assert answers == [{"a": "1"}, {}, {"b": "2"}]

@@ -21,6 +21,7 @@ from polyhost.container.worker.protocol import (
     encode_predict_reply,
 )
 from polyhost.container.worker.types import Request, Response
+from polyhost.handlers.forms import Field
 from tests.container.mms_side import Parameter, Prediction, Reply, ReplyReader, Sent, load_command, predict_command
 
 quick = settings(deadline=None, max_examples=60)  # a deadline would measure the machine's other work
@@ -58,6 +59,18 @@ def test_any_split_of_a_batch_is_read(batch: list[Sent], cuts: set[int]) -> None
     commands = received(predict_command(*batch), cuts)
 
     assert commands == [PredictCommand([as_request(sent) for sent in batch])]
+
+
+def test_fields_of_a_form_keep_their_order_and_types_where_the_front_end_reads_forms() -> None:
+    worker, mms = socket.socketpair()
+    with worker, mms:
+        parameters = [Parameter("a", b"1"), Parameter("file", b"1,2", "text/csv"), Parameter("a", b"2")]
+        mms.sendall(predict_command(Sent("1", {"Content-Type": "multipart/form-data; boundary=x"}, parameters)))
+        command = FrontEndConnection(worker, reads_forms=True).receive()
+        assert isinstance(command, PredictCommand)
+        (request,) = command.requests
+        assert request.fields == [Field("a", b"1"), Field("file", b"1,2", "text/csv"), Field("a", b"2")]
+        assert request.item == {"a": b"2", "file": b"1,2"}
 
 
 def test_stream_ends_on_its_own_cancellation_only() -> None:
