@@ -8,7 +8,7 @@ from typing import Any
 
 from polyhost.handlers import decoders, encoders, json_values, media_types
 from polyhost.handlers.errors import BadModelError, BadSettingError, phase
-from polyhost.handlers.payload import Inputs, Rows
+from polyhost.handlers.payload import ANYTHING, Inputs, Rows
 from polyhost.handlers.settings import Settings
 
 
@@ -49,6 +49,7 @@ class Handler(ABC):
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
         self.model: Any = None
+        self.expected = ANYTHING  # what a load finds out about the model's inputs
 
     @abstractmethod
     def load(self, source: Source) -> None:
@@ -88,7 +89,7 @@ class Handler(ABC):
         """
         accept = media_types.choose(request.accept, media_types.ARRAYS, self.settings.default_accept)
         with phase("decode"):
-            return accept, decoders.decode(request.body, request.content_type)
+            return accept, decoders.decode(request.body, request.content_type, self.expected)
 
     def encode(self, prediction: Any, inputs: Inputs, accept: str) -> HandlerResponse:
         with phase("encode"):

@@ -1,19 +1,29 @@
 """Decoders of request bodies to rows or a picture, by Content-Type. A body is never unpickled."""
 
-import csv
 import io
 import json
 import math
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy
 
-from polyhost.handlers import images
+from polyhost.handlers import csv_table, envelopes, forms, images
 from polyhost.handlers.errors import BadBodyError, UnsupportedMediaTypeError
-from polyhost.handlers.media_types import CSV, IMAGE, JPEG, JSON, JSON_LINES, NPY, PNG, MediaType
-from polyhost.handlers.payload import Inputs, Picture, Rows, rows_from
+from polyhost.handlers.media_types import (
+    CSV,
+    IMAGE,
+    JPEG,
+    JSON,
+    JSON_LINES,
+    MULTIPART,
+    NPY,
+    PNG,
+    TEXT,
+    URLENCODED,
+    MediaType,
+)
+from polyhost.handlers.payload import ANYTHING, Expected, Inputs, Picture, Rows
 
 Body = bytes | bytearray
 _npy: Any = numpy.lib.format  # numpy leaves its functions without annotations
@@ -21,15 +31,20 @@ _NPY_HEADER = 1024  # bytes; a plain array's takes 118
 _NPY_DIMENSIONS = 32  # numpy 1's own limit; numpy 2 has 64
 
 
-def decode(body: Body, content_type: str) -> Inputs:
+def decode(body: Body, content_type: str, expected: Expected = ANYTHING) -> Inputs:
     """Decode a body; one without a Content-Type is JSON. Raises BadBodyError and UnsupportedMediaTypeError."""
     media_type = MediaType.parse(content_type or JSON)
     decoder = DECODERS.get(media_type.name)
     if decoder is None:
-        raise UnsupportedMediaTypeError(content_type, DECODERS)
+        if expected.text and media_type.name == TEXT:
+            decoder = _from_text
+        elif media_type.name == MULTIPART:
+            return _from_form(body, content_type, expected)
+        else:
+            raise _unsupported(media_type.name, content_type)
     if not body:
         raise BadBodyError(f"the body is empty; expected {media_type.name}")
-    return decoder(body, media_type)
+    return decoder(body, media_type, expected)
 
 
 def parsed(body: Body, media_type: MediaType) -> Any:
@@ -56,8 +71,12 @@ def text(body: Body, media_type: MediaType) -> str:
         raise BadBodyError(f"the body is not {charset}: {error}") from None
 
 
-def _from_json(body: Body, media_type: MediaType) -> Rows:
-    return rows_from(parsed(body, media_type))
+def _from_json(body: Body, media_type: MediaType, expected: Expected) -> Rows:
+    return envelopes.rows_from(parsed(body, media_type), expected)
+
+
+def _from_json_lines(body: Body, media_type: MediaType, expected: Expected) -> Rows:
+    return envelopes.rows_from_lines(parsed(body, media_type), expected)
 
 
 def _parsed(source: str, where: str) -> Any:
@@ -71,73 +90,36 @@ def _parsed(source: str, where: str) -> Any:
         raise BadBodyError(f"{where} is not usable JSON: {error}") from None
 
 
-def _from_csv(body: Body, media_type: MediaType) -> Rows:
-    csv.field_size_limit(sys.maxsize)  # a setting of the whole module; its default is 131,072 characters
-    reader = csv.reader(io.StringIO(text(body, media_type), newline=""), strict=True)
-    try:
-        table = [(reader.line_num, cells) for cells in reader if cells]
-    except csv.Error as error:
-        raise BadBodyError(f"line {reader.line_num} is not CSV: {error}") from None
-    if not table:
-        raise BadBodyError("the CSV body holds no row")
-    _check_widths(table)
-    return _table([cells for _, cells in table], media_type.parameters.get("header"))
+def _from_csv(body: Body, media_type: MediaType, expected: Expected) -> Rows:
+    return csv_table.rows_from(text(body, media_type), media_type.parameters.get("header"), expected)
 
 
-def _check_widths(table: Sequence[tuple[int, list[str]]]) -> None:
-    first, width = table[0][0], len(table[0][1])
-    for line, cells in table:
-        if len(cells) != width:
-            raise BadBodyError(f"line {line} has {len(cells)} values, line {first} has {width}")
+def _from_text(body: Body, media_type: MediaType, expected: Expected) -> Rows:
+    """Read the whole body as one text, less the line's end that editors and `echo` add."""
+    return Rows([text(body, media_type).removesuffix("\n").removesuffix("\r")])
 
 
-def _table(lines: list[list[str]], header: str | None) -> Rows:
-    """Read a header if the client says `header=present` (RFC 4180, section 3), or if words stand above numbers."""
-    present = _looks_like_header(lines) if header is None else header == "present"
-    cells = lines[1:] if present else lines
-    if not cells:
-        raise BadBodyError("the CSV body holds a header and no row")
-    columns = [_column(column) for column in zip(*cells, strict=True)]
-    rows = [list(row) for row in zip(*columns, strict=True)]
-    return Rows(rows, tuple(name.strip() for name in lines[0]) if present else None)
+def _from_form(body: Body, content_type: str, expected: Expected) -> Inputs:
+    """Decode the one file of a form, as `curl -F file=@cat.jpg` sends it, by its own type."""
+    part = forms.only_file(forms.parse(body, content_type))
+    name = MediaType.parse(part.content_type).name
+    if name not in DECODERS and not (expected.text and name == TEXT):
+        raise UnsupportedMediaTypeError(
+            part.content_type,
+            DECODERS,
+            f"the file {part.name!r} of a form; curl -F 'file=@rows.csv;type=text/csv' sets it",
+        )
+    return decode(part.value, part.content_type, expected)
 
 
-def _looks_like_header(lines: list[list[str]]) -> bool:
-    first, *others = lines
-    return bool(others) and _are_names(first) and any(map(_is_number, others[0]))
+def _unsupported(name: str, content_type: str) -> UnsupportedMediaTypeError:
+    accepted = [*DECODERS, f"{MULTIPART} with one file"]
+    if name == URLENCODED:
+        return UnsupportedMediaTypeError(content_type, accepted, forms.CURL_HINT)
+    return UnsupportedMediaTypeError(content_type, accepted)
 
 
-def _are_names(cells: list[str]) -> bool:
-    """Return whether the cells are distinct words; the first may be empty, as pandas leaves it above an index."""
-    names = cells if cells[0].strip() else cells[1:]
-    differ = len(set(names)) == len(names) > 0
-    return differ and all(name.strip() for name in names) and not any(map(_is_number, names))
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        _number(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _number(cell: str) -> float:
-    if "_" in cell:
-        raise ValueError("float() would accept it as one of Python's digit separators")
-    return float(cell)
-
-
-def _column(cells: Iterable[str]) -> Iterable[float | str]:
-    """Convert to numbers if every cell is one; an empty cell is NaN."""
-    cells = list(cells)
-    try:
-        return [_number(cell) if cell.strip() else math.nan for cell in cells]
-    except ValueError:
-        return cells
-
-
-def _from_npy(body: Body, media_type: MediaType) -> Rows:
+def _from_npy(body: Body, media_type: MediaType, expected: Expected) -> Rows:
     """Check the header against the body before anything is allocated: the shape is only the sender's claim."""
     stream = io.BytesIO(body)
     try:
@@ -170,14 +152,14 @@ def _array(body: Body, offset: int, shape: tuple[int, ...], order: Any, dtype: n
     return numpy.frombuffer(body, dtype, offset=offset).reshape(shape, order=order)
 
 
-def _from_image(body: Body, media_type: MediaType) -> Picture:
+def _from_image(body: Body, media_type: MediaType, expected: Expected) -> Picture:
     return images.read(body)
 
 
-DECODERS: dict[str, Callable[[Body, MediaType], Inputs]] = {
+DECODERS: dict[str, Callable[[Body, MediaType, Expected], Inputs]] = {
     JSON: _from_json,
     CSV: _from_csv,
-    JSON_LINES: _from_json,
+    JSON_LINES: _from_json_lines,
     NPY: _from_npy,
     IMAGE: _from_image,
     JPEG: _from_image,

@@ -54,8 +54,9 @@ class UnsupportedMediaTypeError(HandlerError):
     status = 415
     phase = "decode"
 
-    def __init__(self, given: str, accepted: Iterable[str]) -> None:
-        super().__init__(f"Content-Type {given!r} is not supported; accepted: {', '.join(accepted)}")
+    def __init__(self, given: str, accepted: Iterable[str], hint: str = "") -> None:
+        hint = f" ({hint})" if hint else ""
+        super().__init__(f"Content-Type {given!r} is not supported{hint}; accepted: {', '.join(accepted)}")
 
 
 class UnsuitableMediaTypeError(HandlerError):

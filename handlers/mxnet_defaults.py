@@ -49,7 +49,7 @@ class MxnetDefaults(Defaults):
         given = data if isinstance(data, list | tuple) else [data]
         if given and all(map(mxnet_models.is_array, given)):
             return self.handler.run_arrays(given)
-        return self.predict(as_inputs(data), request)
+        return self.predict(as_inputs(data, self.handler.expected), request)
 
     def prediction(self, output: Any, data: Any) -> Any:
         inputs = data if isinstance(data, Rows | Picture) else Rows(data)

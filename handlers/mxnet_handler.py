@@ -12,7 +12,7 @@ from polyhost.handlers import labels, model_files, mxnet_compat, mxnet_models, m
 from polyhost.handlers.base import Source
 from polyhost.handlers.batching import BatchingHandler
 from polyhost.handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError
-from polyhost.handlers.payload import Inputs, Picture
+from polyhost.handlers.payload import Expected, Inputs, Picture
 from polyhost.handlers.settings import Settings
 from polyhost.handlers.shapes_file import InputShape
 from polyhost.handlers.tensors import Array
@@ -39,6 +39,7 @@ class MxnetHandler(BatchingHandler):
         symbol, params, inputs = _files(source.directory)
         self.model = Network(symbol, params, inputs, context(source.gpu_id))
         self._labels = labels.read(source.directory, "synset.txt")
+        self.expected = _expected(inputs)
 
     def read_module(self, source: Source) -> Any:
         """Return the archive's network as a bound module: what a script's functions get."""
@@ -51,6 +52,7 @@ class MxnetHandler(BatchingHandler):
         else:
             self.model = mxnet_models.BlockNetwork(mxnet_models.function(model, origin), _inputs(source.directory))
         self._labels = labels.read(source.directory, "synset.txt")
+        self.expected = _expected(self.model.inputs)
 
     def features(self, inputs: Inputs) -> dict[str, Array]:
         if self.model.inputs is not None:
@@ -98,6 +100,10 @@ class MxnetHandler(BatchingHandler):
             if not _WRONG_INPUT.search(_reason(error)):
                 raise
             raise BadBodyError(f"the model cannot take input of shape {shapes}: {_reason(error)}") from error
+
+
+def _expected(inputs: Sequence[InputShape] | None) -> Expected:
+    return Expected(names=tuple(shape.name for shape in inputs or ()))
 
 
 class Network:

@@ -10,9 +10,10 @@ import numpy
 
 from polyhost.handlers import decoders, images
 from polyhost.handlers.base import Handler, HandlerRequest, Source
+from polyhost.handlers.envelopes import rows_from
 from polyhost.handlers.errors import BadModelError, HandlerError
 from polyhost.handlers.media_types import JSON, JSON_LINES, MediaType
-from polyhost.handlers.payload import Inputs, Picture, Rows, rows_from
+from polyhost.handlers.payload import ANYTHING, Expected, Inputs, Picture, Rows
 
 _NUMBERS = {bool, int, float, type(None)}  # of JSON; null is a number that is missing
 
@@ -50,7 +51,7 @@ class Defaults:
 
     def inputs(self, request: HandlerRequest) -> Any:
         """Return what `predict` gets."""
-        return decoders.decode(request.body, request.content_type)
+        return decoders.decode(request.body, request.content_type, self.handler.expected)
 
     def array(self, array: Any, *, typed: bool) -> Any:
         """Convert to the framework's own type of array. `typed` says that the body gave the numbers' type."""
@@ -58,7 +59,7 @@ class Defaults:
 
     def predict(self, data: Any, request: HandlerRequest) -> Any:
         """Return the model's output for `inputs`, or for what the script's input_fn returned."""
-        return self.handler.predict(as_inputs(data), request)
+        return self.handler.predict(as_inputs(data, self.handler.expected), request)
 
     def prediction(self, output: Any, data: Any) -> Any:
         """Return the caller's prediction, from the output that `predict` returned for the data."""
@@ -99,13 +100,13 @@ class NoHandler(Handler):
         raise NotImplementedError("a script of no framework has a model of its own")
 
 
-def as_inputs(data: Any) -> Inputs:
+def as_inputs(data: Any, expected: Expected = ANYTHING) -> Inputs:
     """Convert what a script's input_fn returned to what a framework's handler takes."""
     if isinstance(data, Rows | Picture):
         return data
     if data is None:
         raise HandlerError("input_fn returned None; it must return what the model takes")
-    return rows_from(data) if isinstance(data, dict | list) else Rows(data)
+    return rows_from(data, expected) if isinstance(data, dict | list) else Rows(data)
 
 
 def number_array(value: Any) -> Any:

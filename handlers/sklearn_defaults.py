@@ -34,7 +34,7 @@ class SklearnDefaults(Defaults):
         if self._matrix is None or not _is_booster(self.handler.model):
             return super().predict(data, request)
         if not isinstance(data, self._matrix):
-            inputs = data if isinstance(data, Rows | Picture) else as_inputs(data)
+            inputs = data if isinstance(data, Rows | Picture) else as_inputs(data, self.handler.expected)
             data = self._matrix(self.handler.features(inputs))
         return self.handler.model.predict(data, validate_features=False)
 

@@ -16,9 +16,9 @@ from polyhost.events import get_logger
 from polyhost.handlers import frameworks, images, import_path, model_files
 from polyhost.handlers.base import HandlerRequest, Source
 from polyhost.handlers.batching import BatchingHandler
-from polyhost.handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError, WrongShapeError
+from polyhost.handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError
+from polyhost.handlers.estimator_inputs import EstimatorInputs
 from polyhost.handlers.payload import Inputs, Picture, Rows
-from polyhost.handlers.tensors import array
 
 logger = get_logger(__name__)
 
@@ -43,6 +43,8 @@ class SklearnHandler(BatchingHandler):
                 "save the estimator itself, or add an inference.py with a predict_fn"
             )
         self.model = model
+        self._inputs = EstimatorInputs(model)
+        self.expected = self._inputs.expected
 
     def variant(self, request: HandlerRequest) -> str:
         output = request.options.get("output", _OUTPUTS[0])
@@ -53,7 +55,7 @@ class SklearnHandler(BatchingHandler):
         return output
 
     def features(self, inputs: Inputs) -> Any:
-        return self._pixels(inputs) if isinstance(inputs, Picture) else self._features(inputs)
+        return self._pixels(inputs) if isinstance(inputs, Picture) else self._inputs.features(inputs)
 
     def forward(self, features: Any, variant: Hashable) -> Any:
         method = self.model.predict if variant == "predictions" else self.model.predict_proba
@@ -75,70 +77,13 @@ class SklearnHandler(BatchingHandler):
 
     def _pixels(self, picture: Picture) -> Any:
         width, height = picture.image.size
-        expected = self._feature_count()
+        expected = self._inputs.count
         if expected != width * height:
             raise UnsuitableMediaTypeError(
                 f"an image of {width} x {height} = {width * height} pixels does not fit "
                 f"{type(self.model).__name__}, which takes {expected or 'no fixed number of'} features"
             )
-        return self._features(Rows(images.grey_pixels(picture).reshape(1, -1).astype(numpy.float64)))
-
-    def _features(self, rows: Rows) -> Any:
-        if not isinstance(rows.values, list | numpy.ndarray):
-            return rows.values  # a table or a sparse matrix, from a script's input_fn
-        names = getattr(self.model, "feature_names_in_", None)
-        if names is not None:
-            return _frame(rows, list(names))
-        return self._checked(_table(rows.values))
-
-    def _checked(self, table: Any) -> Any:
-        expected = self._feature_count()
-        if table.ndim == 1 and table.dtype.kind != "O":
-            table = table.reshape(-1, 1) if expected == 1 else table.reshape(1, -1)
-        if expected is not None and table.ndim == 2 and table.shape[1] != expected:
-            raise WrongShapeError(f"[n, {expected}]", list(table.shape))
-        return table
-
-    def _feature_count(self) -> int | None:
-        count: int | None = getattr(self.model, "n_features_in_", None)
-        return count
-
-
-def _table(values: Any) -> Any:
-    """Convert to numbers if every value is one, with NaN for null; else to objects, as text and categories need."""
-    given = array(values)
-    if isinstance(values, numpy.ndarray) or given.dtype.kind not in "OU":
-        return given
-    return array(values, dtype=object if _has_text(values) else numpy.float64)
-
-
-def _has_text(values: Any) -> bool:
-    if isinstance(values, list):
-        return any(map(_has_text, values))
-    return isinstance(values, str)
-
-
-def _frame(rows: Rows, names: list[str]) -> Any:
-    """Return the columns by name, in the estimator's order; names that it does not know are left out."""
-    table = rows.values
-    if isinstance(table, numpy.ndarray) and table.ndim > 2:
-        raise WrongShapeError(f"[n, {len(names)}]", list(table.shape))
-    if _is_flat(table):
-        table = [[value] for value in table] if len(names) == 1 else [table]
-    missing = [name for name in names if rows.names is not None and name not in rows.names]
-    if missing:
-        raise WrongShapeError(f"the features {names}", f"{list(rows.names or ())}, without {missing}")
-    columns = list(rows.names or names)
-    widths = {1 if _is_flat([row]) else len(row) for row in table}
-    if widths != {len(columns)}:
-        raise WrongShapeError(
-            f"rows of {len(columns)} values ({', '.join(map(str, columns))})", f"rows of {sorted(widths)}"
-        )
-    return pandas.DataFrame(table, columns=columns)[names]
-
-
-def _is_flat(values: Any) -> bool:
-    return not isinstance(values[0], list | numpy.ndarray)
+        return self._inputs.features(Rows(images.grey_pixels(picture).reshape(1, -1).astype(numpy.float64)))
 
 
 def _unpickled(path: Path) -> Any:

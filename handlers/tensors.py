@@ -18,7 +18,7 @@ Array = NDArray[Any]
 def fill(inputs: Inputs, shapes: Sequence[InputShape]) -> dict[str, Array]:
     """Return an array [n, *sample] for each of the network's inputs. Raises BadBodyError."""
     if isinstance(inputs, Rows) and inputs.names and {shape.name for shape in shapes} == set(inputs.names):
-        arrays = {shape.name: sized(_column(inputs, shape.name), shape) for shape in shapes}
+        arrays = {shape.name: _named_batch(inputs, shape) for shape in shapes}
         _check_equal_lengths(arrays)
         return arrays
     if len(shapes) != 1:
@@ -82,6 +82,17 @@ def sized(values: Any, shape: InputShape) -> Array:
         return given.reshape(1, *sample)
     expected = ", ".join(["n", *map(str, sample)])
     raise WrongShapeError(f"[{expected}] or n rows of {size} values", list(given.shape))
+
+
+def _named_batch(rows: Rows, shape: InputShape) -> Array:
+    """Convert one input of named ones. In one object it is a row or, if only that fits the shape, several rows."""
+    column = _column(rows, shape.name)
+    try:
+        return sized(column, shape)
+    except WrongShapeError:
+        if not rows.single or not isinstance(column[0], list):
+            raise
+        return sized(column[0], shape)
 
 
 def _fits(shape: tuple[int, ...], sample: tuple[int, ...]) -> bool:

@@ -54,7 +54,7 @@ class TorchDefaults(Defaults):
                 return self.handler.run(data)
         if hasattr(data, "to"):  # a tensor, or what a tokenizer gives
             return self.handler.run(data)
-        return self.predict(as_inputs(data), request)
+        return self.predict(as_inputs(data, self.handler.expected), request)
 
     def prediction(self, output: Any, data: Any) -> Any:
         inputs = data if isinstance(data, Rows | Picture) else Rows(data)

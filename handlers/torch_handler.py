@@ -12,11 +12,11 @@ import numpy
 import torch
 
 from polyhost.events import get_logger
-from polyhost.handlers import frameworks, labels, model_files, shapes_file, tensors, torch_models
+from polyhost.handlers import envelopes, frameworks, labels, model_files, shapes_file, tensors, torch_models
 from polyhost.handlers.base import Source
 from polyhost.handlers.batching import BatchingHandler
 from polyhost.handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError, WrongLabelsError
-from polyhost.handlers.payload import Inputs, Picture, Rows
+from polyhost.handlers.payload import Expected, Inputs, Picture, Rows
 from polyhost.handlers.settings import Settings
 from polyhost.handlers.shapes_file import InputShape
 
@@ -55,6 +55,7 @@ class TorchHandler(BatchingHandler):
         self.model = model
         self._place = place
         self._inputs = _shapes(source.directory)
+        self.expected = Expected(names=tuple(shape.name for shape in self._inputs or ()))
         self._labels = labels.read(source.directory, "synset.txt", "labels.txt")
 
     def features(self, inputs: Inputs) -> dict[str, Any]:
@@ -123,6 +124,11 @@ def _shapes(directory: Path) -> list[InputShape] | None:
 
 def _untyped(rows: Rows) -> Any:
     """Convert numbers to float32, except an array of integers, such as tokens; a flat list is one row."""
+    if rows.names is not None and any(isinstance(value, list | numpy.ndarray) for value in rows.values[0]):
+        raise BadBodyError(
+            f"the model's inputs have no names, such as {list(rows.names)}: add a shapes.json that names each, such as "
+            f"{shapes_file.EXAMPLE}, or send other than an object of lists: {envelopes.UNDERSTOOD}"
+        )
     array = rows.values
     if not isinstance(array, numpy.ndarray) or array.dtype.kind == "f":
         array = tensors.numbers(array)

@@ -125,8 +125,8 @@ def test_picture_of_another_size_is_rejected(digits_forest: Path) -> None:
         ("[[1, 2, 3]]", "expected [n, 2], given [1, 3]"),
         ("[[1, 2], [3]]", "row 1 has 1 values, row 0 has 2"),
         ("[[1, 2], 3]", "row 1 has no list of values"),
-        ('[["a", 2]]', "could not convert string to float: 'a'"),
-        ("[[[1, 2]]]", "dim 3"),
+        ('[["a", 2]]', 'the column 0 takes numbers; row 0 has "a"'),
+        ("[[[1, 2]]]", "expected [n, 2], given [1, 1, 2]"),
         ('[[{"x": 1}, 2]]', "not a number"),
     ],
 )
