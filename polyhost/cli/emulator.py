@@ -11,7 +11,6 @@ import httpx
 import typer
 
 from polyhost.cli.errors import CommandError
-from polyhost.emulator.hosting.faults import FaultKind
 
 _DASHBOARD_PATH = "/_polyhost/"
 
@@ -105,7 +104,9 @@ def env(
 @app.command(epilog="Example: [bold]polyhost emulator fault refuse-load --count 2 --model churn.tar.gz[/bold]")
 def fault(
     context: typer.Context,
-    kind: Annotated[FaultKind, typer.Argument(help="Kind of fault.")],
+    kind: Annotated[
+        str, typer.Argument(help="Kind of fault: slow-load, refuse-load, kill-container, time-out or error.")
+    ],
     count: Annotated[int, typer.Option(min=1, help="How many occasions it hits.")] = 1,
     skip: Annotated[int, typer.Option(min=0, help="How many occasions it lets pass first.")] = 0,
     seconds: Annotated[float, typer.Option(min=0, help="How much longer a slow load takes.")] = 5.0,
@@ -116,7 +117,7 @@ def fault(
     url: _Url = None,
 ) -> None:
     """Inject a fault into a running emulator, to see how a client handles it."""
-    wanted = {"kind": kind.value, "count": count, "skip": skip, "seconds": seconds, "code": code}
+    wanted = {"kind": kind, "count": count, "skip": skip, "seconds": seconds, "code": code}
     filters = {"endpoint": endpoint, "variant": variant, "model": model}
     typer.echo(json.dumps(_post(_emulator_url(context, url), "/_polyhost/faults", wanted | filters)))
 

@@ -90,4 +90,4 @@ def test_failing_start_of_the_fork_server_is_retried(tmp_path: Path) -> None:
         supervisor.rlimit(psutil.RLIMIT_NOFILE, limits)
 
         assert container.invoke(name, "1").text == "1"
-        wait_for(lambda: container.load(place("echo", container.models_dir)).status_code == 200, "a fork server", 20)
+        wait_for(lambda: container.load(place("echo", container.models_dir)).status_code == 200, "a fork server")

@@ -79,7 +79,7 @@ class Platform:
     def _wait_until_unregistered(self, name: str) -> None:
         """MMS responds 507 before it has unregistered the model, and a retry can come in between."""
         self.conflicts += 1
-        wait_for(lambda: name not in self.container.models(), f"{name} unregistered", 10)
+        wait_for(lambda: name not in self.container.models(), f"{name} unregistered")
 
 
 def cgroup(container: ImageContainer, version_2: str, version_1: str) -> str:

@@ -74,7 +74,7 @@ def test_failed_load(
     if container.native:
         assert container.wait_for_event(response.json()["message"], model=name)
 
-    wait_for(lambda: name not in container.names(), f"{name} unregistered", 1)
+    wait_for(lambda: name not in container.names(), f"{name} unregistered")
     assert container.invoke(name).status_code == 404
     assert container.unload(name).status_code == 404
     assert not container.processes_of(name)
@@ -198,7 +198,7 @@ def test_models_get_their_own_folders(container: ContainerProcess, new_model: Ne
     assert [first["cwd"], second["cwd"]] == [str(container.models_dir / name / "model") for name in names]
     assert first["temp_dir"] != second["temp_dir"]
     container.unload(names[0])
-    wait_for(lambda: not Path(first["temp_dir"]).exists(), "the end of the unloaded model's temp folder", 2)
+    wait_for(lambda: not Path(first["temp_dir"]).exists(), "the end of the unloaded model's temp folder")
     assert Path(second["temp_dir"]).exists()
 
 
@@ -221,7 +221,7 @@ def test_model_that_always_exits_backs_off_and_recovers(lone: ContainerProcess) 
     assert "exited with status 9" in responses[3].json()["message"]
     assert name in lone.names()
     (lone.models_dir / name / "model" / "well").touch()
-    wait_for(lambda: lone.invoke(name, "1").status_code == 200, "the model's recovery", 5)
+    wait_for(lambda: lone.invoke(name, "1").status_code == 200, "the model's recovery")
     assert [lone.invoke(name, "1").status_code for _ in range(5)] == [200] * 5
     assert lone.unload(name).status_code == 200
 
@@ -237,7 +237,7 @@ def test_model_that_cannot_be_reloaded(lone: ContainerProcess) -> None:
 
     assert "it cannot be loaded a second time" in response.json()["message"]
     (lone.models_dir / name / "model" / "loaded").unlink()
-    wait_for(lambda: _when(lone.invoke(name, "1"), 200), "the model's recovery", 10)
+    wait_for(lambda: _when(lone.invoke(name, "1"), 200), "the model's recovery")
     assert lone.unload(name).status_code == 200
 
 

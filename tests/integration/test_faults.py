@@ -24,7 +24,7 @@ from tests.support.processes import is_alive, query
 from tests.support.short_dir import short_directory
 from tests.support.waiting import wait_for
 
-RECOVERY_S = 10.0
+RECOVERY_S = 40.0
 
 
 @dataclass
@@ -96,7 +96,7 @@ def service(shared_service: Service) -> Iterator[Service]:
     for name in [*shared_service.container.names(), shared_service.load("echo")]:
         assert shared_service.container.unload(name).status_code == 200
         processes_of_model = partial(shared_service.container.processes_of, name)
-        wait_for(partial(_is_empty, processes_of_model), "the end of the model's processes", 1)
+        wait_for(partial(_is_empty, processes_of_model), "the end of the model's processes")
     # A new fork server leaves the old one's files for some seconds: MMS may be about to open them.
     wait_for(lambda: not shared_service.files(), f"an empty run folder, not {shared_service.files()}", RECOVERY_S)
 
@@ -149,7 +149,7 @@ def invoking(service: Service, name: str) -> Iterator[Client]:
 def kill(process: psutil.Process) -> None:
     """Kill a process and wait for its end; its parent may not have reaped it yet."""
     process.kill()
-    wait_for(lambda: query(process.status) in (None, psutil.STATUS_ZOMBIE), f"the end of {process.pid}", 5)
+    wait_for(lambda: query(process.status) in (None, psutil.STATUS_ZOMBIE), f"the end of {process.pid}")
 
 
 # Workers
@@ -281,7 +281,7 @@ def test_busy_survivor_ends_with_its_model(service: Service) -> None:
         wait_for(lambda: worker.cpu_times().user > 0.5, "the loop")
 
         assert service.container.unload(name).status_code == 200
-        wait_for(lambda: not service.container.workers_of(name), "the worker's end", 5)
+        wait_for(lambda: not service.container.workers_of(name), "the worker's end")
 
 
 def test_death_of_the_fork_server_while_a_worker_loads(service: Service) -> None:
@@ -378,7 +378,7 @@ def test_endless_loop_does_not_affect_other_models(service: Service) -> None:
         assert not client.failures()
         assert client.slowest_s < RECOVERY_S
         assert service.container.unload(looping).status_code == 200
-        wait_for(lambda: not service.container.processes_of(looping), "the end of the loop", 1)
+        wait_for(lambda: not service.container.processes_of(looping), "the end of the loop")
         looping_request.result()
 
 
@@ -408,7 +408,7 @@ def test_unload_ends_the_models_leftovers(service: Service) -> None:
 
     assert service.container.unload(name).status_code == 200
 
-    wait_for(lambda: not started.is_running(), "the end of the model's own process", 1)
+    wait_for(lambda: not started.is_running(), "the end of the model's own process")
 
 
 # The end of the container
@@ -477,11 +477,11 @@ def test_sigkill_of_the_entry_point(tmp_path: Path, short_dir: Path, front: str)
 
     container.stop()
     try:
-        wait_for(lambda: not _running(left), f"the end of all of {left}", 10)
+        wait_for(lambda: not _running(left), f"the end of all of {left}")
     finally:
         for process in _running(left):
             process.kill()
-    wait_for(lambda: not list(parent.iterdir()), "the removal of the run folder", 5)
+    wait_for(lambda: not list(parent.iterdir()), "the removal of the run folder")
 
 
 def test_model_that_does_not_fit_into_memory(tmp_path: Path, front: str) -> None:
@@ -492,7 +492,7 @@ def test_model_that_does_not_fit_into_memory(tmp_path: Path, front: str) -> None
             response = service.container.load(name)
             assert response.status_code == 507
             assert ("MB are free" in response.text) == service.container.native
-            wait_for(lambda: not service.container.names(), "the model unregistered", 1)
+            wait_for(lambda: not service.container.names(), "the model unregistered")
 
-        wait_for(lambda: not service.files(), "the removal of its files", 2)
+        wait_for(lambda: not service.files(), "the removal of its files")
         assert "not enough memory" in service.container.wait_for_event("MB are free", model=name)["message"]
