@@ -19,7 +19,7 @@ LOAD_FAILURES = [
     ("raises_on_import", 500, 500, "this script never works"),
     ("raises_in_load", 500, 500, "these weights are damaged"),
     ("class_handler_raises", 500, 500, "this class has no weights"),
-    ("no_functions", 500, 400, "model_fn"),
+    ("no_functions", 500, 400, "has no model_fn"),
     ("needs_a_missing_module", 500, 400, "a_missing_module"),
     ("names_a_missing_handler", 500, 400, "missing_handler.py"),
     ("empty", 500, 400, "README.txt"),
