@@ -5,13 +5,13 @@ polyhost's own events come from `polyhost.events`; those of a model and of libra
 
 import contextvars
 import fcntl
-import json
 import os
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from json import dumps  # by name: a model may replace an attribute of the module
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
 from polyhost import events
@@ -65,7 +65,7 @@ def to_json(event: Event) -> str:
     known |= {name: value for name, value in _details_of(event).items() if name not in known}
     if event.exception is not None:
         known["traceback"] = _traceback(event.exception)
-    return json.dumps(known, ensure_ascii=False, default=str, skipkeys=True)
+    return dumps(known, ensure_ascii=False, default=str, skipkeys=True)
 
 
 def to_text(event: Event) -> str:
@@ -93,7 +93,7 @@ def _timestamp(event: Event) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error)).rstrip("\n")
+    return "".join(format_exception(error)).rstrip("\n")
 
 
 class DescriptorSink:

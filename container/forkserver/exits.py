@@ -76,7 +76,10 @@ class ExitHandler:
                 self._replace_after_death(worker, str(error))
             case WorkerState.BUSY | WorkerState.READING | WorkerState.RESPONDING | WorkerState.STREAMING:
                 # Half a command may have been read, or half a reply sent: no other worker can go on from there.
-                self._workers.release(worker, Failure.of(error, worker.model.name, worker.phase))
+                failure = Failure.of(error, worker.model.name, worker.phase)
+                self._workers.release(worker, failure)
+                if failure.phase == "load" and not worker.model.is_loaded and self._on_only_model_failed is not None:
+                    self._on_only_model_failed(failure)
             case WorkerState.IDLE | WorkerState.BACKING_OFF:
                 self._replace_after_death(worker, str(error))
 

@@ -21,6 +21,8 @@ _MAX_UNFINISHED = 1 << 16  # characters of a printed line without an end
 class Lines:
     """Makes events of what is printed, one for each line."""
 
+    __slots__ = ("_decoder", "_level", "_lock", "_name", "unfinished")
+
     def __init__(self, name: str, level: int) -> None:
         self._name = name
         self._level = level
@@ -87,7 +89,7 @@ class PrintedBytes(io.BufferedIOBase):
         return self
 
     def write(self, data: Any) -> int:
-        copy = bytes(data)
+        copy = memoryview(data).tobytes()
         self._lines.add_bytes(copy)
         return len(copy)
 
@@ -145,30 +147,16 @@ class PrintedText(io.TextIOWrapper):
 class Capture:
     """The streams in the place of sys.stdout and sys.stderr. Native code prints to descriptors 1 and 2 as before."""
 
+    __slots__ = ("err", "err_lines", "former", "out", "out_lines")  # for `flush`, which every request pays for
+
     def __init__(self) -> None:
-        self._out = PrintedText("stdout", logging.INFO, 1)
-        self._err = PrintedText("stderr", logging.WARNING, 2)
+        self.out = PrintedText("stdout", logging.INFO, 1)
+        self.err = PrintedText("stderr", logging.WARNING, 2)
+        self.out_lines, self.err_lines = self.out.lines, self.err.lines
         # Kept because Python would flush them at their end: what the zygote had printed, once for each worker.
-        self._former = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
-        sys.stdout = sys.__stdout__ = self._out  # type: ignore[misc]
-        sys.stderr = sys.__stderr__ = self._err  # type: ignore[misc]
-
-    def flush(self) -> None:
-        """Log what has been printed so far, also to streams that the model has put around these or in their place."""
-        out, err = self._out, self._err
-        if sys.stdout is not out or sys.stderr is not err:
-            _flush(sys.stdout)
-            _flush(sys.stderr)
-        if out.lines.unfinished or err.lines.unfinished:
-            out.lines.close_line()
-            err.lines.close_line()
-
-
-def _flush(stream: Any) -> None:
-    try:
-        stream.flush()
-    except Exception:  # the model's own stream, or None
-        pass
+        self.former = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+        sys.stdout = sys.__stdout__ = self.out  # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = self.err  # type: ignore[misc]
 
 
 _capture: Capture | None = None
@@ -181,9 +169,24 @@ def capture() -> None:
 
 
 def flush() -> None:
-    """Log what has been printed so far, if it is captured.
+    """Log what has been printed so far, if it is captured, also to streams that the model has put around or in place.
 
     Called after each load and request, so that it is logged as that one's.
     """
-    if _capture is not None:
-        _capture.flush()
+    captured = _capture
+    if captured is None:
+        return
+    if sys.stdout is not captured.out or sys.stderr is not captured.err:
+        _flush(sys.stdout)
+        _flush(sys.stderr)
+    if captured.out_lines.unfinished:
+        captured.out_lines.close_line()
+    if captured.err_lines.unfinished:
+        captured.err_lines.close_line()
+
+
+def _flush(stream: Any) -> None:
+    try:
+        stream.flush()
+    except Exception:  # the model's own stream, or None
+        pass

@@ -77,6 +77,9 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root.manager.disable = disabled
     root.disabled = False
     logging.getLogger("polyhost").setLevel(logging.NOTSET)
+    for known in root.manager.loggerDict.values():  # which a configuration may have disabled
+        if isinstance(known, logging.Logger):
+            known.disabled = False
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import json
 import logging
 import logging.config
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -82,6 +83,8 @@ def patched_methods(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.LogRecord, "getMessage", raise_error)
     monkeypatch.setattr(logging.Handler, "handle", raise_error)
     monkeypatch.setattr(logging.Formatter, "formatException", raise_error)
+    monkeypatch.setattr(json, "dumps", raise_error)
+    monkeypatch.setattr(traceback, "format_exception", raise_error)
 
 
 def log_an_error_of_ours(events: Events) -> None:

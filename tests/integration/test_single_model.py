@@ -79,6 +79,8 @@ def test_worker_death_in_a_request(tmp_path: Path, front: str) -> None:
     [
         ("raises_in_load", "these weights are damaged"),
         ("exits_in_load", "exited with status 3 while loading the model"),
+        ("exits_before_its_reply", "exited with status 3 while loading the model"),
+        ("segfaults_before_its_reply", "died of SIGSEGV while loading the model"),
     ],
 )
 def test_failed_load_ends_the_container(tmp_path: Path, front: str, kind: str, words: str) -> None:

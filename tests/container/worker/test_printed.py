@@ -155,8 +155,9 @@ def test_attributes_of_text_streams(messages: Messages) -> None:
         assert stream.buffer.write(b"123") == 3
         with pytest.raises(TypeError, match="must be str, not bytes"):
             stream.write(b"bytes")  # type: ignore[arg-type]
-        with pytest.raises(TypeError):
-            stream.buffer.write("text")
+        for wrong in ("text", 5):
+            with pytest.raises(TypeError):
+                stream.buffer.write(wrong)
         with pytest.raises(io.UnsupportedOperation):
             stream.read()
 
