@@ -12,6 +12,7 @@ HUGGING_FACE = "hugging_face"
 # Packages that mean SageMaker's Hugging Face image, whose scripts get other defaults than those of its PyTorch image.
 HUGGING_FACE_IMPORTS = frozenset({"transformers", "diffusers", "sentence_transformers", "optimum", "peft"})
 
+_NO_MODELS = ("pandas", "scipy", "joblib")  # their objects are data of whatever framework
 _MOST = 1000  # a vocabulary says no more by its last word than by its first
 _LEAVES = (str, bytes, int, float, complex, type(None), type, types.ModuleType)
 
@@ -47,7 +48,8 @@ def own_framework(kind: type[Any]) -> str | None:
 @functools.cache
 def _frameworks_by_package() -> dict[str, str]:
     packages = {package: row.name for row in frameworks.registered().values() for package in row.imports}
-    return {**packages, **dict.fromkeys(HUGGING_FACE_IMPORTS, HUGGING_FACE)}
+    packages.update(dict.fromkeys(HUGGING_FACE_IMPORTS, HUGGING_FACE))
+    return {package: name for package, name in packages.items() if package not in _NO_MODELS}
 
 
 def _held(value: Any) -> list[Any]:

@@ -79,16 +79,17 @@ class ScriptHandler(Handler):
 
     def _choose_defaults(self, path: Path, source: Source) -> None:
         functions = script_functions.defined(path)
-        if not script_framework.needed(functions):
-            return
-        self._framework = script_framework.by_archive(path, source)
+        if script_framework.needed(functions):
+            self._use_defaults(script_framework.by_archive(path, source), source, required="model_fn" not in functions)
+
+    def _use_defaults(self, framework: str | None, source: Source, *, required: bool = False) -> None:
         try:
-            self._defaults = script_framework.defaults(self._framework, source)
+            self._defaults = script_framework.defaults(framework, source)
+            self._framework = framework
         except ImportError as error:
-            if "model_fn" not in functions:
+            if required:
                 raise
-            logger.warning("the defaults of %s for %s are not used: %s", self._framework, self._script, error)
-            self._framework = None
+            logger.warning("%s is not served by the defaults of %s: %s", self._script, framework, error)
 
     def _call_at_load(self, name: str, source: Source, *arguments: Any) -> None:
         if name in self._functions:
@@ -105,7 +106,7 @@ class ScriptHandler(Handler):
         if script_framework.needed(set(self._functions)):
             framework = model_parts.framework_of(model) or self._framework
             if framework != self._framework:
-                self._defaults = script_framework.defaults(framework, source)
+                self._use_defaults(framework, source)
             self._defaults.use_model(model, f"{self._script}'s model_fn", source, predicts=predicts)
         return model
 

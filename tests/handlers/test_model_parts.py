@@ -51,6 +51,13 @@ def test_models_of_no_framework(model: Any) -> None:
     assert model_parts.framework_of(model) is None
 
 
+def test_tables_are_no_models() -> None:
+    pandas = pytest.importorskip("pandas")
+    torch = pytest.importorskip("torch")
+    assert model_parts.framework_of(pandas.DataFrame()) is None
+    assert model_parts.framework_of({"table": pandas.DataFrame(), "weights": torch.ones(1)}) == "torch"
+
+
 def test_large_and_circular_models_are_looked_at_in_part() -> None:
     holder = Holder([[] for _ in range(100_000)])
     holder.held.append(holder)
