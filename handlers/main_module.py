@@ -9,6 +9,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
+REMEDY = "; define or import it in the archive's inference.py, or in the handler's module"
+
 
 class MainModule(ModuleType):
     """A module `__main__` with the names of other modules."""
@@ -26,7 +28,7 @@ class MainModule(ModuleType):
 
     def __repr__(self) -> str:
         """Return what unpicklers put into their error: "Can't get attribute 'Model' on <module ...>"."""
-        return "<module '__main__'>; define or import it in the archive's inference.py, or in a module of the archive"
+        return f"<module '__main__'>{REMEDY}"
 
     def add(self, module: ModuleType) -> None:
         """Let the names of this module be found."""

@@ -13,7 +13,7 @@ import sklearn
 from sklearn.exceptions import InconsistentVersionWarning
 
 from polyhost.events import get_logger
-from polyhost.handlers import frameworks, images, import_path, model_files
+from polyhost.handlers import frameworks, images, import_path, main_module, model_files
 from polyhost.handlers.base import HandlerRequest, Source
 from polyhost.handlers.batching import BatchingHandler
 from polyhost.handlers.errors import BadBodyError, BadModelError, UnsuitableMediaTypeError
@@ -111,7 +111,7 @@ def _load_error_text(path: Path, error: Exception, caught: list[warnings.Warning
     reason = f"{path.name} cannot be loaded: {type(error).__name__}: {error}"
     if isinstance(error, ModuleNotFoundError):
         reason += f"; it needs the module {error.name!r}: put it into the archive, at the root or under code/"
-    elif isinstance(error, AttributeError):
+    elif isinstance(error, AttributeError) and main_module.REMEDY not in str(error):
         reason += "; it needs a class that is missing: define it in a module of the archive, not in a notebook"
     if pickled != running:
         reason += f"; it was saved with scikit-learn {pickled or 'of unknown version'}, this is {running}"
