@@ -30,8 +30,15 @@ def converted(column: Column, values: Sequence[Any], cells: Sequence[str] | None
         given: Sequence[Any] = values if cells is None else cells
         result = _objects([_one(convert, column, value, index, label) for index, value in enumerate(given)])
     if column.closed and column.categories:
-        _check_known(column, result, label)
+        _check_known(column, result, values, label)
     return result
+
+
+def by_hint(column: Column, cells: Sequence[str]) -> Any:
+    """Return the cells of a CSV column as text if each is a category of an encoder behind the model's own code."""
+    if column.kind != Kind.TEXT or not all(cell in column.known or not cell.strip() for cell in cells):
+        return None
+    return _objects([cell if cell in column.known else column.missing for cell in cells])
 
 
 def check_not_codes(cells: Sequence[str], label: str) -> None:
@@ -116,14 +123,14 @@ def _dates(values: Sequence[Any], label: str) -> Any:
         raise BadBodyError(f"the column {label} takes dates, such as 2026-01-31: {reason}") from None
 
 
-def _check_known(column: Column, values: Any, label: str) -> None:
+def _check_known(column: Column, values: Any, given: Sequence[Any], label: str) -> None:
     """Raise BadBodyError for a value that the model's encoder does not know."""
     if column.kind == Kind.DATE:
         return  # compared by scikit-learn, in its own unit
     for index, value in enumerate(values):
-        if value not in column.known and not pandas.isna(value):
+        if value not in column.known and value is not column.missing and not pandas.isna(value):
             raise BadBodyError(
-                f"the column {label} takes one of {_listed(column)}; row {index} has {shown(_plain(value))}, "
+                f"the column {label} takes one of {_listed(column)}; row {index} has {shown(given[index])}, "
                 "which the model was not fitted on"
             )
 

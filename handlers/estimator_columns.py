@@ -85,6 +85,7 @@ class Column:
 class Description:
     """`count` is the number of columns. `columns` by position; `unknown` are those that the model's own code reads.
 
+    `hints` are of unknown columns: the categories of an encoder behind that code, which may have changed the values.
     `texts` are columns of free text. `is_text` and `is_records`: the input has no columns, but is a list of texts, or
     of objects.
     """
@@ -92,6 +93,7 @@ class Description:
     count: int | None
     columns: dict[int, Column] = field(default_factory=dict)
     unknown: set[int] = field(default_factory=set)
+    hints: dict[int, Column] = field(default_factory=dict)
     texts: set[int] = field(default_factory=set)
     is_text: bool = False
     is_records: bool = False
@@ -103,6 +105,8 @@ class Description:
         known = self.columns.get(place)
         if known is None or known.kind < column.kind:
             self.columns[place] = column
+        elif known.kind == column.kind and not known.categories:
+            self.columns[place] = replace(column, missing=known.missing)  # of an imputer, which comes first
         elif known.kind == column.kind and known.categories != column.categories:
             both = tuple(dict.fromkeys((*known.categories, *column.categories)))
             self.columns[place] = replace(known, categories=both, closed=False)
@@ -170,7 +174,9 @@ def _visit_steps(pipeline: Any, places: Places, found: Description) -> Places:
     for _, step in pipeline.steps:
         if step is None or (isinstance(step, str) and step == "passthrough"):
             continue
-        places = _visit(step, places, found)
+        taken, places = places, _visit(step, places, found)
+        if places is None and taken is not None and _is_own_code(step):
+            places, found = taken, Description(None, columns=found.hints)
         if places is None:
             return None
     return places
@@ -205,9 +211,11 @@ def _visit_imputer(imputer: Any, places: Places, found: Description) -> Places:
     if places is None:
         return None
     passed: list[int | None] = []
+    missing = imputer.missing_values if isinstance(imputer.missing_values, str | None) else numpy.nan
     for place, statistic in zip(places, imputer.statistics_, strict=True):
         if not pandas.isna(statistic):
-            found.add(place, Column(Kind.TEXT if isinstance(statistic, str) else Kind.NUMBER))
+            is_text = isinstance(statistic, str)
+            found.add(place, Column(Kind.TEXT, missing=missing) if is_text else Column(Kind.NUMBER))
             passed.append(place)
         elif imputer.keep_empty_features:
             passed.append(place)
@@ -222,7 +230,7 @@ def _visit_other(estimator: Any, places: Places, found: Description) -> None:
     if places is None:
         return
     present = {place for place in places if place is not None}
-    if not _is_of_sklearn(estimator) or isinstance(estimator, FunctionTransformer):
+    if _is_own_code(estimator):
         found.unknown |= present
     elif not (members or isinstance(estimator, _TAKE_ANYTHING) or _calls_own_code(estimator)):
         found.add_numbers(present)
@@ -267,6 +275,10 @@ def _is_fitted(member: Any) -> bool:
 
 def _is_of_sklearn(estimator: Any) -> bool:
     return type(estimator).__module__.startswith("sklearn.")
+
+
+def _is_own_code(estimator: Any) -> bool:
+    return isinstance(estimator, FunctionTransformer) or not _is_of_sklearn(estimator)
 
 
 def _calls_own_code(estimator: Any) -> bool:

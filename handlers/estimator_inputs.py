@@ -21,7 +21,7 @@ class EstimatorInputs:
         names = getattr(model, "feature_names_in_", None)
         self._names = None if names is None else [*names]
         self._columns = described.columns
-        self._unknown = described.unknown
+        self._unknown, self._hints = described.unknown, described.hints
         self._is_text, self._is_records = described.is_text, described.is_records
         self.count = described.count
         # Numbers need no conversion by column, and most estimators take nothing else.
@@ -124,6 +124,9 @@ class EstimatorInputs:
         if column is not None:
             return column_values.converted(column, values, cells, label)
         if place in self._unknown and cells is not None:
+            text = column_values.by_hint(self._hints[place], cells) if place in self._hints else None
+            if text is not None:
+                return text
             column_values.check_not_codes(cells, label)
         return values
 

@@ -53,10 +53,20 @@ class Served:
         return self.post_all((body, {"Content-Type": content_type, **headers}))[0]
 
     def post_all(self, *requests: tuple[bytes | str, dict[str, str]]) -> list[ServedResponse]:
-        self.context.request_processor = [RequestProcessor(headers) for _, headers in requests]
         bodies = [body.encode() if isinstance(body, str) else body for body, _ in requests]
-        items = self._service.handle([{"body": bytearray(body)} for body in bodies], self.context)
-        assert items is not None and len(items) == len(requests)
+        return self._handle([{"body": bytearray(body)} for body in bodies], [headers for _, headers in requests])
+
+    def post_item(self, item: dict[str, Any], content_type: str) -> ServedResponse:
+        """Post what a front end made of a request."""
+        return self.post_items((item, content_type))[0]
+
+    def post_items(self, *requests: tuple[dict[str, Any], str]) -> list[ServedResponse]:
+        return self._handle([item for item, _ in requests], [{"Content-Type": kind} for _, kind in requests])
+
+    def _handle(self, data: list[dict[str, Any]], headers: list[dict[str, str]]) -> list[ServedResponse]:
+        self.context.request_processor = [RequestProcessor(each) for each in headers]
+        items = self._service.handle(data, self.context)
+        assert items is not None and len(items) == len(data)
         return [ServedResponse(item, self.context.get_response_content_type(index)) for index, item in enumerate(items)]
 
 

@@ -14,7 +14,12 @@ pytest.importorskip("sklearn")
 import pandas
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.compose import ColumnTransformer, TransformedTargetRegressor, make_column_transformer
+from sklearn.compose import (
+    ColumnTransformer,
+    TransformedTargetRegressor,
+    make_column_selector,
+    make_column_transformer,
+)
 from sklearn.ensemble import (
     BaggingClassifier,
     HistGradientBoostingClassifier,
@@ -24,12 +29,14 @@ from sklearn.ensemble import (
 )
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
+from sklearn.feature_selection import VarianceThreshold
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline, make_union
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 from sklearn.tree import DecisionTreeClassifier
 
 from polyhost.handlers.sklearn_handler import SklearnHandler
@@ -162,7 +169,7 @@ def test_columns_of_a_table_have_the_types_they_were_fitted_on(make: Any) -> Non
         ({"code": [1]}, "the value of 'code' is a list"),
         ({"member": "maybe"}, "the column 'member' takes one of false, true; row 0 has \"maybe\""),
         ({"rooms": "many"}, "the column 'rooms' takes numbers; row 0 has \"many\""),
-        ({"rooms": 9}, "the column 'rooms' takes one of 1, 2, 3, 4, 5; row 0 has the number 9.0"),
+        ({"rooms": 9}, "the column 'rooms' takes one of 1, 2, 3, 4, 5; row 0 has the number 9"),
         ({"size": "big"}, "the column 'size' takes numbers; row 0 has \"big\""),
     ],
 )
@@ -269,6 +276,68 @@ def test_digits_that_could_be_text_are_not_guessed() -> None:
     ):
         post(handler, "1\n007\n", "text/csv")
     assert post(served(LinearRegression().fit([[1], [2]], [2, 4])), "007\n", "text/csv") == pytest.approx([14])
+
+
+@pytest.mark.parametrize("values", [["1", "10", "2"], [1, 10, 2], ["007", "7", "x"]])
+def test_categories_behind_code_of_the_models_own_are_a_hint(values: list[Any]) -> None:
+    model = make_pipeline(FunctionTransformer(as_text), encoder(), DecisionTreeClassifier())
+    handler = served(model.fit(pandas.DataFrame({"zip": values * 3}), [0, 1, 2] * 3))
+    assert post(handler, "zip\n" + "\n".join(map(str, values)), "text/csv") == [0, 1, 2]
+    assert post(handler, [[value] for value in values]) == [0, 1, 2]
+    assert post(handler, f"zip\n{values[1]}\n", "text/csv") == [1]
+
+
+def as_text(table: Any) -> Any:
+    return table.astype(str)
+
+
+@pytest.mark.parametrize("missing", [None, numpy.nan, ""])
+def test_an_empty_cell_is_what_the_imputer_takes_for_missing(missing: Any) -> None:
+    imputer = SimpleImputer(missing_values=missing, strategy="constant", fill_value="?")
+    values = objects(["red", missing, "blue"] * 3)
+    handler = served(make_pipeline(imputer, OneHotEncoder(), DecisionTreeClassifier()).fit(values, [0, 1, 2] * 3))
+    assert post(handler, 'red\n""\nblue\n', "text/csv") == [0, 1, 2]
+    assert post(handler, [["red"], [None], ["blue"]]) == [0, 1, 2]
+    with pytest.raises(BadBodyError, match=r'the column 0 takes one of .* row 1 has "green"'):
+        post(handler, [["red"], ["green"]])
+
+
+SELECTED = pandas.DataFrame({"code": CODES, "size": [0.5, 1.5, 2.5, 0.5, 3.5, 4.5] * 5})
+MORE = [
+    lambda: OneVsRestClassifier(
+        make_pipeline(make_column_transformer((OneHotEncoder(), ["code"])), DecisionTreeClassifier())
+    ),
+    lambda: make_pipeline(
+        make_column_transformer(
+            (OrdinalEncoder(), make_column_selector(dtype_exclude="number")), remainder="passthrough"
+        ),
+        VarianceThreshold(),
+        DecisionTreeClassifier(),
+    ),
+    lambda: make_pipeline(
+        make_column_transformer((TargetEncoder(cv=2), ["code"]), remainder=StandardScaler()), DecisionTreeClassifier()
+    ),
+    lambda: make_pipeline(
+        make_column_transformer((OneHotEncoder(min_frequency=2, handle_unknown="infrequent_if_exist"), ["code"])),
+        DecisionTreeClassifier(),
+    ),
+]
+
+
+@pytest.mark.parametrize("make", MORE)
+def test_more_estimators(make: Any) -> None:
+    model = make().fit(SELECTED, TARGETS)
+    handler, wanted = served(model), model.predict(SELECTED[:6]).tolist()
+    assert post(handler, SELECTED[:6].to_csv(index=False), "text/csv") == wanted
+    assert post(handler, SELECTED[:6].to_csv(index=False, header=False), "text/csv") == wanted
+    assert post(handler, SELECTED[:6].to_json(orient="records")) == wanted
+
+
+def test_dummies_of_pandas() -> None:
+    table = pandas.get_dummies(SELECTED)
+    model = RandomForestClassifier(5, random_state=0).fit(table, TARGETS)
+    assert post(served(model), table[:6].to_csv(index=False), "text/csv") == model.predict(table[:6]).tolist()
+    assert post(served(model), table[:6].to_json(orient="records")) == model.predict(table[:6]).tolist()
 
 
 TEXTS, SIGNS = ["good, fine", "bad awful"] * 4, ["+", "-"] * 4

@@ -55,6 +55,28 @@ def test_rows_in_any_number_and_media_type(mxnet_net: Path) -> None:
         assert numpy.allclose(as_array, other, atol=1e-6)
 
 
+def test_rows_in_the_shapes_of_other_servers(mxnet_net: Path) -> None:
+    served = Served(mxnet_net)
+    samples = numpy.random.default_rng(2).normal(size=(2, 3, 6, 6)).round(3)
+    wanted = numpy.array(served.post(npy(samples), "application/x-npy").json)
+    rows = samples.reshape(2, -1).tolist()
+    tensor = {"name": "data", "shape": [2, 3, 6, 6], "datatype": "FP32", "data": samples.tolist()}
+    for body in (
+        {"instances": rows},
+        {"instances": [{"data": sample} for sample in samples.tolist()]},
+        {"instances": [{"features": row} for row in rows]},
+        {"inputs": [tensor]},
+        {"inputs": [tensor | {"name": "input"}]},
+        {"inputs": {"data": samples.tolist()}},
+        {"inputs": samples.tolist()},
+        {"features": rows},
+    ):
+        assert numpy.allclose(served.post(json.dumps(body)).json, wanted, atol=1e-6), list(body)
+    assert numpy.allclose(served.post(json.dumps({"data": rows})).json["prediction"], wanted, atol=1e-6)
+    response = served.post(json.dumps({"inputs": [tensor | {"datatype": "INT8"}]}))
+    assert (response.status, "the input 'data' is INT8" in str(response.error)) == (400, True)
+
+
 def test_batch_of_the_shapes_file_is_padded_and_cut(mxnet_net: Path, archive: Archive) -> None:
     folder = archive(mxnet_net, **{"net-shapes.json": '[{"shape": [4, 3, 6, 6], "name": "data"}]'})
     samples = npy(numpy.random.default_rng(2).normal(size=(6, 3, 6, 6)))

@@ -3,7 +3,10 @@ from pathlib import Path
 import pytest
 from mms.context import Context, RequestProcessor
 
+from polyhost.handlers import forms
 from polyhost.handlers.errors import BadModelError
+from polyhost.handlers.forms import Field
+from polyhost.handlers.media_types import JSON
 from polyhost.handlers.service import Service
 from tests.handlers.conftest import Archive
 from tests.handlers.served import ATTRIBUTES, Served
@@ -75,3 +78,38 @@ def test_request_before_the_load_loads(moons_forest: Path) -> None:
 
 def test_malformed_custom_attributes_are_ignored(moons_forest: Path) -> None:
     assert Served(moons_forest).post("[2, -1]", **{ATTRIBUTES: "c000b4f9-df62; nothing"}).json == [1]
+
+
+FORM = "application/x-www-form-urlencoded"
+HELD_BODY = "def model_fn(d): return 1\ndef transform_fn(m, body, kind, accept): return body, 'text/plain'\n"
+
+
+def test_a_form_of_a_script_is_a_body_again(archive: Archive) -> None:
+    served = Served(archive(**{"inference.py": HELD_BODY}))
+    assert served.post_item(forms.item({"body": b"a=x%20y&b="}, None, FORM), FORM).body == b"a=x+y&b="
+    kind = "multipart/form-data; boundary=xyz"
+    body = forms.encode([Field("k", b"v"), Field("file", b"\x00\r\n", "image/png")], kind)
+    assert served.post_item(forms.item({"body": body}, None, kind), kind).body == body
+
+
+@pytest.mark.parametrize("body", [b'{"a": 1}', b'{"a": "b=c"}', b"=x", b"a=%zz"])
+def test_what_is_no_form_fails_alone(archive: Archive, body: bytes) -> None:
+    served = Served(archive(**{"inference.py": HELD_BODY}))
+    good = forms.item({"body": b"a=1"}, None, FORM)
+    bad = forms.item({"body": body}, None, FORM)
+    responses = served.post_items((good, FORM), (bad, FORM), (good, FORM))
+    assert [responses[0].body, responses[2].body] == [b"a=1"] * 2
+    assert responses[1].status == (415 if body.startswith(b"{") else 400)
+    assert responses[1].error.phase == "decode"
+
+
+def test_a_file_of_a_form_is_decoded(moons_forest: Path) -> None:
+    kind = "multipart/form-data; boundary=xyz"
+    served = Served(moons_forest)
+    for fields in (
+        [Field("file", b"2,-1\n-1,1\n", "text/csv"), Field("k", b"v")],
+        [Field("f", b"[[2,-1],[-1,1]]", JSON)],
+    ):
+        assert served.post_item(forms.FormItem(fields), kind).json == [1, 0]
+    assert served.post_item(forms.FormItem([Field("k", b"v")]), kind).status == 400
+    assert served.post_item(forms.FormItem([Field("a", b"1")]), FORM).status == 415

@@ -40,6 +40,40 @@ def test_shapes_file_allows_flat_rows_and_images(torch_script: Path) -> None:
     assert served.post(picture(numpy.full((16, 16, 3), 7)), "image/png").json == [[112, -112]]
 
 
+@pytest.mark.parametrize("name", ["pixels", "inputs", "data"])
+def test_rows_in_the_shapes_of_other_servers(torch_script: Path, archive: Archive, name: str) -> None:
+    """Also where the model's input has the name of an envelope."""
+    shapes = json.dumps([{"shape": [1, 1, 4, 4], "name": name}])
+    served = Served(archive(torch_script, **{"shapes.json": shapes}))
+    rows, nested = SAMPLES.reshape(2, 16).tolist(), SAMPLES.tolist()
+    tensor = {"shape": [2, 1, 4, 4], "datatype": "FP32", "data": numpy.ravel(SAMPLES).tolist()}
+    for body in (
+        {"instances": rows},
+        {"instances": [{name: row} for row in nested]},
+        {"instances": [{"features": row} for row in rows]},
+        {"ndarray": nested},
+        {"columns": list(range(16)), "data": rows} if name == "pixels" else {"features": rows},
+        {"inputs": [tensor | {"name": name}]} if name != "inputs" else {"features": rows},
+        {"inputs": [tensor | {"name": "x"}]} if name != "inputs" else {"instances": nested},
+        {"inputs": {name: nested}} if name != "inputs" else {"instances": nested},
+    ):
+        assert served.post(json.dumps(body)).json == [[120, -120], [136, -136]], list(body)
+    assert served.post(json.dumps({name: rows})).json == {"prediction": [[120, -120], [136, -136]]}
+    assert served.post(json.dumps({name: rows[0]})).json == {"prediction": [120, -120]}
+
+
+def test_rows_without_a_shapes_file(torch_program: Path) -> None:
+    served = Served(torch_program)
+    tensor = {"name": "x", "shape": [2, 1, 4, 4], "datatype": "FP32", "data": SAMPLES.tolist()}
+    for body in ({"inputs": [tensor]}, {"inputs": SAMPLES.tolist()}, {"data": {"ndarray": SAMPLES.tolist()}}):
+        assert served.post(json.dumps(body)).json == [[120, -120], [136, -136]]
+    response = served.post(json.dumps({"inputs": [tensor | {"shape": [2, 16, 2]}]}))
+    assert (response.status, "the input 'x' has the shape [2, 16, 2], for 64 values" in str(response.error)) == (
+        400,
+        True,
+    )
+
+
 def test_labels_give_the_five_best_classes(torch_script: Path, archive: Archive) -> None:
     served = Served(archive(torch_script, **{"labels.txt": "plus\nminus\n"}))
     expected = ["probability=1.000000, class=plus", "probability=0.000000, class=minus"]
@@ -108,7 +142,18 @@ def test_several_inputs_need_a_shapes_file(archive: Archive, kind: str) -> None:
     assert (response.status, "add a shapes.json that names each" in str(response.error)) == (400, True)
 
     files["shapes.json"] = '[{"shape": [1, 2], "name": "left"}, {"shape": [1, 2], "name": "right"}]'
-    assert Served(archive(**files)).post(body).json == {"prediction": [2, 3]}
+    served = Served(archive(**files))
+    assert served.post(body).json == {"prediction": [2, 3]}
+    if kind == "program":
+        return  # exported for one row
+    tensors = [
+        {"name": "right", "shape": [2, 2], "datatype": "INT64", "data": [1, 1, 0, 0]},
+        {"name": "left", "shape": [2, 2], "datatype": "FP32", "data": [[3, 4], [5, 6]]},
+    ]
+    assert served.post(json.dumps({"inputs": tensors})).json == [[2, 3], [5, 6]]
+    batches = {"left": [[3, 4], [5, 6]], "right": [[1, 1], [0, 0]]}
+    assert served.post(json.dumps({"inputs": batches})).json == [[2, 3], [5, 6]]
+    assert served.post(json.dumps(batches)).json == {"prediction": [[2, 3], [5, 6]]}
 
 
 def test_image_without_shapes_file_is_rejected(torch_program: Path) -> None:
