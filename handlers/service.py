@@ -1,5 +1,6 @@
 """What the model server calls: `handle(data, context)`, as MMS's handler interface has it; knows no framework."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,12 @@ class Service:
             self._handler = load(context)
         if data is None:
             return None
+        alone = len(data) > 1 and not self.takes_batches
         requests: dict[int, HandlerRequest] = {}
         responses: dict[int, HandlerResponse | Exception] = {}
         for index, item in enumerate(data):
             try:
-                requests[index] = _request(item, context, index)
+                requests[index] = _request(item, context, index, _context_of_one(context, index) if alone else context)
             except HandlerError as error:  # a form that cannot be read; the others are served
                 responses[index] = error
         responses.update(zip(requests, self._handler.respond_all(list(requests.values())), strict=True))
@@ -83,7 +85,18 @@ def _gpu(value: Any) -> int | None:
     return None if value is None or int(value) < 0 else int(value)
 
 
-def _request(item: Item, context: Any, index: int) -> HandlerRequest:
+def _context_of_one(context: Any, index: int) -> Any:
+    """Return the context of one request of a batch, in which its index is 0: a script's functions know no other.
+
+    polyhost's worker asks for one request at a time here; MMS's own does not.
+    """
+    alone = copy.copy(context)
+    alone.request_ids = {0: (context.request_ids or {}).get(index)}
+    alone.request_processor = [context.request_processor[index]]
+    return alone
+
+
+def _request(item: Item, context: Any, index: int, context_of_one: Any) -> HandlerRequest:
     headers = {name.lower(): value for name, value in context.get_all_request_header(index).items()}
     content_type = headers.get("content-type") or ""
     if isinstance(item, forms.FormItem):
@@ -96,7 +109,7 @@ def _request(item: Item, context: Any, index: int) -> HandlerRequest:
         content_type=content_type,
         accept=headers.get("accept") or "",
         options=_options(headers.get("x-amzn-sagemaker-custom-attributes") or ""),
-        context=context,
+        context=context_of_one,
     )
 
 

@@ -364,6 +364,42 @@ def test_a_body_that_cannot_be_decoded_fails_alone(write: Write, load: Load, mon
     assert "the body is not JSON" in failure(bad[0])[2] and "the body is not utf-8" in failure(bad[1])[2]
 
 
+FORM = b"\r\n".join(
+    [
+        b"--b",
+        b'Content-Disposition: form-data; name="values"; filename="v.json"',
+        b"Content-Type: application/json",
+        b"",
+        b"[1, 2]",
+        b"--b",
+        b'Content-Disposition: form-data; name="note"; filename="n.txt"',
+        b"Content-Type: text/plain",
+        b"",
+        b"hello",
+        b"--b",
+        b'Content-Disposition: form-data; name="plain"',
+        b"",
+        b"3",
+        b"--b--",
+        b"",
+    ]
+)
+
+
+def test_fields_of_forms_are_decoded_by_their_types(
+    write: Write, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMS_DECODE_INPUT_REQUEST", "true")
+    write("s.py", "def handle(data, context):\n    return data and [repr(dict(data[0]))]\n")
+    model = load("s.py")
+
+    kind = "multipart/form-data; boundary=b"
+    given = respond(model, FORM, **{"content-type": kind}).body.decode()
+    assert given == "{'values': [1, 2], 'note': 'hello', 'plain': bytearray(b'3')}"
+    bad = respond(model, FORM.replace(b"[1, 2]", b"[1, 2"), **{"content-type": kind})
+    assert failure(bad)[2].startswith("the field 'values' is not JSON")
+
+
 # Errors of MMS and the toolkit
 
 
