@@ -172,7 +172,7 @@ SEES = """
         number = context.get_request_header(0, "x-number")
         attributes = context.get_request_header(0, "X-Amzn-SageMaker-Custom-Attributes")
         context.set_response_header(0, "x-set", number)
-        context.set_response_status(201 + int(number), "", 0)
+        context.set_response_status(210 + int(number), "", 0)
         return f"{number} {attributes} {bytes(body).decode()}", "x/type-" + number
 """
 TOOLKIT = """
@@ -191,7 +191,7 @@ BY_INDEX = """
             attributes = context.get_request_header(index, "X-Amzn-SageMaker-Custom-Attributes")
             context.set_response_header(index, "x-set", number)
             context.set_response_content_type(index, "x/type-" + number)
-            context.set_response_status(201 + int(number), "", index)
+            context.set_response_status(210 + int(number), "", index)
             return f"{number} {attributes} {bytes(body).decode()}"
 """
 BATCHES = '{"batch_size": 8, "batch_delay_ms": 200, "queue_size": 100}'
@@ -227,7 +227,7 @@ def test_concurrent_callers_get_their_own(native: ContainerProcess, kind: str) -
 
     for number, response in enumerate(responses):
         assert response.text == f"{number} n={number} body-{number}"
-        assert response.status_code == 201 + number
+        assert response.status_code == 210 + number
         assert (response.headers["x-set"], response.headers["content-type"]) == (f"{number}", f"x/type-{number}")
     batches = native.metric("polyhost_batch_size_count", model=kind)
     assert batches is not None and batches < 40

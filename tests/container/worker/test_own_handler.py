@@ -386,9 +386,7 @@ FORM = b"\r\n".join(
 )
 
 
-def test_fields_of_forms_are_decoded_by_their_types(
-    write: Write, load: Load, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fields_of_forms_are_decoded_by_their_types(write: Write, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMS_DECODE_INPUT_REQUEST", "true")
     write("s.py", "def handle(data, context):\n    return data and [repr(dict(data[0]))]\n")
     model = load("s.py")
