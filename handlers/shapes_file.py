@@ -53,7 +53,8 @@ def read(path: Path) -> list[InputShape]:
         for entry in entries
     ]
     if len({shape.name for shape in shapes}) < len(shapes):
-        raise BadModelError(f"{path.name} names two inputs alike: {', '.join(shape.name for shape in shapes)}")
+        names = ", ".join(shape.name for shape in shapes)
+        raise BadModelError(f"{path.name} names two inputs alike: {names}; expected entries like those of {EXAMPLE}")
     return shapes
 
 

@@ -116,6 +116,23 @@ def test_traceback_is_printed_on_demand(tmp_path: Path) -> None:
     assert 'inference.py", line 1, in model_fn' in result.stderr
 
 
+def test_manifest_comes_before_the_handler_option(tmp_path: Path) -> None:
+    other = tmp_path / "other.py"
+    other.write_text("def handle(data, context):\n    return data and ['the option']\n")
+    folder = tmp_path / "model"
+    manifest = folder / "MAR-INF" / "MANIFEST.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text('{"model": {"handler": "service.py:Service"}, "runtime": "python3"}')
+    (folder / "service.py").write_text(
+        "class Service:\n    def handle(self, data, context):\n        return [repr(data[0]['body'])]\n"
+    )
+
+    result = check(folder, "--handler", f"{other}:handle", "--body", "-", "--content-type", "text/csv", body="a")
+    assert result.stdout.splitlines()[-1] == "bytearray(b'a')"
+    manifest.write_text('{"model": {"handler": "service.py"}, "runtime": "python2.7"}')
+    assert '"runtime" is "python2.7"; it must be one of python, python2, python3' in check(folder).stderr
+
+
 def test_handler_option_takes_a_file(tmp_path: Path) -> None:
     handler = tmp_path / "shout.py"
     handler.write_text("def handle(data, context):\n    return data and [item['body'].upper() for item in data]\n")

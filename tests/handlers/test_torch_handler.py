@@ -1,6 +1,7 @@
 import io
 import json
 import pickle
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,18 @@ def test_arrays_give_scores(model: Path) -> None:
     assert served.post(npy(SAMPLES), "application/x-npy").json == [[120, -120], [136, -136]]
     assert served.post(npy(SAMPLES.astype(">f8")), "application/x-npy").json == [[120, -120], [136, -136]]
     assert served.post(json.dumps(SAMPLES.tolist()), Accept="text/csv").body == b"120.0,-120.0\n136.0,-136.0\n"
+
+
+@pytest.mark.parametrize("name", ["model.jit", "model.pth", "net.pt"])
+def test_suffix_says_nothing(torch_script: Path, tmp_path: Path, name: str) -> None:
+    shutil.copy(torch_script / "model.pt", tmp_path / name)
+    assert Served(tmp_path).post(npy(SAMPLES), "application/x-npy").json == [[120, -120], [136, -136]]
+
+
+def test_file_that_is_no_torch_script(tmp_path: Path) -> None:
+    (tmp_path / "model.jit").write_bytes(b"no archive")
+    with pytest.raises(BadModelError, match=r"model\.jit is neither TorchScript nor a program"):
+        Served(tmp_path)
 
 
 def test_shapes_file_allows_flat_rows_and_images(torch_script: Path) -> None:
