@@ -118,7 +118,7 @@ def _gluon(network: str) -> Callable[[Path], None]:
     """Return a maker of a network of Gluon's model zoo with random weights, which cost as much as trained ones."""
 
     def make(folder: Path) -> None:
-        importlib.import_module("polyhost.handlers.mxnet_handler")  # makes MXNet importable with this numpy
+        importlib.import_module("polyhost.handlers.mxnet.handler")  # makes MXNet importable with this numpy
         import mxnet as mx
 
         mx.random.seed(0)

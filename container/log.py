@@ -17,7 +17,7 @@ from typing import Any
 from polyhost import events
 from polyhost.container import log_records
 from polyhost.container.config import Config
-from polyhost.events import Event
+from polyhost.events import LogEvent
 
 # Fields of an event besides its time, level, logger and message, in this order.
 FIELDS = ("model", "target_model", "request_id", "phase", "duration_ms", "pid")
@@ -45,15 +45,15 @@ def bound(**fields: Any) -> Iterator[None]:
         _context.reset(token)
 
 
-def _fields_of(event: Event) -> dict[str, Any]:
+def _fields_of(event: LogEvent) -> dict[str, Any]:
     known = {**_process_fields, **_context.get({}), **event.fields}
     return {name: known[name] for name in FIELDS if known.get(name) is not None}
 
 
-Format = Callable[[Event], str]
+Format = Callable[[LogEvent], str]
 
 
-def to_json(event: Event) -> str:
+def to_json(event: LogEvent) -> str:
     """Format an event as one JSON object: time, level, logger, the FIELDS, message, details, traceback."""
     known = {
         "time": _timestamp(event),
@@ -68,7 +68,7 @@ def to_json(event: Event) -> str:
     return dumps(known, ensure_ascii=False, default=str, skipkeys=True)
 
 
-def to_text(event: Event) -> str:
+def to_text(event: LogEvent) -> str:
     """Format an event for people: time, level, logger, [model], message, fields; a traceback on the next lines."""
     fields = _fields_of(event)
     model = fields.pop("model", None)
@@ -82,12 +82,12 @@ def to_text(event: Event) -> str:
     return text if event.exception is None else f"{text}\n{_traceback(event.exception)}"
 
 
-def _details_of(event: Event) -> Mapping[str, Any]:
+def _details_of(event: LogEvent) -> Mapping[str, Any]:
     details = event.fields.get("details")
     return details if isinstance(details, Mapping) else {}
 
 
-def _timestamp(event: Event) -> str:
+def _timestamp(event: LogEvent) -> str:
     seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(event.created))
     return f"{seconds}.{int(event.created % 1 * 1000):03d}Z"
 
@@ -114,12 +114,12 @@ class DescriptorSink:
         former, self._descriptor = self._descriptor, descriptor
         return former
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: LogEvent) -> None:
         try:
             text = self._format(event)
         except Exception as error:  # what a model passed as `details` or raised may fail in any way
             message = f"{event.message} ({type(error).__name__}: this event's fields and traceback cannot be written)"
-            text = self._format(Event(event.level, event.logger, message, created=event.created))
+            text = self._format(LogEvent(event.level, event.logger, message, created=event.created))
         try:
             with self._lock():
                 write_all(self._descriptor, (text + "\n").encode(errors="backslashreplace"))

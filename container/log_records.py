@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from polyhost import events
-from polyhost.events import Event
+from polyhost.events import LogEvent
 
 # What a record's `extra` may say. Not which model or request it is of: the process knows that better.
 _FIELDS = ("phase", "duration_ms", "details")
@@ -74,10 +74,10 @@ def _log_all_the_same(handler: logging.Handler, record: logging.LogRecord) -> No
     events.emit(_event_of(record, _message_of(record), error))
 
 
-def _event_of(record: logging.LogRecord, message: str, error: BaseException | None) -> Event:
+def _event_of(record: logging.LogRecord, message: str, error: BaseException | None) -> LogEvent:
     known: dict[str, Any] = record.__dict__
     fields = {name: known[name] for name in _FIELDS if name in known}
-    return Event(record.levelno, record.name, message, fields, error, record.levelname, record.created)
+    return LogEvent(record.levelno, record.name, message, fields, error, record.levelname, record.created)
 
 
 def _message_of(record: logging.LogRecord) -> str:

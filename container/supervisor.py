@@ -20,8 +20,9 @@ from polyhost.container.system.line_reader import LineReader
 from polyhost.container.system.prctl import become_subreaper
 from polyhost.container.system.procfs import children
 from polyhost.events import get_logger
-from polyhost.handlers import frameworks, submitted_code
+from polyhost.handlers import frameworks
 from polyhost.handlers.errors import BadSettingError
+from polyhost.handlers.script import submitted_code
 from polyhost.handlers.settings import Settings
 
 # The container has 30 s to stop, SageMaker's limit; these parts of it add up.

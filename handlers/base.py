@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from polyhost.handlers import decoders, encoders, json_values, media_types
+from polyhost.handlers.body import decoders, encoders, json_values, media_types
+from polyhost.handlers.body.payload import ANYTHING, Inputs, Rows
 from polyhost.handlers.errors import BadModelError, BadSettingError, phase
-from polyhost.handlers.payload import ANYTHING, Inputs, Rows
 from polyhost.handlers.settings import Settings
 
 

@@ -16,8 +16,8 @@ import numpy
 
 from polyhost.events import get_logger
 from polyhost.handlers.base import Handler, HandlerRequest, HandlerResponse
+from polyhost.handlers.body.payload import Inputs
 from polyhost.handlers.errors import phase
-from polyhost.handlers.payload import Inputs
 from polyhost.handlers.settings import Settings
 
 # Sums in another order, or of other kernels, differ in their last digits.

@@ -36,8 +36,8 @@ class Framework:
 
     name: str
     handler: str  # "module:Class", a polyhost.handlers.base.Handler
-    # "module:Class", a polyhost.handlers.script_defaults.Defaults: what stands in for functions that a script lacks.
-    script_defaults: str = "polyhost.handlers.script_defaults:Defaults"
+    # "module:Class", a polyhost.handlers.script.defaults.Defaults: what stands in for functions that a script lacks.
+    script_defaults: str = "polyhost.handlers.script.defaults:Defaults"
     # Patterns of the files at an archive's root that the handler loads.
     files: tuple[str, ...] = ()
     # Top-level packages whose import in a model's own code means this framework.
@@ -80,7 +80,7 @@ class Framework:
 COMMON_STEPS: tuple[str, ...] = (
     f"{__name__}:registered",  # the rows are read before the fork, and not by each worker
     "polyhost.handlers.service",
-    "polyhost.handlers.script_handler",
+    "polyhost.handlers.script.handler",
     "PIL.BmpImagePlugin",
     "PIL.GifImagePlugin",
     "PIL.JpegImagePlugin",
@@ -129,8 +129,8 @@ _EXPORTED_PROGRAMS = (
 BUILT_IN = (
     Framework(
         name="mxnet",
-        handler="polyhost.handlers.mxnet_handler:MxnetHandler",
-        script_defaults="polyhost.handlers.mxnet_defaults:MxnetDefaults",
+        handler="polyhost.handlers.mxnet.handler:MxnetHandler",
+        script_defaults="polyhost.handlers.mxnet.defaults:MxnetDefaults",
         files=("*-symbol.json", "*.params"),
         imports=("mxnet", "gluoncv", "gluonnlp"),
         warm_up="polyhost.handlers.warm_up:mxnet",
@@ -143,8 +143,8 @@ BUILT_IN = (
     ),
     Framework(
         name="torch",
-        handler="polyhost.handlers.torch_handler:TorchHandler",
-        script_defaults="polyhost.handlers.torch_defaults:TorchDefaults",
+        handler="polyhost.handlers.torch.handler:TorchHandler",
+        script_defaults="polyhost.handlers.torch.defaults:TorchDefaults",
         files=("*.pt", "*.pth", "*.pt2", "*.jit"),
         imports=("torch", "torchvision", "torchaudio", "transformers", "timm"),
         preload=_EXPORTED_PROGRAMS,
@@ -157,8 +157,8 @@ BUILT_IN = (
     ),
     Framework(
         name="sklearn",
-        handler="polyhost.handlers.sklearn_handler:SklearnHandler",
-        script_defaults="polyhost.handlers.sklearn_defaults:SklearnDefaults",
+        handler="polyhost.handlers.sklearn.handler:SklearnHandler",
+        script_defaults="polyhost.handlers.sklearn.defaults:SklearnDefaults",
         files=("*.joblib", "*.pkl", "*.p", "*.pickle"),
         imports=("sklearn", "joblib", "pandas", "scipy", "xgboost", "lightgbm"),
         # The first prediction looks up plugins of narwhals by importlib.metadata.
@@ -178,7 +178,7 @@ _COMMON_ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 # With a plain number: numpy.random.seed() without one writes to 70 memory pages.
 _COMMON_RESEED = ("numpy.random:seed",)
 # How a model's memory is estimated where its framework is unknown.
-_UNKNOWN = Framework(name="unknown", handler="polyhost.handlers.script_handler:ScriptHandler")
+_UNKNOWN = Framework(name="unknown", handler="polyhost.handlers.script.handler:ScriptHandler")
 
 
 @cache

@@ -29,14 +29,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from polyhost.handlers import frameworks, model_files, submitted_code
+from polyhost.handlers import frameworks, model_files
 from polyhost.handlers.errors import BadModelError, HandlerError, HandlerNotFoundError
 from polyhost.handlers.frameworks import SCRIPT
+from polyhost.handlers.script import submitted_code
 from polyhost.handlers.settings import DEFAULT_PROGRAM, SUBMIT_DIRECTORY, Settings
 
 SERVICE = "polyhost.handlers.service:handle"
 MANIFEST = Path("MAR-INF") / "MANIFEST.json"
-SCRIPT_HANDLER = "polyhost.handlers.script_handler:ScriptHandler"
+SCRIPT_HANDLER = "polyhost.handlers.script.handler:ScriptHandler"
 
 # Its name before there was a package, which settings and archives use, and what means the same.
 _SERVICE_NAMES = frozenset({"handlers.service:handle", "polyhost.handlers.service", SERVICE})

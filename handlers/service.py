@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from polyhost.events import get_logger
-from polyhost.handlers import forms, frameworks, lookup
+from polyhost.handlers import frameworks, lookup
 from polyhost.handlers.base import Handler, HandlerRequest, HandlerResponse, Source
+from polyhost.handlers.body import forms
 from polyhost.handlers.errors import HandlerError, phase
 from polyhost.handlers.settings import Settings
 

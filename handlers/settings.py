@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Self, TypeVar
 
+from polyhost.handlers.body.media_types import MediaType
 from polyhost.handlers.errors import BadSettingError
-from polyhost.handlers.media_types import MediaType
 
 DEFAULT_PROGRAM = "inference.py"
 DEFAULT_ACCEPT = "application/json"

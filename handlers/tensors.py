@@ -7,9 +7,9 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from polyhost.handlers import images
+from polyhost.handlers.body import images
+from polyhost.handlers.body.payload import Inputs, Picture, Rows
 from polyhost.handlers.errors import BadBodyError, UnsuitableMediaTypeError, WrongShapeError
-from polyhost.handlers.payload import Inputs, Picture, Rows
 from polyhost.handlers.shapes_file import InputShape
 
 Array = NDArray[Any]

@@ -22,8 +22,8 @@ from typing import Any
 import numpy
 from PIL import Image
 
-from polyhost.handlers import media_types
 from polyhost.handlers.base import Handler, HandlerRequest, Source
+from polyhost.handlers.body import media_types
 
 # Each opens a model's folder; what it yields loads the model and predicts once.
 LoadExercises = tuple[Callable[[], AbstractContextManager[Callable[[], None]]], ...]
@@ -39,7 +39,7 @@ def sklearn() -> LoadExercises:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from polyhost.handlers.sklearn_handler import SklearnHandler
+    from polyhost.handlers.sklearn.handler import SklearnHandler
 
     targets = numpy.arange(8) % 2
     exercises: LoadExercises = ()
@@ -56,7 +56,7 @@ def torch() -> LoadExercises:
     """Warm up PyTorch with a scripted network of linear layers."""
     import torch as framework
 
-    from polyhost.handlers.torch_handler import TorchHandler
+    from polyhost.handlers.torch.handler import TorchHandler
 
     network = framework.nn.Sequential(framework.nn.Linear(4, 3), framework.nn.ReLU(), framework.nn.Linear(3, 2))
     script = framework.jit.script(network)
@@ -66,7 +66,7 @@ def torch() -> LoadExercises:
 
 def mxnet() -> LoadExercises:
     """Warm up MXNet with a convolutional network, and pictures."""
-    from polyhost.handlers.mxnet_handler import MxnetHandler  # first: it makes MXNet importable
+    from polyhost.handlers.mxnet.handler import MxnetHandler  # first: it makes MXNet importable
 
     import mxnet as framework  # isort: skip
 

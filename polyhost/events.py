@@ -28,7 +28,7 @@ def level_name(level: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class LogEvent:
     """Something to be logged. `fields` say what it concerns, such as `model`."""
 
     level: int
@@ -44,11 +44,11 @@ class Event:
             object.__setattr__(self, "level_name", level_name(self.level))
 
 
-Sink = Callable[[Event], None]
+Sink = Callable[[LogEvent], None]
 """Takes events; must not raise, and must not log."""
 
 
-def _give_to_logging(event: Event) -> None:
+def _give_to_logging(event: LogEvent) -> None:
     logger = logging.getLogger(event.logger)
     if logger.isEnabledFor(event.level):
         error = event.exception
@@ -79,7 +79,7 @@ def is_logged(level: int) -> bool:
     return level >= _level
 
 
-def emit(event: Event) -> None:
+def emit(event: LogEvent) -> None:
     """Log an event, whatever its level."""
     _sink(event)
 
@@ -121,7 +121,7 @@ class Logger:
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         if is_logged(level):
-            emit(Event(level, self.name, _formatted(message, args), extra or {}, exc_info))
+            emit(LogEvent(level, self.name, _formatted(message, args), extra or {}, exc_info))
 
 
 def get_logger(name: str) -> Logger:

@@ -15,7 +15,7 @@ IMPORT_EVERYTHING = """
 import importlib, os, pkgutil, sys, warnings
 warnings.simplefilter("ignore")
 import polyhost
-import polyhost.handlers.mxnet_handler  # before NumPy's other users: it makes MXNet importable
+import polyhost.handlers.mxnet.handler  # before NumPy's other users: it makes MXNet importable
 for module in pkgutil.walk_packages(polyhost.__path__, "polyhost."):
     if not module.name.endswith("__main__"):
         try:

@@ -11,8 +11,9 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
-from polyhost.handlers import import_path, lookup, main_module
+from polyhost.handlers import import_path, lookup
 from polyhost.handlers.errors import HandlerNotFoundError
+from polyhost.handlers.script import main_module
 
 
 def imported(handler: str, directory: Path) -> ModuleType:

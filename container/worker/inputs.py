@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from polyhost.container.worker.types import Headers, Request
-from polyhost.handlers import decoders
+from polyhost.handlers.body import decoders
+from polyhost.handlers.body.forms import FormItem
+from polyhost.handlers.body.media_types import JSON, MediaType
 from polyhost.handlers.errors import BadBodyError
-from polyhost.handlers.forms import FormItem
-from polyhost.handlers.media_types import JSON, MediaType
 
 _BODY = "body"
 

@@ -17,7 +17,8 @@ from polyhost.container.worker.inputs import decoded
 from polyhost.container.worker.own_handler import Entry
 from polyhost.container.worker.types import Headers, Request, Response
 from polyhost.events import get_logger
-from polyhost.handlers import lookup, main_module, stand_ins
+from polyhost.handlers import lookup
+from polyhost.handlers.script import main_module, stand_ins
 from polyhost.handlers.settings import Settings
 
 logger = get_logger(__name__)

@@ -13,7 +13,7 @@ import threading
 from typing import Any
 
 from polyhost import events
-from polyhost.events import Event
+from polyhost.events import LogEvent
 
 _MAX_UNFINISHED = 1 << 16  # characters of a printed line without an end
 
@@ -61,7 +61,7 @@ class Lines:
 
     def _log(self, line: str) -> None:
         if line.strip() and events.is_logged(self._level):
-            events.emit(Event(self._level, self._name, _visible(line).rstrip("\r")))
+            events.emit(LogEvent(self._level, self._name, _visible(line).rstrip("\r")))
 
 
 def _visible(line: str) -> str:

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from polyhost.container.worker.types import Request, Response
-from polyhost.handlers.forms import Field
+from polyhost.handlers.body.forms import Field
 
 PREDICT, PREDICT_BURST = b"I", b"J"
 COMPLETE_CODE, STREAMED_CODE, SUBSTITUTE_CODE = 200, 206, 207

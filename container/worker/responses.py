@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from polyhost.container.errors import BadAnswerError, ResponseTooLargeError
-from polyhost.handlers import contents
+from polyhost.handlers.body import contents
 
 _FRAMING = frozenset({"connection", "content-length", "transfer-encoding"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
@@ -94,7 +94,7 @@ def _json(item: Any, indent: int | None) -> str:
     try:
         return json.dumps(item, indent=indent)
     except (TypeError, ValueError, RecursionError):
-        from polyhost.handlers import json_values  # only here: most handlers return text, and some have no numpy
+        from polyhost.handlers.body import json_values  # only here: most handlers return text, and some have no numpy
 
         return json_values.dumps(item, indent)
 

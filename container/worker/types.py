@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from polyhost.handlers import forms
-from polyhost.handlers.forms import Field
+from polyhost.handlers.body import forms
+from polyhost.handlers.body.forms import Field
 
 
 class WorkerExit(IntEnum):

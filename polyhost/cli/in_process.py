@@ -18,7 +18,7 @@ from typing import Any
 from polyhost.cli import environment
 from polyhost.cli.errors import CommandError
 from polyhost.cli.handler_lookup import describe_handler
-from polyhost.events import Event
+from polyhost.events import LogEvent
 
 _CONTAINER_LOGGER = "polyhost.container.worker.model"
 
@@ -82,7 +82,7 @@ def _become_worker(trial: Trial) -> None:
     from polyhost.container import log
     from polyhost.container.worker import surroundings
 
-    def show(event: Event) -> None:
+    def show(event: LogEvent) -> None:
         ours = event.logger.startswith("polyhost.")
         hidden = event.logger == _CONTAINER_LOGGER and not trial.show_failures
         if not hidden and (event.level >= logging.WARNING or not ours):

@@ -12,7 +12,7 @@ from polyhost.cli.handler_lookup import absolute_handler
 _MAX_PORT = 65535
 
 
-class Host(StrEnum):
+class ListenAddress(StrEnum):
     """The addresses to listen on: this machine's only, or all."""
 
     LOOPBACK = "127.0.0.1"
@@ -36,8 +36,8 @@ class FrontEndName(StrEnum):
 def serve(
     port: Annotated[int, typer.Option(min=1, max=_MAX_PORT, help="Port to listen on.")] = 8080,
     host: Annotated[
-        Host, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines load and invoke models.")
-    ] = Host.LOOPBACK,
+        ListenAddress, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines load and invoke models.")
+    ] = ListenAddress.LOOPBACK,
     base_dir: Annotated[
         Path,
         typer.Option(

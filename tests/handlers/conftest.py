@@ -112,7 +112,7 @@ def _dumped(factory: pytest.TempPathFactory, name: str, model: Any) -> Path:
 def mxnet() -> Any:
     if importlib.util.find_spec("mxnet") is None:
         pytest.skip("mxnet is not installed")
-    importlib.import_module("polyhost.handlers.mxnet_handler")  # first: it makes MXNet importable
+    importlib.import_module("polyhost.handlers.mxnet.handler")  # first: it makes MXNet importable
     return importlib.import_module("mxnet")
 
 

@@ -8,9 +8,9 @@ import numpy
 import pytest
 
 from polyhost.handlers.base import in_form_of_request
-from polyhost.handlers.encoders import encode
-from polyhost.handlers.media_types import CSV, JSON
-from polyhost.handlers.payload import Rows
+from polyhost.handlers.body.encoders import encode
+from polyhost.handlers.body.media_types import CSV, JSON
+from polyhost.handlers.body.payload import Rows
 
 ONE = Rows([[1, 2]], ("a", "b"), single=True)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from polyhost.handlers import stand_ins
+from polyhost.handlers.script import stand_ins
 from tests.handlers.conftest import Archive
 from tests.handlers.served import Served
 

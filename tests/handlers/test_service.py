@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 from mms.context import Context, RequestProcessor
 
-from polyhost.handlers import forms
+from polyhost.handlers.body import forms
+from polyhost.handlers.body.forms import Field
+from polyhost.handlers.body.media_types import JSON
 from polyhost.handlers.errors import BadModelError
-from polyhost.handlers.forms import Field
-from polyhost.handlers.media_types import JSON
 from polyhost.handlers.service import Service
 from tests.handlers.conftest import Archive
 from tests.handlers.served import ATTRIBUTES, Served

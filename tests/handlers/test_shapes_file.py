@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from polyhost.handlers import shapes_file
+from polyhost.handlers.body.payload import Rows
 from polyhost.handlers.errors import BadModelError
-from polyhost.handlers.payload import Rows
 from polyhost.handlers.shapes_file import InputShape
 from polyhost.handlers.tensors import fill
 

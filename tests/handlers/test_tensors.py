@@ -5,8 +5,8 @@ import numpy
 import pytest
 from PIL import Image
 
+from polyhost.handlers.body.payload import Picture, Rows
 from polyhost.handlers.errors import BadBodyError, UnsuitableMediaTypeError, WrongShapeError
-from polyhost.handlers.payload import Picture, Rows
 from polyhost.handlers.shapes_file import InputShape
 from polyhost.handlers.tensors import fill, numbers
 

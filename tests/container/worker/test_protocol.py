@@ -21,7 +21,7 @@ from polyhost.container.worker.protocol import (
     encode_predict_reply,
 )
 from polyhost.container.worker.types import Request, Response
-from polyhost.handlers.forms import Field
+from polyhost.handlers.body.forms import Field
 from tests.container.mms_side import Parameter, Prediction, Reply, ReplyReader, Sent, load_command, predict_command
 
 quick = settings(deadline=None, max_examples=60)  # a deadline would measure the machine's other work

@@ -1,0 +1,1 @@
+"""Request and response bodies: media types, decoders to rows and pictures, encoders."""

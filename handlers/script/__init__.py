@@ -1,0 +1,1 @@
+"""A model's own inference.py, and SageMaker's defaults for what it leaves out."""
