@@ -128,6 +128,4 @@ def test_script_in_s3_that_cannot_be_read_is_a_configuration_error(tmp_path: Pat
         assert container.process.wait(60) == 2
 
         container.stop()
-        assert (
-            "SAGEMAKER_SUBMIT_DIRECTORY='s3://no-such-bucket/sourcedir.tar.gz': cannot be read" in container.log_text()
-        )
+        assert "SAGEMAKER_SUBMIT_DIRECTORY='s3://no-such-bucket/a.tar.gz': cannot be read" in container.log_text()
