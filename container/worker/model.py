@@ -1,8 +1,9 @@
 """A model in this process: its handler, loaded and called as MMS's handler interface has it (mms/service.py)."""
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,18 @@ from mms.metrics.metrics_store import MetricsStore
 
 from polyhost.container import log
 from polyhost.container.errors import BadAnswerError, Failure, LoadError, PolyhostError
-from polyhost.container.worker import own_handler, printed, responses
+from polyhost.container.worker import own_handler, printed, responses, surroundings
 from polyhost.container.worker.inputs import decoded
 from polyhost.container.worker.own_handler import Entry
 from polyhost.container.worker.types import Headers, Request, Response
 from polyhost.events import get_logger
 from polyhost.handlers import lookup
+from polyhost.handlers.body import forms
+from polyhost.handlers.body.forms import BadFormError
 from polyhost.handlers.script import main_module, stand_ins
 from polyhost.handlers.settings import Settings
+
+_MAX_LOGGED_BYTES = 10_000  # of a response with which a handler reports a failure
 
 logger = get_logger(__name__)
 
@@ -51,12 +56,14 @@ class Model:
     entry: Entry
     max_response_bytes: int | None = None
     decode_inputs: bool = False
+    process: int = field(default_factory=os.getpid)
 
     @classmethod
     def load(cls, spec: ModelSpec, max_response_bytes: int | None = None) -> "Model":
         """Find the handler and initialise it. Raises LoadError, with the status that the caller should see."""
         main_module.stand_in()
         stand_ins.install()
+        process = os.getpid()
         try:
             manifest = lookup.read_manifest(spec.directory)
             context = Context(spec.name, str(spec.directory), manifest, spec.batch_size, spec.gpu_id, mms.__version__)
@@ -66,8 +73,11 @@ class Model:
                 entry = own_handler.load(handler, spec.directory, context)
             finally:
                 printed.flush()
+                surroundings.end_copies(process)
             decode_inputs = handler != lookup.SERVICE and Settings.of_process().decode_inputs
-        except Exception as error:
+        except SystemExit:
+            raise
+        except BaseException as error:  # asyncio.CancelledError, too, is no Exception
             failure = Failure.of(error, spec.name, "load")
             logger.error("load failed: %s", failure.message, exc_info=error, extra={"phase": failure.phase})
             raise LoadError(failure) from error
@@ -113,7 +123,13 @@ class Model:
         with log.bound(request_id=first.id, target_model=first.target_model):
             try:
                 items = self._call(requests)
-            except Exception as error:
+            except BadFormError as error:  # before the handler was called
+                if len(requests) == 1:
+                    return [self._failed(first, error)]
+                return [response for request in requests for response in self._predict([request])]
+            except SystemExit:
+                raise
+            except BaseException as error:
                 return [self._failed(request, error) for request in requests]
             return [self._respond(index, request, items[index]) for index, request in enumerate(requests)]
 
@@ -123,10 +139,12 @@ class Model:
         context.request_processor = [RequestProcessor(Headers(request.headers)) for request in requests]
         context.metrics = MetricsStore(context.request_ids, self.spec.name)
         data = [request.item for request in requests]
+        forms.check_readable(data)
         try:
             returned = self.entry.call(data, context)
         finally:
             printed.flush()
+            surroundings.end_copies(self.process)
         if context.metrics.store:
             logger.info("metrics", extra={"details": {"metrics": [str(metric) for metric in context.metrics.store]}})
         return responses.checked_items(returned, len(requests))
@@ -151,10 +169,18 @@ class Model:
             return self._failed(request, error)
         except Exception as error:
             return self._failed(request, BadAnswerError(f"handle() returned {responses.kind_of(item)}: {error}"))
+        if status >= 500:
+            self._log_own_failure(request, status, body)
         encoded = None if chunks is None else responses.encode_chunks(chunks, headers)
         return Response(request.id, status, headers, body, phrase, encoded)
 
-    def _failed(self, request: Request, error: Exception) -> Response:
+    def _log_own_failure(self, request: Request, status: int, body: bytes) -> None:
+        """Log what a handler that catches its exceptions responds, as SageMaker's toolkit with their tracebacks."""
+        text = body[:_MAX_LOGGED_BYTES].decode(errors="replace")
+        with log.bound(request_id=request.id, target_model=request.target_model):
+            logger.error("the handler responds with status %s: %s", status, text, extra={"phase": "predict"})
+
+    def _failed(self, request: Request, error: BaseException) -> Response:
         failure = Failure.of(error, self.spec.name, "predict")
         with log.bound(request_id=request.id, target_model=request.target_model):
             # A rejected input is the client's matter; only our own failures need a traceback.

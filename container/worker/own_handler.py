@@ -84,9 +84,10 @@ def _only_class(module: ModuleType, handler: str) -> Any:
     ]
     if len(own) != 1:
         found = ", ".join(value.__name__ for value in own) or "none"
+        remedy = f"; to serve by one of these, name it: {handler.partition(':')[0]}:{own[0].__name__}" if own else ""
         raise HandlerNotFoundError(
             f"{handler}: a handler module needs a function handle(data, context) or one class with a method handle;"
-            f" classes found: {found}"
+            f" classes found: {found}{remedy}"
         )
     return own[0]
 

@@ -58,7 +58,7 @@ def become_worker(request: ForkRequest, descriptors: list[int], config: Config) 
             front_end = FrontEndConnection(sock, config.enabled(Optimization.HEADER_CACHE), reads_forms)
             return Worker(request, front_end, status, config).run()
         except SystemExit as error:
-            logger.error("the model's code called sys.exit(%r)", error.code)
+            logger.error("the model's code called sys.exit(%r)", error.code, exc_info=error)
             return error.code if isinstance(error.code, int) else int(error.code is not None)
         finally:
             printed.flush()

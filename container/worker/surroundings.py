@@ -12,7 +12,10 @@ import tempfile
 
 from polyhost.container import log, log_records
 from polyhost.container.worker import printed
+from polyhost.events import get_logger
 from polyhost.handlers import frameworks
+
+logger = get_logger(__name__)
 
 
 def enter(model: str, temp_dir: str, output: int) -> None:
@@ -23,6 +26,7 @@ def enter(model: str, temp_dir: str, output: int) -> None:
     log.bind(model=model, pid=os.getpid())
     printed.capture()
     log_records.keep_what_handlers_lose()
+    del sys.argv[1:]  # the zygote's arguments mean nothing to a script that parses its own
     os.environ["TMPDIR"] = temp_dir
     tempfile.tempdir = None  # forget the parent's
     # All forks of one process would draw the same random numbers.
@@ -32,3 +36,13 @@ def enter(model: str, temp_dir: str, output: int) -> None:
         # A lock that an import has made fixes the start method for good: a script's set_start_method would be an error.
         context.set_start_method(None, force=True)
     gc.enable()
+
+
+def end_copies(process: int) -> None:
+    """End this process unless it is the one with this id: the connection and what comes next are that one's alone.
+
+    A child that model code forks, and forgets to end, comes back from the call as its parent does.
+    """
+    if os.getpid() != process:
+        logger.error("the model's code calls os.fork(), and its child went on; it ends here: end it with os._exit(0)")
+        os._exit(0)

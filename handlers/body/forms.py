@@ -34,13 +34,17 @@ class Field:
     content_type: str = ""
 
 
+class BadFormError(BadBodyError):
+    """A body is not the form that its Content-Type says."""
+
+
 class FormItem(dict[str, Any]):
     """A request's fields by name, the last one of each name, as Multi Model Server gives them to a handler.
 
     `fields` are all of them in order; `error` says why there are none.
     """
 
-    def __init__(self, fields: Sequence[Field], error: BadBodyError | None = None) -> None:
+    def __init__(self, fields: Sequence[Field], error: BadFormError | None = None) -> None:
         super().__init__((field.name, bytearray(field.value)) for field in fields)
         self.fields = fields
         self.error = error
@@ -66,8 +70,15 @@ def item(parameters: Mapping[str, Any], fields: Sequence[Field] | None, content_
     query = [Field(name, value) for name, value in parameters.items() if name != "body"]
     try:
         return FormItem([*query, *parse(parameters.get("body", b""), content_type)])
-    except BadBodyError as error:
+    except BadFormError as error:
         return FormItem(query, error)
+
+
+def check_readable(items: Iterable[Any]) -> None:
+    """Raise BadFormError for an item that a form could not be read to."""
+    for each in items:
+        if type(each) is FormItem and each.error is not None:
+            raise each.error
 
 
 def body_of(form: FormItem, content_type: str, content_length: str | None) -> bytes:
@@ -79,7 +90,7 @@ def body_of(form: FormItem, content_type: str, content_length: str | None) -> by
         if is_empty or (form.fields and form.fields[0].name.lstrip().startswith(("{", "["))):
             raise UnsuitableMediaTypeError(f"the body is no form, as Content-Type {content_type!r} says; {CURL_HINT}")
     elif is_empty:
-        raise BadBodyError(f"the body has no field of a form of the Content-Type {content_type!r}, or is cut off")
+        raise BadFormError(f"the body has no field of a form of the Content-Type {content_type!r}, or is cut off")
     return encode(form.fields, content_type)
 
 
@@ -127,14 +138,14 @@ def _urlencoded(body: bytes) -> list[bytes]:
 def _pair(part: bytes) -> Field:
     name, _, value = part.partition(b"=")
     if not name:
-        raise BadBodyError(f"the form has a value without a name: {value[:80]!r}")
+        raise BadFormError(f"the form has a value without a name: {value[:80]!r}")
     return Field(_decoded(name).decode(), _decoded(value))
 
 
 def _decoded(text: bytes) -> bytes:
     """Decode %41 and +, and replace what is not UTF-8, as Netty does."""
     if _NOT_HEXADECIMAL.search(text):
-        raise BadBodyError(f"the form has a % that two hexadecimal digits do not follow: {text[:80]!r}")
+        raise BadFormError(f"the form has a % that two hexadecimal digits do not follow: {text[:80]!r}")
     return unquote_to_bytes(text.replace(b"+", b" ")).decode(errors="replace").encode()
 
 
@@ -155,9 +166,9 @@ def _part(index: int, part: bytes) -> Field:
     disposition = headers.get(b"content-disposition", b"")
     found = _NAME.search(disposition)
     if not rest or found is None:
-        raise BadBodyError(f"part {index} of the form has no name: its Content-Disposition is missing or damaged")
+        raise BadFormError(f"part {index} of the form has no name: its Content-Disposition is missing or damaged")
     if (encoding := headers.get(b"content-transfer-encoding", b"").lower()) not in _ENCODINGS:
-        raise BadBodyError(f"part {index} of the form is encoded as {encoding.decode(errors='replace')}; send bytes")
+        raise BadFormError(f"part {index} of the form is encoded as {encoding.decode(errors='replace')}; send bytes")
     name = (found[1] if found[1] is not None else found[2].strip()).decode(errors="replace")
     if not _FILE.search(disposition):
         return Field(name, rest[0])

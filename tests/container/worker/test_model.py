@@ -182,6 +182,24 @@ def test_handler_reads_and_sets_headers(load: Callable[..., Model]) -> None:
     assert response.headers == {"content-type": "text/x", "x-count": "3"}
 
 
+@pytest.mark.parametrize("body", ["'Traceback: no weights'", "b'Traceback: no weights'", "iter(['Traceback: ', 'x'])"])
+def test_failure_that_a_handler_reports_itself_is_logged(
+    load: Callable[..., Model], caplog: pytest.LogCaptureFixture, body: str
+) -> None:
+    """As SageMaker's toolkit does, which responds with the traceback and logs nothing."""
+    model = calling(load, f"[context.set_response_status(503, 'busy', 0)] and [{body}]")
+    assert respond(model).status == 503
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.getMessage().startswith("the handler responds with status 503: Traceback: ")
+
+
+def test_message_of_an_error_is_no_whole_body(load: Callable[..., Model]) -> None:
+    status, _, message = failure(respond(calling(load, "float('x' * 300_000)")))
+    assert (status, len(message) < 11_000) == (500, True)
+    assert message.startswith("could not convert string to float: 'xxx")
+    assert message.endswith("... (300,037 characters)")
+
+
 def test_headers_and_status_do_not_reach_the_next_request(load: Callable[..., Model]) -> None:
     model = load("""
         class S:
@@ -444,5 +462,6 @@ def test_a_damaged_form_in_a_batch_harms_no_other(load: Callable[..., Model]) ->
         Request(str(index), {"Content-Type": content_type}, {"body": bytearray(body)})
         for index, (content_type, body) in enumerate(zip(types, bodies, strict=True))
     ]
-    answers = [json.loads(response.body) for response in load(SHOWS, batch_size=3).predict(requests)]
-    assert answers == [{"a": "1"}, {}, {"b": "2"}]
+    first, damaged, last = load(SHOWS, batch_size=3).predict(requests)
+    assert (json.loads(first.body), json.loads(last.body)) == ({"a": "1"}, {"b": "2"})
+    assert failure(damaged)[:2] == (400, "BadFormError")

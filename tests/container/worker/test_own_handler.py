@@ -125,7 +125,7 @@ def test_objects_and_their_methods(write: Write, load: Load, name: str, body: by
     [
         ("settings", "s.py:settings: settings is a dict; it must be a function settings(data, context), or a class"),
         ("NeedsArguments", "s.py:NeedsArguments: NeedsArguments cannot be made without arguments: missing a required"),
-        ("missing", "classes found: NeedsArguments, Plain, Service"),
+        ("missing", "classes found: NeedsArguments, Plain, Service; to serve by one of these, name it: s.py:Needs"),
     ],
 )
 def test_names_that_are_no_handler(write: Write, load: Load, name: str, words: str) -> None:

@@ -124,7 +124,6 @@ def test_directory_outside_the_models_directory_is_rejected(forks: Forks, tmp_pa
         ("sys.exit('no more')", 1),
         ("sys.exit()", 0),
         ("os.abort()", -signal.SIGABRT),
-        ("raise KeyboardInterrupt", 1),
     ],
 )
 def test_death_during_a_request_leaves_its_ids(worker: ForkWorker, line: str, exit_code: int) -> None:
@@ -133,6 +132,68 @@ def test_death_during_a_request_leaves_its_ids(worker: ForkWorker, line: str, ex
 
     assert forked.wait_for_end() == exit_code
     assert (forked.status.state, forked.status.payload) == (WorkerState.BUSY, ["a", "b"])
+
+
+@pytest.mark.parametrize("line", ["raise KeyboardInterrupt", "raise GeneratorExit", "raise asyncio.CancelledError"])
+def test_exceptions_that_are_no_exception_leave_the_worker_alive(worker: ForkWorker, line: str) -> None:
+    forked = worker(f"""
+        import asyncio
+        def handle(data, context):
+            if data and bytes(data[0]["body"]) == b"fail":
+                {line}
+            return data and [b"done"]
+    """).loaded()
+
+    assert forked.invoke(b"fail").predictions[0].status == 500
+    assert forked.invoke().predictions[0].status == 200
+    (event,) = forked.events(level="ERROR")
+    assert line in event["traceback"]
+
+
+def test_sys_exit_is_logged_with_the_place(worker: ForkWorker) -> None:
+    forked = worker(handler("sys.exit('no more')")).loaded()
+    forked.mms.sendall(predict_command(Sent("a")))
+
+    forked.wait_for_end()
+    (event,) = forked.events(level="ERROR")
+    assert event["message"] == "the model's code called sys.exit('no more')"
+    assert 'handle.py", line 4, in handle' in event["traceback"]
+
+
+FORKS = """
+import os
+
+def handle(data, context):
+    if data is None:
+        if "load" in {places}:
+            os.fork()
+        return None
+    if "call" in {places} and os.fork() == 0 and {fails}:
+        raise ValueError
+    return [str(os.getpid()).encode()] * len(data)
+"""
+
+
+@pytest.mark.parametrize("places", [("load",), ("call",), ("load", "call")])
+@pytest.mark.parametrize("fails", [True, False])
+def test_child_that_comes_back_from_the_models_code_ends(
+    worker: ForkWorker, places: tuple[str, ...], fails: bool
+) -> None:
+    """Two processes on one connection would reply twice, and take parts of each other's requests."""
+    forked = worker(FORKS.format(places=places, fails=fails)).loaded()
+    for _ in range(3):
+        assert forked.invoke().predictions[0].body == str(forked.pid).encode()
+
+    ended = ("load" in places) + 3 * ("call" in places)
+    wait_for(lambda: len(forked.events(level="ERROR")) == ended, "the children to end")
+    assert {event["pid"] for event in forked.events(message="loaded")} == {forked.pid}
+    assert len(forked.events(message="loaded")) == 1
+
+
+def test_script_may_parse_its_arguments(worker: ForkWorker) -> None:
+    """Training and serving from one file: argparse would reject the arguments of our own processes."""
+    forked = worker("    import argparse\n    argparse.ArgumentParser().parse_args()\n" + ECHO).loaded()
+    assert forked.invoke(b"x").predictions[0].status == 200
 
 
 def test_segmentation_fault_writes_a_traceback_to_the_output_pipe(worker: ForkWorker) -> None:
