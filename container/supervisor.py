@@ -16,6 +16,7 @@ from polyhost.container.config import Config
 from polyhost.container.errors import EXIT_MODEL_FAILED, ConfigError
 from polyhost.container.mms.environment import prepare_environment
 from polyhost.container.system.event_loop import EventLoop
+from polyhost.container.system.heartbeats import HEARTBEAT_S, HeartbeatMonitor
 from polyhost.container.system.line_reader import LineReader
 from polyhost.container.system.prctl import become_subreaper
 from polyhost.container.system.procfs import children
@@ -31,6 +32,7 @@ _TERMINATE_S, _KILL_S = 4.0, 2.0
 _MAX_RESTARTS, _RESTARTS_WITHIN_S = 5, 60.0
 _RESTART_S, _RETRY_S = 0.2, 2.0
 _REAP_S = 1.0
+_SILENCE_S = 30.0  # a fork server that sends no heartbeat for so long hangs
 
 logger = get_logger(__name__)
 
@@ -74,13 +76,17 @@ def _check(config: Config) -> None:
 class Supervisor:
     """Starts, watches and stops the processes of a container."""
 
-    def __init__(self, config: Config, folder: Path, environ: Mapping[str, str]) -> None:
-        """`folder`: the run folder; `environ`: the environment of all processes."""
+    def __init__(self, config: Config, folder: Path, environ: Mapping[str, str], silence_s: float = _SILENCE_S) -> None:
+        """`folder`: the run folder; `environ`: the environment of all processes.
+
+        `silence_s`: after which the fork server is taken to hang, and is killed.
+        """
         self._config = config
         self._run_dir = folder
         self._environ = dict(environ)
         self._loop = EventLoop()
         self._fork_server: subprocess.Popen[bytes] | None = None  # None while it is restarted
+        self._heartbeats = HeartbeatMonitor(silence_s)  # of the fork server
         self._front_end: subprocess.Popen[bytes] | None = None  # None before it is started
         # To the native front end, for channels to fork servers.
         self._front_end_socket: socket.socket | None = None
@@ -96,6 +102,7 @@ class Supervisor:
             )
             # Also without a signal: the kernel's list of children can lack one that ends while it is read (proc(5)).
             self._loop.every(_REAP_S, self._on_children)
+            self._loop.every(HEARTBEAT_S, self._check_heartbeats)
             if self._config.native:
                 self._start_native_front_end()
                 self._start_fork_server()
@@ -117,12 +124,13 @@ class Supervisor:
         command = [sys.executable, "-m", "polyhost.container.forkserver", str(self._run_dir), "1"]
         command += [str(channel.fileno()) if channel else "", self._config.to_json()]
         try:
-            self._fork_server = subprocess.Popen(
-                command,
-                env=frameworks.environment() | self._environ,
-                stdin=subprocess.PIPE,  # it ends when this process does, however that happens
-                pass_fds=[channel.fileno()] if channel else [],
-            )
+            with self._heartbeats.connect() as stdin:  # our end closes when this process ends, however that happens
+                self._fork_server = subprocess.Popen(
+                    command,
+                    env=frameworks.environment() | self._environ,
+                    stdin=stdin.fileno(),
+                    pass_fds=[channel.fileno()] if channel else [],
+                )
         finally:
             if channel:
                 channel.close()
@@ -197,6 +205,12 @@ class Supervisor:
                 os.waitpid(pid, os.WNOHANG)
             except ChildProcessError:
                 pass
+
+    def _check_heartbeats(self) -> None:
+        """Kill a fork server that hangs: SIGKILL ends a stopped process as well, and its end is what restarts it."""
+        if self._fork_server is not None and self._heartbeats.check():
+            logger.error("the fork server has not responded for %g s; killing it", self._heartbeats.limit_s)
+            self._fork_server.kill()
 
     def _on_fork_server_ended(self, status: int) -> None:
         now = time.monotonic()

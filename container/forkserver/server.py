@@ -32,6 +32,7 @@ from polyhost.container.memory.admission import AdmissionControl
 from polyhost.container.memory.gauge import MemoryGauge
 from polyhost.container.memory.oom import OomKills
 from polyhost.container.system.event_loop import EventLoop
+from polyhost.container.system.heartbeats import send_heartbeats
 from polyhost.container.system.prctl import become_subreaper
 from polyhost.events import get_logger
 from polyhost.handlers import frameworks, lookup
@@ -87,6 +88,7 @@ class ForkServer:
         )
         self._start_zygotes(time.monotonic() + _ZYGOTES_WAIT_S)
         self._loop.watch(sys.stdin, self._on_supervisor_died)
+        send_heartbeats(self._loop, sys.stdin.fileno())
         self._front_end.start()
         for duty in (
             self._deadlines.check,

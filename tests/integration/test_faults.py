@@ -6,7 +6,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.support.container import ROOT, ContainerProcess, running
+from tests.support.container import ENTRY_POINT, ROOT, ContainerProcess, running
 from tests.support.models import place
 from tests.support.processes import is_alive, query
 from tests.support.short_dir import short_directory
@@ -76,9 +76,12 @@ JAVA = ("com.amazonaws.ml.mms.ModelServer",)
 
 
 @contextmanager
-def serving(folder: Path, front: str, **environ: str) -> Iterator[Service]:
+def serving(
+    folder: Path, front: str, *, entry_point: Sequence[str | Path] = (ENTRY_POINT,), **environ: str
+) -> Iterator[Service]:
+    environ = {"POLYHOST_ZYGOTES": "bare", **environ}
     with short_directory() as parent:
-        with running(folder, front, POLYHOST_ZYGOTES="bare", POLYHOST_RUN_DIR=str(parent), **environ) as container:
+        with running(folder, front, entry_point=entry_point, POLYHOST_RUN_DIR=str(parent), **environ) as container:
             yield Service(container, parent)
         assert not list(parent.iterdir())
 
@@ -238,6 +241,67 @@ def test_death_of_the_fork_server(service: Service) -> None:
 
     assert not client.failures()
     assert len(service.parts(*FORK_SERVER)) == 1
+
+
+SHORT_SILENCE = """
+import sys
+from functools import partial
+from polyhost.container import supervisor
+supervisor.Supervisor = partial(supervisor.Supervisor, silence_s=6.0)
+from polyhost.container.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+HANGS_ON_SIGNAL = """
+import signal
+import sys
+
+def hang(number, frame):
+    while True:
+        pass
+
+if sys.orig_argv[1:3] == ["-m", "polyhost.container.forkserver"]:
+    signal.signal(signal.SIGUSR1, hang)
+"""
+
+
+@pytest.fixture(scope="module")
+def impatient_service(front: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Start a container that takes a fork server for hung after 6 s."""
+    folder = tmp_path_factory.mktemp("hangs")
+    (folder / "sitecustomize.py").write_text(HANGS_ON_SIGNAL)
+    with serving(folder, front, entry_point=("-c", SHORT_SILENCE), PYTHONPATH=str(folder)) as service:
+        yield service
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGUSR1], ids=["stopped", "in an endless loop"])
+def test_fork_server_that_hangs_is_replaced(impatient_service: Service, number: signal.Signals) -> None:
+    service = impatient_service
+    name = service.load("echo")
+    hung = service.part(*FORK_SERVER)
+
+    with invoking(service, name) as client:
+        hung.send_signal(number)
+        loaded = service.load("echo")
+        assert service.container.invoke(loaded, "1").status_code == 200
+
+    assert not client.failures()
+    assert not is_alive(hung)
+    assert len(service.parts(*FORK_SERVER)) == 1
+    service.container.wait_for_event("the fork server has not responded for 6 s; killing it")
+
+
+def test_container_that_was_suspended_keeps_its_fork_server(impatient_service: Service) -> None:
+    service = impatient_service
+    fork_server = service.part(*FORK_SERVER)
+    suspended = [psutil.Process(service.container.process.pid), *alive(service.container)]
+    for process in suspended:
+        process.suspend()
+    time.sleep(9)
+    for process in reversed(suspended):
+        process.resume()
+
+    assert service.container.invoke(service.load("echo"), "1").status_code == 200
+    assert is_alive(fork_server)
 
 
 def test_death_of_a_survivor(service: Service) -> None:

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,18 @@ class ContainerProcess:
     """A container, a client of its API, and its log.
 
     `base_dir` stands for /opt/ml; the test fills its models folder. `front` is the front end, "mms" or "native".
+    `entry_point`: Python's arguments, for a container that a test has changed.
     """
 
-    def __init__(self, base_dir: Path, log_file: Path, front: str = "mms", **environ: str) -> None:
+    def __init__(
+        self,
+        base_dir: Path,
+        log_file: Path,
+        front: str = "mms",
+        *,
+        entry_point: Sequence[str | Path] = (ENTRY_POINT,),
+        **environ: str,
+    ) -> None:
         self.native = front == "native"
         self.port = free_port()
         self.base_dir = base_dir
@@ -46,7 +55,7 @@ class ContainerProcess:
             **environ,
         }
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-        command: list[str | Path] = [sys.executable, ENTRY_POINT, "serve"]
+        command: list[str | Path] = [sys.executable, *entry_point, "serve"]
         self._server = ServerProcess(command, log_file, environ={**inherited, **settings}, cwd=ROOT)
         self.process = self._server.popen
         url = f"http://127.0.0.1:{self.port}"
@@ -177,9 +186,11 @@ class ContainerProcess:
 
 
 @contextmanager
-def running(folder: Path, front: str = "mms", **environ: str) -> Iterator[ContainerProcess]:
+def running(
+    folder: Path, front: str = "mms", *, entry_point: Sequence[str | Path] = (ENTRY_POINT,), **environ: str
+) -> Iterator[ContainerProcess]:
     """Run a container while the block runs, then check that it has left no process behind."""
-    container = ContainerProcess(folder / "ml", folder / "container.log", front, **environ)
+    container = ContainerProcess(folder / "ml", folder / "container.log", front, entry_point=entry_point, **environ)
     try:
         yield container.wait_until_up()
     finally:
