@@ -21,15 +21,15 @@ the same rules again, and fails with the reason.
 Standard library only: the fork server imports this.
 """
 
-import ast
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from polyhost.handlers import frameworks, model_files
+from polyhost.handlers import frameworks, imports, model_files
 from polyhost.handlers.errors import BadModelError, HandlerError, HandlerNotFoundError
 from polyhost.handlers.frameworks import SCRIPT
 from polyhost.handlers.script import submitted_code
@@ -42,6 +42,8 @@ SCRIPT_HANDLER = "polyhost.handlers.script.handler:ScriptHandler"
 # Its name before there was a package, which settings and archives use, and what means the same.
 _SERVICE_NAMES = frozenset({"handlers.service:handle", "polyhost.handlers.service", SERVICE})
 _CODE = "code"
+_MAX_MANIFEST = 1 << 18  # bytes
+_MAX_ENTRIES = 2_000  # at an archive's root, of which the fork server looks at each
 _RUNTIMES = ("python", "python2", "python3")
 _PYTHON = re.compile(r"python[ -]?\d*(\.\d+)*", re.IGNORECASE)
 
@@ -58,8 +60,11 @@ def read_manifest(directory: Path) -> Manifest | None:
     path = directory / MANIFEST
     if not path.is_file():
         return None
+    content = model_files.read_start(path, _MAX_MANIFEST + 1)
+    if len(content) > _MAX_MANIFEST:
+        raise HandlerNotFoundError(f"{MANIFEST} has more than {_MAX_MANIFEST} bytes; keep other facts in other files")
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise HandlerNotFoundError(f"{MANIFEST} is not JSON: {error}") from error
     if not isinstance(manifest, dict):
@@ -120,19 +125,19 @@ def handler_class(name: str) -> str:
 def framework_of(directory: Path, setting: str | None, settings: Settings, requested: str | None = None) -> str | None:
     """Return the framework whose zygote to fork for this folder, None for the one without a framework.
 
-    Raises nothing: whatever is wrong with the model is found again, and reported, by its load.
+    Raises nothing: whatever is wrong with the model is found again, and reported, by its load. The fork server, which
+    serves all models, asks this: so it takes milliseconds and megabytes at most, whatever the folder holds.
     """
     try:
         named = handler_name(read_manifest(directory), setting, requested=requested)
         script = script_in(directory, settings)
         sources = [script] if named == SERVICE else [source_file(_module_of(named), directory), script]
         code = [source for source in sources if source is not None]
-        files = frameworks_in(directory)
+        files = frameworks_in(directory, _MAX_ENTRIES)
         by_files = files[0] if len(files) == 1 else None
         by_imports = next(filter(None, map(framework_by_imports, code)), None)
         return by_imports or by_files or next(filter(None, map(_lightest_for, code)), None)
-    # MemoryError: how Python 3.11's parser says that source is nested too deeply.
-    except (HandlerError, OSError, ValueError, SyntaxError, RecursionError, MemoryError):
+    except (HandlerError, OSError, ValueError):
         return None
 
 
@@ -181,9 +186,11 @@ def script_in(directory: Path, settings: Settings) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def frameworks_in(directory: Path) -> list[str]:
-    """Return the names of the frameworks that files at the root fit."""
-    return [name for name, row in frameworks.registered().items() if model_files.matching(directory, row.files)]
+def frameworks_in(directory: Path, most: int | None = None) -> list[str]:
+    """Return the names of the frameworks that files at the root fit; none if more than `most` entries are there."""
+    files = model_files.visible_files(directory, most)
+    rows = frameworks.registered().items()
+    return [name for name, row in rows if any(fnmatch(file, pattern) for pattern in row.files for file in files)]
 
 
 def framework_by_files(directory: Path, settings: Settings) -> str:
@@ -195,8 +202,8 @@ def framework_by_files(directory: Path, settings: Settings) -> str:
 
 
 def framework_by_imports(source: Path) -> str | None:
-    """Return the framework that a source file imports; the source is parsed, not executed."""
-    imported = imports(source)
+    """Return the framework that a source file imports; the source is not executed."""
+    imported = imports.of(source)
     rows = frameworks.registered().values()
     return next((row.name for row in rows if imported.intersection(row.imports)), None)
 
@@ -223,20 +230,7 @@ def _named_in(manifest: Manifest, strict: bool) -> str | None:
 
 
 def _lightest_for(source: Path) -> str | None:
-    return frameworks.LIGHTEST if imports(source).intersection(frameworks.COMMON_IMPORTS) else None
-
-
-def imports(source: Path) -> set[str]:
-    """Return the top-level packages that a source file imports, at its top level or inside functions."""
-    return set(_imported_names(ast.parse(source.read_bytes())))
-
-
-def _imported_names(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.partition(".")[0]
+    return frameworks.LIGHTEST if imports.of(source).intersection(frameworks.COMMON_IMPORTS) else None
 
 
 def _no_choice(directory: Path, fitting: Sequence[str], settings: Settings) -> str:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from polyhost.handlers import frameworks, lookup
+from polyhost.handlers import frameworks, imports, lookup
 from polyhost.handlers.base import Source
 from polyhost.handlers.script import model_parts
 from polyhost.handlers.script.defaults import Defaults, NoFrameworkDefaults, NoHandler
@@ -21,7 +21,7 @@ def by_archive(script: Path, source: Source) -> str | None:
     files = lookup.frameworks_in(source.directory)
     if len(files) == 1:
         return files[0]
-    if model_parts.HUGGING_FACE_IMPORTS.intersection(lookup.imports(script)):
+    if model_parts.HUGGING_FACE_IMPORTS.intersection(imports.of(script)):
         return model_parts.HUGGING_FACE
     return lookup.framework_by_imports(script)
 

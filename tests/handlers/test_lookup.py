@@ -1,12 +1,13 @@
 """The rules by which a handler is found, and what becomes of a model for which there is none."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from polyhost.handlers import lookup
+from polyhost.handlers import lookup, model_files
 from polyhost.handlers.errors import BadModelError, HandlerNotFoundError
 from polyhost.handlers.settings import Settings
 from tests.handlers.conftest import Archive
@@ -36,6 +37,7 @@ MANIFESTS = [
     ("{", HandlerNotFoundError, "is not JSON"),
     (b"caf\xe9", HandlerNotFoundError, "is not JSON"),
     ("[" * 100_000, HandlerNotFoundError, "is not JSON"),
+    ('{"model": {"handler": "own.py:handle"}}' + " " * 262_144, HandlerNotFoundError, "has more than 262144 bytes"),
 ]
 
 
@@ -158,6 +160,12 @@ def test_no_choice_says_what_is_there_and_what_is_accepted(archive: Archive, fil
         ({"inference.py": "this is not Python"}, None, None),
         ({"inference.py": "x = " + "(" * 1000}, None, None),
         ({"inference.py": b"\0"}, None, None),
+        ({"inference.py": "import torch\nx = a" + "[0]" * 1_000_000}, None, "torch"),
+        ({"inference.py": "import torch\nx = [" + "1, " * 1_000_000 + "]"}, None, "torch"),
+        ({"inference.py": "x = [" + "1, " * 1_000_000 + "]\nimport mxnet", "model.pt": ""}, None, "torch"),
+        ({"model.pt": "", **{f"{number}.txt": "" for number in range(2_000)}}, None, None),
+        ({"model.pt": "", **{f"{number}.txt": "" for number in range(1_999)}}, None, "torch"),
+        ({"model.pt": "", M: " " * 1_000_000 + "{}"}, None, None),
         ({"own.py": "import mxnet as mx"}, "own.py:handle", "mxnet"),
         ({"own.py": "import mxnet as mx"}, "own:handle", "mxnet"),
         ({"code/deep/own.py": "import torch"}, "deep.own:handle", "torch"),
@@ -190,6 +198,15 @@ def test_zygote_of_an_installed_handler(archive: Archive, tmp_path: Path, monkey
     (tmp_path / "installed_handler.py").write_text("import sklearn")
     monkeypatch.syspath_prepend(tmp_path)
     assert lookup.framework_of(archive(), "installed_handler:handle", Settings()) == "sklearn"
+
+
+def test_files_that_never_end_are_not_read(archive: Archive) -> None:
+    folder = archive(**{"model.pt": "", "MAR-INF/other": ""})
+    (folder / "inference.py").symlink_to("/dev/zero")
+    os.mkfifo(folder / "own.py")
+    (folder / M).symlink_to("/dev/zero")
+    assert lookup.framework_of(folder, "own.py:handle", Settings()) == "torch"
+    assert model_files.read_start(Path("/dev/zero"), 10) == model_files.read_start(folder / "own.py", 10) == b""
 
 
 def test_missing_folder_has_no_framework() -> None:

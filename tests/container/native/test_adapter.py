@@ -1,5 +1,6 @@
 """A real fork server with the test as its front end: whatever fails is reported, so that no request hangs."""
 
+import resource
 import shutil
 import socket
 import subprocess
@@ -117,3 +118,34 @@ def test_fork_server_ends_with_its_channel(fork_server: ForkServer) -> None:
     """The supervisor starts another then, with a channel of its own."""
     fork_server.channel.close()
     assert fork_server.process.wait(30) == 1
+
+
+MB = 1 << 20
+
+# What a parser needs gigabytes for, or minutes; and innocent files of the same kind.
+LARGE_MODELS = [
+    {"inference.py": "x = a" + "[0]" * (12 * MB)},
+    {"inference.py": "x = [" + "1, " * (3 * MB) + "]"},
+    {"inference.py": "x = " + "(" * (9 * MB)},
+    {"own.py": "x = a" + "[0]" * (12 * MB), "MAR-INF/MANIFEST.json": '{"model": {"handler": "own.py:handle"}}'},
+    {"MAR-INF/MANIFEST.json": "[" + "[], " * (9 * MB) + "[]]"},
+    {"MAR-INF/MANIFEST.json": '{"model": {"handler": "' + "a." * (9 * MB) + ':handle"}}'},
+    {f"{number}.txt": "" for number in range(20_000)},
+]
+
+
+@pytest.mark.parametrize("number", range(len(LARGE_MODELS)))
+def test_no_model_ends_the_fork_server_by_what_it_contains(
+    fork_server: ForkServer, tmp_path: Path, number: int
+) -> None:
+    """It has 300 MB of memory here, of which it needs a few, and serves on whatever it is told of."""
+    resource.prlimit(fork_server.process.pid, resource.RLIMIT_AS, (300 * MB, 300 * MB))
+    for name, text in LARGE_MODELS[number].items():
+        path = tmp_path / "models" / "m" / "model" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for key in range(1, 4):
+        fork_server.send(OpenModel(key, ModelRef("m", str(tmp_path / "models" / "m" / "model"), ""), 60.0))
+        fork_server.send(CloseModel(key))
+        assert fork_server.receive() == ModelClosed(key)
+    assert fork_server.process.poll() is None
