@@ -1,7 +1,7 @@
 """The failures that a caller may see, with their HTTP statuses."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from polyhost.container.memory.oom import is_out_of_memory
@@ -9,6 +9,8 @@ from polyhost.container.memory.oom import is_out_of_memory
 EXIT_MODEL_FAILED = 3  # of the fork server: the only model of a single-model container cannot be loaded
 _MAX_MESSAGE_CHARACTERS = 10_000
 INSUFFICIENT_STORAGE = 507  # SageMaker then unloads other models and retries
+
+_MAX_TEXT = 50_000  # characters; in JSON each may take 6 bytes, and the smallest limit of a response is 1 MB
 
 
 class PolyhostError(Exception):
@@ -76,6 +78,12 @@ class Failure:
             }:
                 return cls(code if 400 <= code <= 599 else 500, type_, message, model, phase)
         return None
+
+    def shortened(self) -> "Failure":
+        """Return it with texts that fit into a response: some libraries put the whole input into a message."""
+        if len(self.message) + len(self.type) <= _MAX_TEXT:
+            return self
+        return replace(self, type=self.type[:_MAX_TEXT], message=f"{self.message[:_MAX_TEXT]}...")
 
     def to_json(self) -> bytes:
         # A file name that is not UTF-8 has lone surrogates in Python; as \udcXX they are JSON.

@@ -4,19 +4,25 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from polyhost.container.worker import http_fields
 from polyhost.container.worker.protocol import COMPLETE_CODE, STREAMED_CODE, SUBSTITUTE_CODE
 
 _int_at = struct.Struct("!i").unpack_from
 
+Header = tuple[bytes, bytes]
+
 
 @dataclass(slots=True)
 class WorkerResponse:
-    """The response to one request. `more`: it is streamed, `body` is its first chunk, and Chunks follow."""
+    """The response to one request. `more`: it is streamed, `body` is its first chunk, and Chunks follow.
+
+    `headers` may be those of other responses too, and must not be changed.
+    """
 
     id: bytes
     status: int
     phrase: bytes
-    headers: list[tuple[bytes, bytes]]
+    headers: list[Header]
     body: bytes
     more: bool = False
     substitute: bool = False  # sent by the fork server on behalf of a worker that died
@@ -47,7 +53,7 @@ Reply = WorkerResponse | Chunk | WorkerReplaced | LoadReply
 
 
 class GarbledReplyError(Exception):
-    """Bytes that no worker sends."""
+    """Bytes that no worker of ours sends: a model's code has written to the connection, on purpose or not."""
 
 
 class _IncompleteError(Exception):
@@ -58,18 +64,22 @@ class _IncompleteError(Exception):
 
 
 class ReplyDecoder:
-    """Decodes replies from bytes that arrive in pieces of any size.
+    """Decodes replies from bytes that arrive in pieces of any size, and believes nothing that they say.
 
-    It goes on where it stopped, at a field or a few before it, so that a large batch that arrives slowly is decoded
-    once. Invariants:
+    It goes on where it stopped, at a response's head or body, so that a large batch that arrives slowly is decoded
+    once. A length above its limit ends the decoding before the bytes come. Invariants:
     - `_step` decodes what is next, from `_position` on. It moves `_position` past what it has fully used, and sets
       `_decoded` where that completes a reply.
     - Between calls of `feed`, `_buffer` begins with what has not been used, and nothing is complete below `_needed`
       bytes of it.
+    - `_known_head` is the encoded form of the last response's status, phrase and headers, which were found to be
+      valid, and `_known` is what it says. The next response mostly has the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_body_bytes: int) -> None:
+        """`max_body_bytes`: of one response, or of one chunk."""
         self.expects_load = True  # until a load has succeeded, a reply is to a load
+        self._max_body_bytes = max_body_bytes
         self._buffer = bytearray()
         self._needed = 0
         self._position = 0
@@ -78,8 +88,10 @@ class ReplyDecoder:
         self._step: Callable[[ReplyDecoder, bytes, int], None] = ReplyDecoder._read_head
         self._decoded: Reply | None = None
         self._streamed = self._substitute = False  # the kind of the reply being decoded
+        self._responses = 0  # how many of its responses have been decoded
         self._response: WorkerResponse | None = None  # the one being decoded
-        self._headers_left = 0
+        self._known_head = b""
+        self._known: tuple[int, bytes, list[Header]] = (0, b"", [])
 
     @property
     def buffered(self) -> int:
@@ -109,7 +121,7 @@ class ReplyDecoder:
     def _read_head(self, data: bytes, position: int) -> None:
         """Decode a reply's code and text; of a reply to a load, all of it."""
         code, position = _int(data, position)
-        text, position = _field(data, position)
+        text, position = _field(data, position, self._max_body_bytes)
         if self.expects_load:
             end, position = _int(data, position)
             _check(end == -1)
@@ -118,38 +130,58 @@ class ReplyDecoder:
         else:
             _check(code in (COMPLETE_CODE, STREAMED_CODE, SUBSTITUTE_CODE))
             self._streamed, self._substitute = code == STREAMED_CODE, code == SUBSTITUTE_CODE
+            self._responses = 0
             self._step = ReplyDecoder._read_response
         self._position = position
 
     def _read_response(self, data: bytes, position: int) -> None:
-        """Decode the beginning of a response, or the end of the list of them."""
+        """Decode the head of a response and perhaps its body, or the end of the list of responses."""
         length, after = _int(data, position)
         if length == -1:
+            _check(self._responses == 1 or not self._streamed)
             self._step = ReplyDecoder._read_chunk if self._streamed else ReplyDecoder._read_head
             self._position = after
             self._decoded = WorkerReplaced() if self._substitute else None
             return
-        request_id, position = _field(data, position)
-        _, position = _field(data, position)  # the content type, which the headers have as well
-        status, position = _int(data, position)
-        phrase, position = _field(data, position)
-        self._headers_left, position = _int(data, position)
-        _check(self._headers_left >= 0)
-        self._response = WorkerResponse(request_id, status, phrase, [], b"", self._streamed, self._substitute)
-        self._step = ReplyDecoder._read_headers_and_body
+        _check(self._responses == 0 or not self._streamed)
+        request_id, position = _field(data, position, http_fields.MAX_HEAD_BYTES)
+        if self._known_head and data.startswith(self._known_head, position):
+            position += len(self._known_head)
+        else:
+            position = self._read_new_head(data, position)
+        status, phrase, headers = self._known
+        self._response = WorkerResponse(request_id, status, phrase, headers, b"", self._streamed, self._substitute)
+        self._responses += 1
+        self._step = ReplyDecoder._read_body
         self._position = position
-        self._read_headers_and_body(data, position)
+        self._read_body(data, position)
 
-    def _read_headers_and_body(self, data: bytes, position: int) -> None:
+    def _read_new_head(self, data: bytes, start: int) -> int:
+        """Decode and check a status, phrase and headers, and return where they end."""
+        limit = http_fields.MAX_HEAD_BYTES
+        _, position = _field(data, start, limit)  # the content type, which the headers have as well
+        status, position = _int(data, position)
+        if not http_fields.is_status(status):
+            raise GarbledReplyError(f"the status {status}, which is not from 200 to 599")
+        phrase, position = _field(data, position, limit)
+        count, position = _int(data, position)
+        if not 0 <= count <= http_fields.MAX_HEADERS:
+            raise GarbledReplyError(f"{count} headers; at most {http_fields.MAX_HEADERS} are accepted")
+        fields, position = _fields(data, position, 2 * count, start + limit)
+        names, values = fields[::2], fields[1::2]
+        if not (http_fields.are_names(names) and http_fields.are_values([phrase, *values])):
+            raise GarbledReplyError("a phrase or header that HTTP cannot carry")
+        headers = list(zip(names, values, strict=True))
+        if http_fields.include_framing(names):
+            headers = [header for header in headers if not http_fields.include_framing([header[0]])]
+        self._known = (status, phrase, headers)
+        self._known_head = data[start:position]
+        return position
+
+    def _read_body(self, data: bytes, position: int) -> None:
         response = self._response
         assert response is not None
-        while self._headers_left:
-            name, position = _field(data, position)
-            value, position = _field(data, position)
-            response.headers.append((name, value))
-            self._headers_left -= 1
-            self._position = position
-        response.body, self._position = _field(data, position)
+        response.body, self._position = _field(data, position, self._max_body_bytes)
         self._decoded = response
         self._response = None  # its body may be large, and the next reply far off
         self._step = ReplyDecoder._read_response
@@ -157,13 +189,13 @@ class ReplyDecoder:
     def _read_chunk(self, data: bytes, position: int) -> None:
         length, after = _int(data, position)
         if length > 0:
-            chunk, after = _field(data, position)
+            chunk, after = _field(data, position, self._max_body_bytes)
             self._decoded = Chunk(chunk)
         else:
             _check(length in (0, -1))
             failure = None
             if length == -1:
-                failure, after = _field(data, after)
+                failure, after = _field(data, after, self._max_body_bytes)
             self._step = ReplyDecoder._read_head
             self._decoded = Chunk(None, failure)
         self._position = after
@@ -184,19 +216,36 @@ def _int(data: bytes, position: int) -> tuple[int, int]:
     return _int_at(data, position)[0], end
 
 
-def _field(data: bytes, position: int) -> tuple[bytes, int]:
+def _field(data: bytes, position: int, limit: int) -> tuple[bytes, int]:
     """Return the bytes behind their length at `position`, and where they end."""
     start = position + 4
     if start > len(data):
         raise _IncompleteError(start)
-    end = start + _int_at(data, position)[0]
-    if end < start:
-        raise GarbledReplyError("negative length")
+    length = _int_at(data, position)[0]
+    if not 0 <= length <= limit:
+        raise GarbledReplyError(f"a length of {length} bytes; at most {limit} are accepted here")
+    end = start + length
     if end > len(data):
         raise _IncompleteError(end)
     return data[start:end], end
 
 
+def _fields(data: bytes, position: int, count: int, limit_end: int) -> tuple[list[bytes], int]:
+    """Return so many fields, which must end at `limit_end` or before; faster than `_field` for each."""
+    fields: list[bytes] = []
+    for _ in range(count):
+        start = position + 4
+        if start > len(data):
+            raise _IncompleteError(start)
+        position = start + _int_at(data, position)[0]
+        if not start <= position <= limit_end:
+            raise GarbledReplyError(f"a head of more than {http_fields.MAX_HEAD_BYTES} bytes, or a negative length")
+        if position > len(data):
+            raise _IncompleteError(position)
+        fields.append(data[start:position])
+    return fields, position
+
+
 def _check(valid: bool) -> None:
     if not valid:
-        raise GarbledReplyError("not a reply of a worker")
+        raise GarbledReplyError("these bytes are no reply")

@@ -45,7 +45,7 @@ class Models:
     ) -> None:
         self._config = config
         self._settings = ServingOptions.of(config)
-        self._connections = WorkerConnections()
+        self._connections = WorkerConnections(config.max_payload_bytes)
         self._context = ServingContext(
             config, fork_server, self._connections, pending or PendingBytes(), timeouts or ModelTimeouts()
         )

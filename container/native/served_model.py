@@ -1,9 +1,10 @@
 """One load of one model in the native front end: its lifecycle, from the load request until nothing is left of it."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from polyhost.container.config import Config, Optimization
@@ -17,12 +18,13 @@ from polyhost.container.native.invocation import Invocation
 from polyhost.container.native.queue import PendingBytes
 from polyhost.container.native.serving_options import ServingOptions
 from polyhost.container.native.stats import ModelStats
-from polyhost.container.native.worker_connection import WorkerConnection, WorkerConnections
+from polyhost.container.native.worker_connection import GARBLED, WorkerConnection, WorkerConnections
 from polyhost.container.native.worker_pool import WorkerPool
 from polyhost.container.worker.protocol import LoadCommand
 from polyhost.events import get_logger
 
 _MAX_BACKOFF_S = 60.0
+_GARBLER_PAUSE_S = 1.0
 
 logger = get_logger(__name__)
 
@@ -133,6 +135,7 @@ class ServedModel:
         self._name_free = asyncio.Event()
         self._closed = asyncio.Event()
         self._failed_attempts = 0  # in a row, since a worker last loaded the model
+        self._garbler_replaced = -math.inf  # when a worker with malformed replies was last replaced
         self._backoff_reason: Failure | None = None  # why the last of them failed; read while BACKING_OFF
 
     @property
@@ -282,12 +285,24 @@ class ServedModel:
         failure = connection.failure or Failure(
             500, "WorkerDiedError", "the worker's connection ended", self.name, "predict" if loaded else "load"
         )
+        if not failure.model:  # the connection does not know it
+            failure = replace(failure, model=self.name)
+            logger.error("%s", failure.message, extra={"model": self.name, "phase": failure.phase})
         self._pool.remove(connection)
         self._dispatcher.on_connection_lost(connection, failure)
         if not loaded:
             self._on_no_worker(failure)
+        elif self.loaded and failure.type == GARBLED:
+            self._replace_garbler()
         elif self.loaded:
             self._pool.grow()
+
+    def _replace_garbler(self) -> None:
+        """Get another worker, but not more often than once a second: the next one may do the same at once."""
+        now = time.monotonic()
+        pause_s = max(0.0, self._garbler_replaced + _GARBLER_PAUSE_S - now)
+        self._garbler_replaced = now + pause_s
+        asyncio.get_running_loop().call_later(pause_s, self._pool.grow)
 
     def _on_open_failed(self, error: OSError) -> None:
         message = f"cannot open a connection for a worker: {error}"

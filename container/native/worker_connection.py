@@ -3,11 +3,12 @@
 import asyncio
 import itertools
 import json
+import math
 import os
 import socket
 import time
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from polyhost.container.errors import Failure
 from polyhost.container.native.decoder import (
@@ -22,6 +23,9 @@ from polyhost.container.native.decoder import (
 from polyhost.container.native.encoder import encode_command
 from polyhost.container.native.invocation import Invocation
 from polyhost.container.worker.protocol import LoadCommand, encode_cancel, encode_load
+
+GARBLED = "GarbledAnswerError"  # a model's code has written to the worker's connection
+_LOAD_PHASES = frozenset({"connect", "fork", "command", "handler"})  # worker/process.py measures them
 
 
 class ResponseListener(Protocol):
@@ -67,8 +71,10 @@ class WorkerConnection(asyncio.Protocol):
     reason, as its breaking does: on_connection_lost follows, and `failure` has the reason.
     """
 
-    def __init__(self, number: int, responses: ResponseListener, listener: ConnectionListener) -> None:
-        """Raise OSError if no descriptor is left."""
+    def __init__(
+        self, number: int, responses: ResponseListener, listener: ConnectionListener, max_body_bytes: int
+    ) -> None:
+        """`max_body_bytes`: of a response, or a chunk of one. Raise OSError if no descriptor is left."""
         self.number = number
         # The worker's end stays open: the next fork server gets it when it takes the worker over.
         self._front_end, self.workers_end = socket.socketpair()
@@ -81,9 +87,10 @@ class WorkerConnection(asyncio.Protocol):
         self.turn_started = 0.0  # when the worker could begin with the first of them
         self._responses = responses
         self._listener = listener
-        self._decoder = ReplyDecoder()
+        self._decoder = ReplyDecoder(max_body_bytes)
         self._transport: asyncio.Transport | None = None  # None until connection_made
         self._cancelled_id = b""
+        self._substituted = False  # some are answered on behalf of a dead worker, and WorkerReplaced has not come yet
 
     async def open(self) -> None:
         """Give the front end's end to the event loop; raises OSError if that fails."""
@@ -154,7 +161,7 @@ class WorkerConnection(asyncio.Protocol):
         the load's reply there is nothing to read, and the end may not come by itself: a fork server that lacked a
         descriptor never received the worker's end.
         """
-        self.failure = failure
+        self.failure = self.failure or failure
         if self.loaded:
             self.resume()  # it may have been paused for a slow client, and a paused transport does not see the end
         else:
@@ -172,9 +179,7 @@ class WorkerConnection(asyncio.Protocol):
             for reply in self._decoder.feed(data):
                 self._on_reply(reply)
         except GarbledReplyError as error:
-            # A model's code has written to a descriptor that is not its own.
-            message = f"malformed reply from the worker: {error}"
-            self.abort(Failure(500, "GarbledAnswerError", message, "", "predict"))
+            self.abort(Failure(500, GARBLED, f"malformed reply from the worker: {error}", "", "predict"))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._close_status_page()
@@ -198,10 +203,13 @@ class WorkerConnection(asyncio.Protocol):
 
     def _on_response(self, response: WorkerResponse) -> None:
         invocation = self._find(response.id)
+        if response.more and invocation is not self.invocations[0]:
+            raise GarbledReplyError("a streamed response out of order")
         now = time.monotonic()
         started, self.turn_started = self.turn_started, now
         self._responses.on_response(invocation, response, started, now)
         if response.substitute:
+            self._substituted = True
             self.invocations.remove(invocation)  # not idle before WorkerReplaced
         elif not response.more:
             self._finish(invocation)
@@ -236,6 +244,9 @@ class WorkerConnection(asyncio.Protocol):
 
         Those that died with it have been answered by the fork server, each with a `substitute` response.
         """
+        if not (self.invocations or self._substituted):
+            raise GarbledReplyError("a replacement of an idle worker")
+        self._substituted = False
         not_started, self.invocations = self.invocations, []
         self._responses.on_not_started(not_started)
         self._responses.on_idle(self)
@@ -244,14 +255,17 @@ class WorkerConnection(asyncio.Protocol):
         """Tell the listener. A failure is the fork server's reply; a worker whose load failed has ended."""
         try:
             content = json.loads(reply.text)
-            failure = None if reply.code == 200 else Failure(**content)
-        except (ValueError, TypeError) as error:
+        except (ValueError, RecursionError) as error:
             raise GarbledReplyError(f"the reply to a load: {error}") from None
-        if failure is not None:
-            self._listener.on_load_failed(self, failure)
+        if reply.code == 200:
+            times = _checked_times(content)
+            self.loaded = True
+            self._listener.on_loaded(self, times)
             return
-        self.loaded = True
-        self._listener.on_loaded(self, content)
+        failure = Failure.read(content)
+        if failure is None:
+            raise GarbledReplyError("the reply to a load is no failure")
+        self._listener.on_load_failed(self, failure)
 
     def _close_status_page(self) -> None:
         if self.status_page is not None:
@@ -262,13 +276,14 @@ class WorkerConnection(asyncio.Protocol):
 class WorkerConnections:
     """The open connections of all models by the numbers that the control protocol gives them."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_body_bytes: int) -> None:
+        self._max_body_bytes = max_body_bytes
         self._numbers = itertools.count(1)
         self._by_number: dict[int, WorkerConnection] = {}
 
     def new(self, responses: ResponseListener, listener: ConnectionListener) -> WorkerConnection:
         """Return a new connection, to be opened; raises OSError if no descriptor is left."""
-        connection = WorkerConnection(next(self._numbers), responses, listener)
+        connection = WorkerConnection(next(self._numbers), responses, listener, self._max_body_bytes)
         self._by_number[connection.number] = connection
         return connection
 
@@ -282,3 +297,14 @@ class WorkerConnections:
         """Close all of them."""
         for connection in self._by_number.values():
             connection.close()
+
+
+def _checked_times(content: Any) -> dict[str, float]:
+    """Return a load's milliseconds per phase: labels of the metrics, which are not a model's to choose."""
+    if not (isinstance(content, dict) and content.keys() <= _LOAD_PHASES and all(map(_is_time, content.values()))):
+        raise GarbledReplyError("the reply to a load has no times")
+    return content
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 <= value < math.inf

@@ -171,7 +171,7 @@ class Model:
             return self._failed(request, BadAnswerError(f"handle() returned {responses.kind_of(item)}: {error}"))
         if status >= 500:
             self._log_own_failure(request, status, body)
-        encoded = None if chunks is None else responses.encode_chunks(chunks, headers)
+        encoded = None if chunks is None else responses.encode_chunks(chunks, headers, self.max_response_bytes)
         return Response(request.id, status, headers, body, phrase, encoded)
 
     def _log_own_failure(self, request: Request, status: int, body: bytes) -> None:
@@ -196,7 +196,7 @@ class Model:
             )
         headers = {"content-type": "application/json"}
         phrase = responses.reason_phrase(failure.code)
-        return Response(request.id, failure.code, headers, failure.to_json(), phrase)
+        return Response(request.id, failure.code, headers, failure.shortened().to_json(), phrase)
 
 
 def _decoded_or_error(request: Request) -> Request | Exception:

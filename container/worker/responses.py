@@ -6,16 +6,14 @@ connection without a reason. It is checked here, where the error can name it.
 
 import http.client
 import json
-import re
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from polyhost.container.errors import BadAnswerError, ResponseTooLargeError
+from polyhost.container.worker import http_fields
 from polyhost.handlers.body import contents
 
-_FRAMING = frozenset({"connection", "content-length", "transfer-encoding"})
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
-_HEADER_VALUE = re.compile(r"[^\0\v\f\r\n\ud800-\udfff]*")
+_MAX_PHRASE_BYTES = 1000
 
 
 def reason_phrase(status: Any) -> str:
@@ -27,8 +25,11 @@ def checked_status(status: Any, phrase: Any) -> tuple[int, str]:
     """Return the status, by default 200, and its phrase. Raises BadAnswerError."""
     status = status or 200
     phrase = str(phrase or reason_phrase(status))
-    if not (isinstance(status, int) and 200 <= status <= 599 and _HEADER_VALUE.fullmatch(phrase)):
+    if not (http_fields.is_status(status) and http_fields.is_value(phrase)):
         raise BadAnswerError(f"handle() set the status {status!r} {phrase!r}; it must be a number from 200 to 599")
+    if len(phrase.encode()) > _MAX_PHRASE_BYTES:
+        message = f"handle() set a phrase of {len(phrase)} characters; at most {_MAX_PHRASE_BYTES} bytes are sent"
+        raise BadAnswerError(message)
     return status, phrase
 
 
@@ -40,12 +41,19 @@ def checked_headers(headers: Mapping[Any, Any]) -> dict[str, str]:
     texts: dict[str, tuple[Any, str]] = {}
     for name, value in headers.items():
         key = str(name).lower()
-        if key not in _FRAMING:
+        if key not in http_fields.FRAMING:
             texts[key] = (key if key == "content-type" else name, str(value))
     for name, value in texts.values():
-        if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):
+        if not (http_fields.is_name(name) and http_fields.is_value(value)):
             raise BadAnswerError(f"handle() set the header {name!r} to {value!r}, which HTTP cannot carry")
-    return dict(texts.values())
+    checked = dict(texts.values())
+    size = sum(len(name) + len(value.encode()) for name, value in checked.items())
+    if len(checked) > http_fields.MAX_HEADERS or size > http_fields.MAX_HEADERS_BYTES:
+        raise BadAnswerError(
+            f"handle() set {len(checked)} headers of {size} bytes together; at most {http_fields.MAX_HEADERS} headers"
+            f" of {http_fields.MAX_HEADERS_BYTES} bytes are sent"
+        )
+    return checked
 
 
 def checked_items(returned: Any, count: int) -> list[Any]:
@@ -108,11 +116,13 @@ def encode_chunk(chunk: Any, headers: dict[str, str]) -> bytes:
     return _json(chunk, None).encode() + b"\n"
 
 
-def encode_chunks(chunks: Iterator[Any], headers: dict[str, str]) -> Iterator[bytes]:
-    """Encode chunks as they are read; a generator is closed with this one."""
+def encode_chunks(chunks: Iterator[Any], headers: dict[str, str], limit: int | None = None) -> Iterator[bytes]:
+    """Encode chunks as they are read; a generator is closed with this one. Raises ResponseTooLargeError."""
     try:
         for chunk in chunks:
-            yield encode_chunk(chunk, headers)
+            encoded = encode_chunk(chunk, headers)
+            check_size(len(encoded), limit)
+            yield encoded
     finally:
         if isinstance(chunks, Generator):
             chunks.close()

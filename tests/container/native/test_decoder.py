@@ -1,5 +1,6 @@
 import gc
 import json
+import struct
 import weakref
 from itertools import pairwise
 
@@ -15,7 +16,9 @@ from polyhost.container.native.decoder import (
     WorkerReplaced,
     WorkerResponse,
 )
+from polyhost.container.worker.http_fields import FRAMING, MAX_HEAD_BYTES, MAX_HEADERS
 from polyhost.container.worker.protocol import (
+    STREAMED_CODE,
     SUBSTITUTE_CODE,
     encode_chunk,
     encode_first_chunk,
@@ -27,12 +30,15 @@ from polyhost.container.worker.types import Response
 
 Reply = WorkerResponse | WorkerReplaced | LoadReply | Chunk
 
-texts = some.text(max_size=20)
+texts = some.text(some.characters(exclude_characters="\0\v\f\r\n", exclude_categories=["Cs"]), max_size=20)
+names = some.from_regex(r"[!#-'*+.^_`|~0-9A-Za-z-]{1,20}", fullmatch=True).filter(
+    lambda name: name.lower() not in FRAMING
+)
 responses = some.builds(
     Response,
     id=some.text(min_size=1, max_size=20),
     status=some.integers(200, 599),
-    headers=some.dictionaries(texts, texts, max_size=4),
+    headers=some.dictionaries(names, texts, max_size=4),
     body=some.binary(max_size=200),
     phrase=texts,
 )
@@ -61,6 +67,7 @@ replies = some.one_of(
         some.none() | some.binary(max_size=50),
     ),
 )
+LIMIT = 1000  # of a body
 LOADED = encode_load_reply(200, "{}")
 
 
@@ -80,13 +87,13 @@ places = some.lists(some.integers(0, 1 << 16), max_size=40)
 def test_any_split_gives_the_same_replies(sent: list[tuple[bytes, list[Reply]]], places: list[int]) -> None:
     data = LOADED + b"".join(encoded for encoded, _ in sent)
     expected = [LoadReply(200, "{}"), *(found for _, all_of_it in sent for found in all_of_it)]
-    assert feed(ReplyDecoder(), cut(data, places)) == expected
+    assert feed(ReplyDecoder(LIMIT), cut(data, places)) == expected
 
 
 @given(replies)
 def test_single_bytes_give_the_same_replies(sent: tuple[bytes, list[Reply]]) -> None:
     data = LOADED + sent[0]
-    assert feed(ReplyDecoder(), [data[place : place + 1] for place in range(len(data))]) == [
+    assert feed(ReplyDecoder(LIMIT), [data[place : place + 1] for place in range(len(data))]) == [
         LoadReply(200, "{}"),
         *sent[1],
     ]
@@ -95,14 +102,14 @@ def test_single_bytes_give_the_same_replies(sent: tuple[bytes, list[Reply]]) -> 
 def test_substitute_responses_end_with_the_workers_replacement() -> None:
     batch = [Response(item, 500, {}, b"died") for item in ("1", "2")]
     found = feed(
-        ReplyDecoder(), [LOADED + encode_predict_reply(batch, SUBSTITUTE_CODE) + encode_predict_reply(batch[:1])]
+        ReplyDecoder(LIMIT), [LOADED + encode_predict_reply(batch, SUBSTITUTE_CODE) + encode_predict_reply(batch[:1])]
     )
     assert [type(one) for one in found[1:]] == [WorkerResponse, WorkerResponse, WorkerReplaced, WorkerResponse]
 
 
 def test_failed_load_may_be_followed_by_another_reply_to_a_load() -> None:
     failure = json.dumps({"message": "é"})
-    found = feed(ReplyDecoder(), [encode_load_reply(507, failure) + LOADED])
+    found = feed(ReplyDecoder(LIMIT), [encode_load_reply(507, failure) + LOADED])
     assert found == [LoadReply(507, failure), LoadReply(200, "{}")]
 
 
@@ -125,7 +132,7 @@ def test_wrong_byte_has_the_same_outcome_wherever_it_is_cut(
 
 def outcome(loaded: bool, pieces: list[bytes]) -> tuple[list[Reply], bool]:
     """Return the replies before the garbage, and whether it was rejected."""
-    decoder = ReplyDecoder()
+    decoder = ReplyDecoder(LIMIT)
     if loaded:
         feed(decoder, [LOADED])
     found: list[Reply] = []
@@ -142,7 +149,7 @@ def test_load_reply_that_is_not_utf_8_is_rejected(text: bytes) -> None:
     assume(not _is_text(text))
     reply = encode_load_reply(200, "x" * len(text)).replace(b"x" * len(text), text)
     with pytest.raises(GarbledReplyError, match="UTF-8"):
-        feed(ReplyDecoder(), [reply])
+        feed(ReplyDecoder(LIMIT), [reply])
 
 
 def _is_text(data: bytes) -> bool:
@@ -153,13 +160,82 @@ def _is_text(data: bytes) -> bool:
     return True
 
 
+def reply_of(response: Response) -> bytes:
+    return encode_predict_reply([response])
+
+
+def body_of(length: int) -> bytes:
+    """Return a reply whose body has this length, without its bytes."""
+    return reply_of(Response("1", 200, {}, b""))[:-8] + struct.pack("!i", length)
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (reply_of(Response("1", 200, {"x": "a\r\n\r\nHTTP/1.1 200 OK"}, b"")), "HTTP cannot carry"),
+        (reply_of(Response("1", 200, {"x": "a\nb: c"}, b"")), "HTTP cannot carry"),
+        (reply_of(Response("1", 200, {"x": "a\0"}, b"")), "HTTP cannot carry"),
+        (reply_of(Response("1", 200, {"x: y\r\nz": "a"}, b"")), "HTTP cannot carry"),
+        (reply_of(Response("1", 200, {"x:y": "a"}, b"")), "HTTP cannot carry"),
+        (reply_of(Response("1", 200, {"": "a"}, b"")), "HTTP cannot carry"),
+        (reply_of(Response("1", 200, {"x y": "a"}, b"")), "HTTP cannot carry"),
+        (reply_of(Response("1", 200, {"é": "a"}, b"")), "HTTP cannot carry"),
+        (reply_of(Response("1", 200, {}, b"", "OK\r\nx: y")), "HTTP cannot carry"),
+        (reply_of(Response("1", 100, {}, b"")), "status 100"),
+        (reply_of(Response("1", 600, {}, b"")), "status 600"),
+        (reply_of(Response("1", -200, {}, b"")), "status -200"),
+        (reply_of(Response("1", 200, {str(n): "" for n in range(MAX_HEADERS + 1)}, b"")), "101 headers"),
+        (reply_of(Response("1", 200, {str(n): "x" * 700 for n in range(MAX_HEADERS)}, b"")), "a head of more than"),
+        (reply_of(Response("1", 200, {}, b"", "x" * (MAX_HEAD_BYTES + 1))), "a length of 65537"),
+        (reply_of(Response("1" * (MAX_HEAD_BYTES + 1), 200, {}, b"")), "a length of 65537"),
+        (body_of(LIMIT + 1), "a length of 1001 bytes; at most 1000"),
+        (body_of((1 << 31) - 1), "a length of 2147483647"),
+        (body_of(-2), "a length of -2"),
+        (struct.pack("!ii", 200, LIMIT + 1), "a length of 1001"),
+        (encode_first_chunk(Response("1", 200, {}, b"")) + struct.pack("!i", LIMIT + 1), "a length of 1001"),
+        (encode_first_chunk(Response("1", 200, {}, b"")) + struct.pack("!ii", -1, LIMIT + 1), "a length of 1001"),
+        (encode_predict_reply([], STREAMED_CODE), "no reply"),
+        (encode_predict_reply([Response("1", 200, {}, b"")] * 2, STREAMED_CODE), "no reply"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_reply_that_must_not_be_believed_is_rejected_wherever_it_is_cut(reply: bytes, words: str) -> None:
+    for size in (len(reply), 7):
+        decoder = ReplyDecoder(LIMIT)
+        feed(decoder, [LOADED])
+        with pytest.raises(GarbledReplyError, match=words):
+            feed(decoder, [reply[place : place + size] for place in range(0, len(reply), size)])
+        assert decoder.buffered <= MAX_HEAD_BYTES + LIMIT
+
+
+def test_headers_like_the_last_ones_are_checked_too() -> None:
+    decoder = ReplyDecoder(LIMIT)
+    good = reply_of(Response("1", 200, {"x": "a", "y": "b"}, b""))
+    feed(decoder, [LOADED, good, good])
+    with pytest.raises(GarbledReplyError):
+        feed(decoder, [reply_of(Response("1", 200, {"x": "a", "y": "\n"}, b""))])
+
+
+def test_headers_that_frame_a_response_are_dropped() -> None:
+    headers = {
+        "Content-Length": "1",
+        "x-a": "1",
+        "TRANSFER-ENCODING": "chunked",
+        "connection": "x",
+        "x-connection": "2",
+    }
+    _, response = feed(ReplyDecoder(LIMIT), [LOADED + reply_of(Response("1", 200, headers, b"body"))])
+    assert isinstance(response, WorkerResponse)
+    assert response.headers == [(b"x-a", b"1"), (b"x-connection", b"2")]
+
+
 def test_slow_batch_is_decoded_once() -> None:
     """The rest of a batch of large responses was once copied anew for each response in it."""
     batch = [
         Response(f"id-{number}", 200, {f"name-{n}": "value" for n in range(20)}, b"x" * 500) for number in range(100)
     ]
     data = encode_predict_reply(batch)
-    decoder = ReplyDecoder()
+    decoder = ReplyDecoder(LIMIT)
     feed(decoder, [LOADED])
     longest = 0
     for place in range(0, len(data), 100):
@@ -170,7 +246,7 @@ def test_slow_batch_is_decoded_once() -> None:
 
 def test_decoder_is_freed_without_a_garbage_collection() -> None:
     """Each worker's connection has one, and the front end seldom collects garbage."""
-    decoder = ReplyDecoder()
+    decoder = ReplyDecoder(LIMIT)
     feed(decoder, [LOADED, encode_predict_reply([])[:6]])
     gone = weakref.ref(decoder)
     gc.disable()

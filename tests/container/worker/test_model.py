@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from polyhost.container.errors import LoadError
+from polyhost.container.errors import LoadError, ResponseTooLargeError
 from polyhost.container.worker.model import Model, ModelSpec
 from polyhost.container.worker.types import Request, Response
 from tests.container.worker.calls import failure, request, respond
@@ -254,6 +254,9 @@ def test_error_of_the_handler_fails_all_requests(
         ("context.set_response_header(0, 'a b', 'x')", "the header 'a b'"),
         ("context.set_response_header(0, 'x', '\\udce9')", "the header 'x'"),
         ("context.set_response_header(0, 'x', 'a\\r\\nSet-Cookie: b')", "Set-Cookie"),
+        ("context.set_response_status(200, 'x' * 1001, 0)", "a phrase of 1001 characters"),
+        ("context.set_response_header(0, 'x', 'a' * 25_000)", "1 headers of 25001 bytes"),
+        ("[context.set_response_header(0, f'x-{n}', '') for n in range(101)]", "101 headers"),
     ],
 )
 def test_status_or_header_that_cannot_be_sent(load: Callable[..., Model], misuse: str, words: str) -> None:
@@ -266,6 +269,21 @@ def test_status_set_to_none_is_200(load: Callable[..., Model]) -> None:
     response = respond(calling(load, "[context.set_response_status(None, None, 0)] and [b'']"))
 
     assert (response.status, response.phrase) == (200, "OK")
+
+
+def test_chunk_above_the_limit_ends_the_stream(folder: Path, write: Write) -> None:
+    write("h.py", "class S:\n def handle(self, data, context): return iter([b'x' * 100, b'x' * 101])")
+    response = respond(Model.load(ModelSpec("m", folder, "h.py"), 100))
+
+    assert response.chunks is not None
+    with pytest.raises(ResponseTooLargeError, match="101 bytes, the limit is 100"):
+        next(response.chunks)
+
+
+def test_message_that_no_response_can_hold_is_cut(load: Callable[..., Model]) -> None:
+    message = failure(respond(calling(load, "[ValueError('x' * 2_000_000)]")))[2]
+
+    assert message == "x" * 50_000 + "..."
 
 
 def test_response_above_the_limit_names_the_setting(folder: Path, write: Write) -> None:
