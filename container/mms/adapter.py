@@ -24,6 +24,7 @@ from polyhost.container.mms.client import MmsClient
 from polyhost.container.mms.failed_load import RejectedLoad
 from polyhost.container.mms.launcher import FIFO, Launcher, recorded_pids, remove_record
 from polyhost.container.mms.lost_loads import LostLoads
+from polyhost.container.mms.netty_threads import NettyThreads
 from polyhost.container.system.event_loop import EventLoop
 from polyhost.container.system.line_reader import LineReader
 from polyhost.container.worker.protocol import COMPLETE_CODE
@@ -66,6 +67,7 @@ class MmsAdapter:
         self._response_timeout_s = config.response_timeout_s
         self._run_dir = run_dir
         self._mms = MmsClient(loop, config.port)
+        self._netty_threads = NettyThreads(loop, self._mms, config.netty_threads)
         self._models: dict[int, LaunchedModel] = {}
         self._lost_loads = LostLoads(self._mms, lambda: {model.name for model in self._models.values()})
 
@@ -79,6 +81,7 @@ class MmsAdapter:
             self._accept(pid)
             if model := self._models.get(pid):
                 model.survivors = Survivor.find(model.directory)  # they are to end with the model
+        self._netty_threads.start()
         self._loop.every(_DESERTED_ROUND_S, self._check_launchers)
         self._loop.every(_LOST_LOADS_ROUND_S, self._lost_loads.check)
 

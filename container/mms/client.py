@@ -31,6 +31,10 @@ class MmsClient:
             return False
         return True
 
+    def probe(self, on_response: Callable[[int | None], None]) -> None:
+        """Ask for something that a server thread answers itself: for /ping MMS takes one more thread."""
+        self._request("GET", "/models?limit=1", on_response)
+
     def resize(self, name: str, workers: int) -> None:
         """Set the number of workers. MMS responds with 202 at once and adds or stops workers in the background."""
         self._request("PUT", f"{_path(name)}?min_worker={workers}&max_worker={workers}", lambda status: None)

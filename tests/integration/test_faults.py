@@ -426,6 +426,26 @@ def test_death_of_a_launcher_while_its_model_loads(service: Service) -> None:
     assert container.invoke(name, "1").text == "1"
 
 
+def test_mms_that_can_start_no_thread_answers_pings(tmp_path: Path) -> None:
+    """Java gets no memory for the stack of a thread: root has no limit of processes, but it ends in the same way."""
+    with serving(tmp_path, "mms", MMS_NUMBER_OF_NETTY_THREADS="12") as service:
+        java = service.part(*JAVA)
+        # Netty has one more thread, which accepts connections.
+        wait_for(lambda: len(_netty_threads(java)) >= 13, "Netty's threads")
+        service.container.http.get("/ping")  # for which MMS keeps a thread of another kind
+        size = java.memory_info().vms
+        java.rlimit(psutil.RLIMIT_AS, (size, size))
+
+        statuses = [httpx.get(f"{service.container.http.base_url}/ping", timeout=60).status_code for _ in range(24)]
+
+    assert statuses == [200] * 24
+
+
+def _netty_threads(java: psutil.Process) -> list[str]:
+    names = [Path(f"/proc/{java.pid}/task/{thread.id}/comm").read_text() for thread in java.threads()]
+    return [name for name in names if "EventLoop" in name]
+
+
 # One model and its neighbours
 
 
