@@ -15,6 +15,10 @@ from tests.support.short_dir import short_directory
 
 pytest_plugins = ["tests.support.progress"]
 
+# As in the container's processes. OpenMP's threads spin while they wait for one another: where all cores are busy, a
+# model of many small steps takes minutes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # What scripts/test --quick leaves out: tests of whole containers and emulators, and others that take seconds.
 _SLOW = (
     "benchmarks/test_soak.py",

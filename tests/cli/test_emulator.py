@@ -72,7 +72,7 @@ def test_signal_stops_the_emulator_and_every_container(tmp_path: Path, number: s
         assert len(children) >= 2
         process.send_signal(number)
         assert process.wait(15) == 0
-        _, alive = psutil.wait_procs(children, timeout=5)
+        _, alive = psutil.wait_procs(children, timeout=60)
         assert not alive
 
 
@@ -184,7 +184,7 @@ def test_next_emulator_cleans_up_after_a_killed_one(tmp_path: Path) -> None:
             assert work.exists(), "the second emulator removed the folder of a running one"
             assert _client("sagemaker", other).list_endpoints()["Endpoints"] == []
         process.kill()
-        _, alive = psutil.wait_procs([child], timeout=5)
+        _, alive = psutil.wait_procs([child], timeout=60)
         assert not alive
         assert work.exists()
         with started(TMPDIR=str(tmp_path)):
@@ -198,7 +198,7 @@ def test_stops_while_a_container_starts(tmp_path: Path) -> None:
         (child,) = wait_for(lambda: psutil.Process(process.pid).children(), "the container's process")
         process.send_signal(signal.SIGTERM)
         assert process.wait(15) == 0
-        _, alive = psutil.wait_procs([child], timeout=5)
+        _, alive = psutil.wait_procs([child], timeout=60)
         assert not alive
 
 

@@ -7,6 +7,8 @@ import logging
 import os
 import resource
 import signal
+import sys
+import termios
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -103,7 +105,7 @@ def test_a_short_event_never_lands_inside_a_long_one(tmp_path: Path) -> None:
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     log.configure(as_json=True, level=logging.INFO, descriptor=writer, lock_path=str(tmp_path / "lock"))
     long = in_a_child(lambda: logging.getLogger().info("x" * 10_000))
-    wait_for(lambda: state_of(long) == "S", "a full pipe")
+    wait_for(lambda: unread_bytes(reader) == 4096, "a full pipe")
     os.kill(long, signal.SIGSTOP)
     wait_for(lambda: state_of(long) == "T", "the stop")
     data = os.read(reader, 4096)
@@ -185,6 +187,10 @@ def in_a_child(action: Callable[[], None]) -> int:
         action()
         os._exit(0)
     return pid
+
+
+def unread_bytes(pipe: int) -> int:
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def state_of(pid: int) -> str:

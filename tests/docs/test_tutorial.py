@@ -15,7 +15,7 @@ BIN = Path(sys.executable).parent
 
 def run(folder: Path, *command: str | Path, **environ: str) -> str:
     variables = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **environ}
-    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=150)
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
 

@@ -138,7 +138,7 @@ def check_error(run_dir: Path, pid: int, error: type[OSError]) -> None:
     with pytest.raises(error):
         Launcher(run_dir, pid)
 
-    assert len(descriptors_of()) == before
+    assert len(descriptors_of()) <= before  # fewer where an earlier test's garbage was collected
 
 
 def test_recorded_pids_are_found_and_removed(run_dir: Path) -> None:

@@ -83,7 +83,7 @@ async def test_a_container_that_ignores_sigterm_is_killed_with_its_descendants(t
     assert len(family) == 2
     await container.stop(0.2)
     assert await container.wait() == -signal.SIGKILL
-    assert not psutil.wait_procs(family, timeout=5)[1]
+    assert not psutil.wait_procs(family, timeout=60)[1]
 
 
 async def test_a_sweep_removes_the_run_directory_of_a_killed_emulators_container(tmp_path: Path) -> None:
