@@ -7,7 +7,7 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from polyhost.handlers.body import images
+from polyhost.handlers.body import arrays, images
 from polyhost.handlers.body.payload import Inputs, Picture, Rows
 from polyhost.handlers.errors import BadBodyError, UnsuitableMediaTypeError, WrongShapeError
 from polyhost.handlers.shapes_file import InputShape
@@ -18,9 +18,9 @@ Array = NDArray[Any]
 def fill(inputs: Inputs, shapes: Sequence[InputShape]) -> dict[str, Array]:
     """Return an array [n, *sample] for each of the network's inputs. Raises BadBodyError."""
     if isinstance(inputs, Rows) and inputs.names and {shape.name for shape in shapes} == set(inputs.names):
-        arrays = {shape.name: _named_batch(inputs, shape) for shape in shapes}
-        _check_equal_lengths(arrays)
-        return arrays
+        batches = {shape.name: _named_batch(inputs, shape) for shape in shapes}
+        _check_equal_lengths(batches)
+        return batches
     if len(shapes) != 1:
         names = [shape.name for shape in shapes]
         raise BadBodyError(f"the model has the inputs {names}; send an object with a value for each")
@@ -33,9 +33,9 @@ def fill(inputs: Inputs, shapes: Sequence[InputShape]) -> dict[str, Array]:
 
 
 def array(values: Any, dtype: Any = None) -> Array:
-    """Convert to an array of the type that numpy chooses, or of this one. Raises BadBodyError."""
+    """Convert to an array of this type, or without one as `arrays.untyped` does. Raises BadBodyError."""
     try:
-        return numpy.asarray(values, dtype=dtype)
+        return arrays.untyped(values) if dtype is None else numpy.asarray(values, dtype=dtype)
     except (ValueError, TypeError, OverflowError) as error:
         raise _not_numbers(values, error) from None
 
@@ -46,6 +46,8 @@ def numbers(values: Any, dtype: Any = numpy.float32) -> Array:
     if given.dtype.kind in "cmM":  # complex, or times
         raise BadBodyError(f"the body holds {given.dtype}; the model takes {numpy.dtype(dtype)}")
     try:
+        if given.dtype.kind == "O":
+            given = _parsed(given, numpy.dtype(dtype))
         with numpy.errstate(invalid="ignore", over="ignore"):
             converted = given.astype(dtype, copy=False)
     except (ValueError, TypeError, OverflowError) as error:
@@ -56,8 +58,15 @@ def numbers(values: Any, dtype: Any = numpy.float32) -> Array:
     return converted
 
 
+def _parsed(objects: Array, dtype: numpy.dtype[Any]) -> Array:
+    """Return the objects with numbers in the place of texts. Raises ValueError."""
+    number = int if dtype.kind in "iu" else float
+    parse = numpy.frompyfunc(lambda value: number(value) if isinstance(value, str | bytes) else value, 1, 1)
+    return numpy.asarray(parse(objects), dtype=object)
+
+
 def _changed(given: Array, converted: Array) -> Any:
-    """Return a mask of the numbers that conversion changed. Text is parsed, and fails if it does not fit."""
+    """Return a mask of the numbers that conversion changed. NPY's text is parsed, and fails if it does not fit."""
     if given.dtype == converted.dtype or given.dtype.kind not in "biufO":
         return numpy.zeros((), bool)
     if converted.dtype.kind == "f":
@@ -109,8 +118,8 @@ def _column(rows: Rows, name: str) -> list[Any]:
     return [row[index] for row in rows.values]
 
 
-def _check_equal_lengths(arrays: dict[str, Array]) -> None:
-    lengths = {name: len(array) for name, array in arrays.items()}
+def _check_equal_lengths(batches: dict[str, Array]) -> None:
+    lengths = {name: len(batch) for name, batch in batches.items()}
     if len(set(lengths.values())) != 1:
         raise WrongShapeError("as many rows for each input", lengths)
 

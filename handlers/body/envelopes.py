@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy
 
-from polyhost.handlers.body import v2_tensors
+from polyhost.handlers.body import arrays, v2_tensors
 from polyhost.handlers.body.payload import ANYTHING, Expected, Rows
 from polyhost.handlers.errors import BadBodyError
 
@@ -226,7 +226,7 @@ def _tensor(content: Any, whole: Mapping[str, Any], expected: Expected) -> Rows 
     """Seldon's {"shape": [2, 2], "values": [1, 2, 3, 4]}."""
     match content:
         case {"shape": [*shape], "values": [*values]} if _is_alone("tensor", whole) and _are_plain(values):
-            array = v2_tensors.shaped(numpy.array(values), shape, "the tensor")
+            array = v2_tensors.shaped(arrays.untyped(values), shape, "the tensor")
             return _named(Rows(array.tolist() if expected.table else array), whole)
     return None
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 
 from polyhost.handlers.base import Handler, HandlerRequest, Source
-from polyhost.handlers.body import decoders, images
+from polyhost.handlers.body import arrays, decoders, images
 from polyhost.handlers.body.envelopes import rows_from
 from polyhost.handlers.body.media_types import JSON, JSON_LINES, MediaType
 from polyhost.handlers.body.payload import ANYTHING, Expected, Inputs, Picture, Rows
@@ -114,7 +114,7 @@ def number_array(value: Any) -> Any:
     if not isinstance(value, list) or isinstance(_first_leaf(value), str | dict):
         return None
     try:
-        array = numpy.asarray(value)
+        array = arrays.untyped(value)
     except ValueError:
         return None  # rows of unlike lengths
     if array.dtype.kind in "biuf":
@@ -137,6 +137,6 @@ def _values(inputs: Inputs) -> Any:
     if isinstance(inputs, Picture):
         return images.pixels(inputs)
     try:
-        return numpy.asarray(inputs.values)
+        return arrays.untyped(inputs.values)
     except ValueError:
         return inputs.values  # rows of unlike lengths: the model decides

@@ -6,6 +6,7 @@ from typing import Any
 import numpy
 import pandas
 
+from polyhost.handlers.body import arrays
 from polyhost.handlers.body.payload import Expected, Rows
 from polyhost.handlers.errors import BadBodyError, WrongShapeError
 from polyhost.handlers.sklearn import column_values, estimator_columns
@@ -179,12 +180,6 @@ def _records(rows: Rows) -> list[dict[str, Any]]:
 def _untyped(values: Any) -> Any:
     """Convert to numbers if every value is one, with NaN for null; else to objects, as text and categories need."""
     given = array(values)
-    if isinstance(values, numpy.ndarray) or given.dtype.kind not in "OU":
+    if isinstance(values, numpy.ndarray) or given.dtype.kind != "O" or arrays.holds_text(values):
         return given
-    return array(values, dtype=object if _has_text(values) else numpy.float64)
-
-
-def _has_text(values: Any) -> bool:
-    if isinstance(values, list):
-        return any(map(_has_text, values))
-    return isinstance(values, str)
+    return array(values, dtype=numpy.float64)

@@ -1,0 +1,42 @@
+"""From a request's values to numpy's arrays, the one way: numpy is never left to guess a type where there is text.
+
+It would choose `U<length of the longest text>`: four bytes for each character of the longest, in every cell, which turns a
+body of 136 kB, 20,000 short texts and one of 100,000 characters, into 8 GB.
+"""
+
+from itertools import chain
+from typing import Any
+
+import numpy
+from numpy.typing import NDArray
+
+_NUMBERS = frozenset((int, float, bool, type(None)))
+_LISTS = (list, tuple)
+_TEXTS = (str, bytes)
+
+
+def untyped(values: Any) -> NDArray[Any]:
+    """Convert to an array of the type that numpy chooses, or of objects if any value is text.
+
+    Raises ValueError for rows of unlike lengths, and what else numpy raises.
+    """
+    if not isinstance(values, _LISTS) or not holds_text(values):
+        return numpy.asarray(values)
+    objects = numpy.asarray(values, dtype=object)
+    if any(isinstance(value, _LISTS) for value in objects.flat):  # numpy makes objects even of rows
+        raise ValueError("the rows of text are not alike in length")
+    return objects
+
+
+def holds_text(values: Any) -> bool:
+    """Return whether a list, or a list inside of it, holds text. Level by level: each is one pass without Python code."""
+    kinds = set(map(type, values))
+    while kinds == {list}:
+        values = list(chain.from_iterable(values))
+        kinds = set(map(type, values))
+    if kinds <= _NUMBERS:
+        return False
+    if any(issubclass(kind, _TEXTS) for kind in kinds):
+        return True
+    inner = [value for value in values if isinstance(value, _LISTS)]
+    return bool(inner) and holds_text(list(chain.from_iterable(inner)))
