@@ -48,6 +48,12 @@ class WrongShapeError(BadBodyError):
         super().__init__(f"wrong shape: expected {expected}, given {given}")
 
 
+class TooManyValuesError(BadBodyError):
+    """The body holds more values than may be made of it."""
+
+    status = 413
+
+
 class UnsupportedMediaTypeError(HandlerError):
     """There is no decoder for the request's Content-Type."""
 

@@ -13,6 +13,8 @@ from polyhost.handlers.errors import BadBodyError, UnsuitableMediaTypeError, Wro
 from polyhost.handlers.shapes_file import InputShape
 
 Array = NDArray[Any]
+_WIDE = frozenset(("float32", "float64", numpy.float32, numpy.float64))  # which no integer is too large for
+_SHOWN = 200  # characters of numpy's reasons, which hold the text that is no number
 
 
 def fill(inputs: Inputs, shapes: Sequence[InputShape]) -> dict[str, Array]:
@@ -45,6 +47,8 @@ def numbers(values: Any, dtype: Any = numpy.float32) -> Array:
     given = array(values)
     if given.dtype.kind in "cmM":  # complex, or times
         raise BadBodyError(f"the body holds {given.dtype}; the model takes {numpy.dtype(dtype)}")
+    if given.dtype.kind in "biu" and dtype in _WIDE:
+        return given.astype(dtype)
     try:
         if given.dtype.kind == "O":
             given = _parsed(given, numpy.dtype(dtype))
@@ -70,12 +74,17 @@ def _changed(given: Array, converted: Array) -> Any:
     if given.dtype == converted.dtype or given.dtype.kind not in "biufO":
         return numpy.zeros((), bool)
     if converted.dtype.kind == "f":
-        return numpy.isinf(converted) & (given != converted)
+        infinite = numpy.isinf(converted)
+        return infinite & (given != converted) if infinite.any() else infinite
     return given != converted
 
 
 def _not_numbers(values: Any, error: Exception) -> BadBodyError:
-    return BadBodyError(_ragged(values) or f"the body holds something that is not a number: {error}")
+    return BadBodyError(_ragged(values) or f"the body holds something that is not a number: {_cut(str(error))}")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def sized(values: Any, shape: InputShape) -> Array:

@@ -5,7 +5,9 @@ import io
 import math
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+from polyhost.handlers.body import limits
 from polyhost.handlers.body.payload import Expected, Rows
 from polyhost.handlers.errors import BadBodyError
 
@@ -14,10 +16,11 @@ def rows_from(body: str, header: str | None, expected: Expected) -> Rows:
     """Read a CSV body; `header` is the parameter of its media type. Raises BadBodyError."""
     if expected.text and _is_unquoted(body, expected):
         return _one_text_per_line(body, header, expected)
+    limits.check_csv(body)
     csv.field_size_limit(sys.maxsize)  # a setting of the whole module; its default is 131,072 characters
     reader = csv.reader(io.StringIO(body, newline=""), strict=True)
     try:
-        table = [(reader.line_num, cells) for cells in reader if cells]
+        table = [(reader.line_num, cells) for cells in limits.bounded(reader) if cells]
     except csv.Error as error:
         raise BadBodyError(f"line {reader.line_num} is not CSV: {error}") from None
     if not table:
@@ -35,6 +38,7 @@ def _is_unquoted(body: str, expected: Expected) -> bool:
 
 def _one_text_per_line(body: str, header: str | None, expected: Expected) -> Rows:
     """Read each line as one text, commas included: nothing is quoted, and the model takes no second column."""
+    limits.check_csv(body, "\n")
     lines = [line.removesuffix("\r") for line in body.split("\n")]
     texts = [[line] for line in lines if line.strip()]
     if not texts:
@@ -55,9 +59,8 @@ def _table(lines: list[list[str]], header: str | None, expected: Expected) -> Ro
     cells = lines[1:] if present else lines
     if not cells:
         raise BadBodyError("the CSV body holds a header and no row")
-    columns = [_column(column) for column in zip(*cells, strict=True)]
-    rows = [list(row) for row in zip(*columns, strict=True)]
-    return Rows(rows, tuple(name.strip() for name in lines[0]) if present else None, cells=cells)
+    names = tuple(name.strip() for name in lines[0]) if present else None
+    return Rows(_numbers(cells) or _by_column(cells), names, cells=cells)
 
 
 def _looks_like_header(lines: list[list[str]], expected: Expected) -> bool:
@@ -95,6 +98,20 @@ def number(cell: str) -> float:
     if "_" in cell:
         raise ValueError("float() would accept it as one of Python's digit separators")
     return float(cell)
+
+
+def _numbers(cells: Sequence[Sequence[str]]) -> list[list[float]] | None:
+    """Return every cell as a number, the quick way; None if one is not, is empty, or has a _, which float() accepts."""
+    try:
+        rows = [list(map(float, row)) for row in cells]
+    except ValueError:
+        return None
+    return None if any("_" in "".join(row) for row in cells) else rows
+
+
+def _by_column(cells: Iterable[Sequence[str]]) -> list[list[Any]]:
+    columns = [_column(column) for column in zip(*cells, strict=True)]
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def _column(cells: Iterable[str]) -> Iterable[float | str]:

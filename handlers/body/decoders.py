@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy
 
-from polyhost.handlers.body import csv_table, envelopes, forms, images
+from polyhost.handlers.body import csv_table, envelopes, forms, images, limits
 from polyhost.handlers.body.media_types import (
     CSV,
     IMAGE,
@@ -51,10 +51,13 @@ def parsed(body: Body, media_type: MediaType) -> Any:
     """Return what JSON says, as it was sent, and for JSON lines a list of it. Raises BadBodyError."""
     if not body:
         raise BadBodyError(f"the body is empty; expected {media_type.name}")
+    source = text(body, media_type)
     if media_type.name == JSON:
-        return _parsed(text(body, media_type), "the body")
+        limits.check_json(source)
+        return _parsed(source, "the body")
+    limits.check_json(source, ",[{\n")
     # Not splitlines(): JSON allows its other separators, such as U+2028, inside a string.
-    lines = enumerate(text(body, media_type).split("\n"), start=1)
+    lines = enumerate(source.split("\n"), start=1)
     return [_parsed(line, f"line {number}") for number, line in lines if line.strip()]
 
 

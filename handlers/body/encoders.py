@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from polyhost.handlers.body import json_values
+from polyhost.handlers.body import arrays, json_values
 from polyhost.handlers.body.json_values import plain
 from polyhost.handlers.body.media_types import CSV, JSON, JSON_LINES, NPY
 from polyhost.handlers.errors import NotAcceptableError
@@ -41,6 +41,8 @@ def _to_npy(prediction: Any) -> bytes:
     stream = io.BytesIO()
     try:
         numpy.save(stream, _as_array(prediction), allow_pickle=False)
+    except arrays.WideTextError as error:
+        raise NotAcceptableError(f"the prediction does not fit {NPY}: {error}; ask for {JSON}") from None
     except ValueError:
         raise NotAcceptableError(
             f"the prediction is not an array of plain values and does not fit {NPY}; ask for {JSON}"
@@ -57,7 +59,7 @@ def _as_array(prediction: Any) -> Any:
     """Return an array as it is, and one of objects with the type of what it holds."""
     if isinstance(prediction, numpy.ndarray) and not prediction.dtype.hasobject:
         return prediction
-    return numpy.asarray(plain(prediction))
+    return arrays.guessed(plain(prediction))
 
 
 _ENCODERS: dict[str, Callable[[Any], bytes]] = {JSON: _to_json, CSV: _to_csv, JSON_LINES: _to_json_lines, NPY: _to_npy}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy
 
-from polyhost.handlers.body import arrays, v2_tensors
+from polyhost.handlers.body import arrays, limits, v2_tensors
 from polyhost.handlers.body.payload import ANYTHING, Expected, Rows
 from polyhost.handlers.errors import BadBodyError
 
@@ -110,12 +110,14 @@ def _from_items(items: list[Any], expected: Expected) -> Rows:
     first = _vector(items[0], expected)
     if first is None:
         return _from_records(items, expected)
-    rows = [_vector(item, expected) for item in items]
-    for index, row in enumerate(rows):
+    rows, count = [], 0
+    for index, item in enumerate(items):
+        row = _vector(item, expected)
         if row is None:
-            raise BadBodyError(
-                f"row {index} is not like row 0, which is {_keys(items[0])}: given {_keys(items[index])}"
-            )
+            raise BadBodyError(f"row {index} is not like row 0, which is {_keys(items[0])}: given {_keys(item)}")
+        rows.append(row)
+        count += len(row)
+        limits.check_count(count)  # of sparse rows too, which are far longer than what was sent
     return Rows(rows)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy
 
+from polyhost.handlers.body import arrays as _arrays
 from polyhost.handlers.body import encoders as _encoders
 from polyhost.handlers.body.media_types import CSV as _CSV
 from polyhost.handlers.body.media_types import JSON as _JSON
@@ -17,7 +18,7 @@ from polyhost.handlers.script.stand_ins.errors import ClientError, UnsupportedFo
 
 
 def array_to_npy(array_like: Any) -> bytes:
-    return _encoders.encode(numpy.asarray(array_like), _NPY)
+    return _encoders.encode(_arrays.guessed(array_like), _NPY)
 
 
 def npy_to_numpy(npy_array: bytes) -> Any:
@@ -29,7 +30,8 @@ def array_to_json(array_like: Any) -> str:
 
 
 def json_to_numpy(string_like: str | bytes, dtype: Any = None) -> Any:
-    return numpy.array(json.loads(string_like), dtype=dtype)
+    values = json.loads(string_like)
+    return _guessed(values) if dtype is None else numpy.array(values, dtype=dtype)
 
 
 def array_to_csv(array_like: Any) -> str:
@@ -40,12 +42,20 @@ def csv_to_numpy(string_like: str, dtype: Any = None) -> Any:
     """Return numbers, or text where a cell is none; without dimensions of size one."""
     rows = list(csv.reader(io.StringIO(string_like), strict=True))
     try:
-        array = numpy.array(rows).squeeze()
-        return array.astype(dtype)
+        if numpy.dtype(dtype).kind in "iuf":  # of None too, which is float64
+            return numpy.array(rows, dtype=dtype or numpy.float64).squeeze()
+        return _guessed(rows).squeeze().astype(dtype)
     except ValueError as error:
         if dtype is not None or len({len(row) for row in rows}) > 1:
             raise ClientError(f"the CSV cannot be read as an array of {dtype or 'numbers'}: {error}") from error
-        return array
+        return _guessed(rows).squeeze()
+
+
+def _guessed(values: Any) -> Any:
+    try:
+        return _arrays.guessed(values)
+    except _arrays.WideTextError as error:
+        raise ClientError(f"{error}; parse the body with the csv or json module") from error
 
 
 _DECODERS: dict[str, Callable[[Any], Any]] = {_NPY: npy_to_numpy, _CSV: csv_to_numpy, _JSON: json_to_numpy}

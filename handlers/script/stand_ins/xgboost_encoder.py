@@ -17,7 +17,7 @@ def csv_to_dmatrix(input: str | bytes, dtype: Any = None) -> Any:
     """Return rows of numbers; an empty cell is NaN."""
     text = input.decode() if isinstance(input, bytes | bytearray) else input
     rows = [[cell.strip() or "nan" for cell in row] for row in csv.reader(io.StringIO(text)) if row]
-    return _xgboost().DMatrix(numpy.array(rows).astype(dtype or numpy.float32))
+    return _xgboost().DMatrix(numpy.array(rows, dtype=dtype or numpy.float32))
 
 
 def libsvm_to_dmatrix(string_like: str | bytes) -> Any:
