@@ -90,6 +90,10 @@ class Failure:
         return json.dumps(asdict(self), ensure_ascii=False).encode(errors="backslashreplace")
 
 
+class ForkServerDiedError(Exception):
+    """A load during which the fork server has died again and again; it is not tried once more."""
+
+
 class LoadError(Exception):
     """A model that could not be loaded; its cause is what the handler raised."""
 

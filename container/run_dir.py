@@ -3,12 +3,15 @@
 launches/         records of MMS's launchers (mms/launcher.py)
 launch.fifo       their pids, for the fork server
 tmp/              models' temp folders; MMS's sockets and pid file
+attempts/         the models that a fork server is opening (forkserver/attempts.py)
+trash/            temp folders of models that are closed, until they are removed (forkserver/trash.py)
 log.lock          makes the processes' log events take turns (log.py)
 mms.properties    MMS's configuration, written by the toolkit
 """
 
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -46,7 +49,11 @@ def create(config: Config) -> Path:
 def remove(run_dir: Path) -> None:
     """Remove the run folder. Tries again for a while: processes that are just ending may still create files in it."""
     for _ in range(_ATTEMPTS):
-        shutil.rmtree(run_dir, ignore_errors=True)
+        try:
+            # Not shutil.rmtree: it calls itself once for each level, and models may have made thousands.
+            subprocess.run(["rm", "-rf", "--", run_dir], stderr=subprocess.DEVNULL, check=False)
+        except OSError:
+            shutil.rmtree(run_dir, ignore_errors=True)
         if not run_dir.exists():
             break
         time.sleep(_ATTEMPT_S)

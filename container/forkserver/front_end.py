@@ -6,6 +6,7 @@ the other: forkserver/__main__.py chooses the adapter and passes it in.
 
 import socket
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -65,6 +66,9 @@ class FrontEnd(Protocol):
 
 class Host(Protocol):
     """What an adapter asks of the fork server. Not to be called before the adapter's `start`."""
+
+    def attempt(self, key: int) -> AbstractContextManager[None]:
+        """Open a model in the block that this manages. Raises ForkServerDiedError if two have died in it."""
 
     def framework_of(self, directory: str, handler: str) -> str:
         """Return the framework whose zygote is to fork the model's workers."""

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import time
 from collections import deque
@@ -114,12 +113,11 @@ class HostedModel:
         self.lifecycle = lifecycle
 
     def close(self) -> None:
-        """Kill the survivors and remove the temp folder."""
+        """Kill the survivors."""
         self.enter(ModelLifecycle.CLOSED)
         for survivor in self.survivors:
             survivor.kill()
             survivor.close()
-        shutil.rmtree(self.temp_dir, ignore_errors=True)
 
 
 @dataclass(kw_only=True)

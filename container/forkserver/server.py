@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from polyhost.cgroup import ControlGroup
 from polyhost.container import run_dir as run_directory
 from polyhost.container.config import Config
 from polyhost.container.errors import EXIT_MODEL_FAILED, Failure
+from polyhost.container.forkserver.attempts import Attempts
 from polyhost.container.forkserver.connections import Connections
 from polyhost.container.forkserver.deadlines import Deadlines
 from polyhost.container.forkserver.exits import ExitHandler
@@ -25,6 +27,7 @@ from polyhost.container.forkserver.loader import Loader
 from polyhost.container.forkserver.reaper import Reaper
 from polyhost.container.forkserver.records import HostedModel, ModelLifecycle, WorkerLifecycle, WorkerRecord
 from polyhost.container.forkserver.scaler import Load, Scaler
+from polyhost.container.forkserver.trash import Trash
 from polyhost.container.forkserver.worker_output import OutputLog
 from polyhost.container.forkserver.workers import Workers
 from polyhost.container.forkserver.zygote.pool import ForkEvents, ZygotePool
@@ -57,6 +60,8 @@ class ForkServer:
         self._loop = loop
         self._run_dir = run_dir
         self._models: dict[int, HostedModel] = {}  # by the front end's key
+        self._attempts = Attempts(run_dir / "attempts")
+        self._trash = Trash(run_dir / "trash")
         self._supervisor_died = False
         self._handler_settings = Settings.of_process()
         gauge = MemoryGauge(ControlGroup.current())
@@ -94,6 +99,7 @@ class ForkServer:
             self._deadlines.check,
             self._deadlines.check_survivors,
             self._reaper.reap_leftovers,
+            self._trash.check,
             self._measure,
             self._scale,
         ):
@@ -128,6 +134,10 @@ class ForkServer:
             run_directory.remove(self._run_dir)
 
     # Host
+
+    def attempt(self, key: int) -> AbstractContextManager[None]:
+        """Open a model in the block that this manages. Raises ForkServerDiedError if two have died in it."""
+        return self._attempts.attempt(key)
 
     def framework_of(self, directory: str, handler: str) -> str:
         """Return the framework whose zygote is to fork the model's workers."""
@@ -198,6 +208,7 @@ class ForkServer:
             del self._models[model.key]
             self._reaper.kill_leftovers()
             model.close()
+            self._trash.add(model.temp_dir)
             self._front_end.on_model_closed(model)
 
     # Rounds

@@ -148,7 +148,8 @@ class MmsAdapter:
             remove_record(self._run_dir, pid)
             return
         try:
-            self._add_model(launcher)
+            with self._host.attempt(pid):
+                self._add_model(launcher)
         except Exception as error:  # MMS must get a response in any case, and the other models must not be affected
             logger.exception("cannot listen for the model", extra={"model": launcher.arguments.model_name})
             launcher.report_error(str(error))

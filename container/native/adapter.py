@@ -132,15 +132,16 @@ class NativeAdapter:
     def _open(self, message: OpenModel) -> None:
         ref = message.model
         try:
-            model = HostedModel(
-                key=message.key,
-                ref=ref,
-                temp_dir=self._host.make_temp_dir(message.key),
-                framework=self._host.framework_of(ref.directory, ref.handler),
-                response_timeout_s=message.response_timeout_s,
-            )
-            self._models[message.key] = model
-            self._host.add_model(model)
+            with self._host.attempt(message.key):
+                model = HostedModel(
+                    key=message.key,
+                    ref=ref,
+                    temp_dir=self._host.make_temp_dir(message.key),
+                    framework=self._host.framework_of(ref.directory, ref.handler),
+                    response_timeout_s=message.response_timeout_s,
+                )
+                self._models[message.key] = model
+                self._host.add_model(model)
         except Exception as error:
             logger.exception("cannot open the model", extra={"model": ref.name})
             self._failed[message.key] = _failure(error, ref.name)

@@ -25,6 +25,7 @@ from polyhost.events import get_logger
 
 _MAX_BACKOFF_S = 60.0
 _GARBLER_PAUSE_S = 1.0
+_MOST_LOST_FORK_SERVERS = 2  # during one load, which may be what kills them
 
 logger = get_logger(__name__)
 
@@ -134,6 +135,7 @@ class ServedModel:
         self._load_outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._name_free = asyncio.Event()
         self._closed = asyncio.Event()
+        self._fork_servers_lost = 0  # during the load
         self._failed_attempts = 0  # in a row, since a worker last loaded the model
         self._garbler_replaced = -math.inf  # when a worker with malformed replies was last replaced
         self._backoff_reason: Failure | None = None  # why the last of them failed; read while BACKING_OFF
@@ -343,6 +345,11 @@ class ServedModel:
     def on_fork_server_lost(self) -> None:
         """Serve on with the workers that have loaded the model; what becomes of the others is unknown."""
         self._pool.close_unloaded()
+        if self.state is ModelState.LOADING:
+            self._fork_servers_lost += 1
+            if self._fork_servers_lost >= _MOST_LOST_FORK_SERVERS:
+                message = f"the fork server died {self._fork_servers_lost} times during the load; the log says why"
+                self._on_no_worker(Failure(500, "ForkServerDiedError", message, self.name, "load"))
 
     def on_new_fork_server(self) -> None:
         """Tell a fork server that knows nothing yet all that its predecessor knew."""

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,9 @@ FAILURE = Failure(507, "MemoryError", "not enough memory", "m", "load")
 
 class HostStub:
     """A host that only holds rejected loads."""
+
+    def attempt(self, key: int) -> AbstractContextManager[None]:
+        raise NotImplementedError
 
     def framework_of(self, directory: str, handler: str) -> str:
         raise NotImplementedError

@@ -149,3 +149,15 @@ def test_no_model_ends_the_fork_server_by_what_it_contains(
         fork_server.send(CloseModel(key))
         assert fork_server.receive() == ModelClosed(key)
     assert fork_server.process.poll() is None
+
+
+def test_model_that_ended_two_fork_servers_is_rejected(fork_server: ForkServer, tmp_path: Path) -> None:
+    (tmp_path / "attempts" / "5").write_bytes(b"..")
+    fork_server.send(OpenModel(5, ModelRef("m", str(ROOT), ""), 60.0))
+    with fork_server.add_worker(key=5) as connection:
+        lost = fork_server.receive()
+
+        assert isinstance(lost, WorkerLost)
+        assert (lost.failure.code, lost.failure.type, lost.failure.model) == (500, "ForkServerDiedError", "m")
+        assert "died 2 times while it opened this model" in lost.failure.message
+        assert connection.recv(1) == b""

@@ -129,3 +129,20 @@ def test_new_fork_server_is_told_of_models_and_surviving_workers(tmp_path: Path)
         await side.close_model()
 
     run_scenario(scenario, tmp_path)
+
+
+def test_load_during_which_two_fork_servers_died_is_failed(tmp_path: Path) -> None:
+    async def scenario(side: ForkServerSide) -> None:
+        load = asyncio.create_task(side.models.load("m", side.create_directory("m")))
+        await side.next_worker()
+        await side.restart()
+        await side.next_worker()
+        assert not load.done()
+        await side.restart()
+        await side.close_model()
+        with pytest.raises(Rejection, match="the fork server died 2 times during the load") as rejected:
+            await load
+        assert (rejected.value.failure.code, rejected.value.failure.type) == (500, "ForkServerDiedError")
+        assert side.models.open_keys() == []
+
+    run_scenario(scenario, tmp_path)
