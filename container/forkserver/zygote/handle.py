@@ -4,23 +4,36 @@ import contextlib
 import os
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import Channel, ForkDescriptors, ForkRequest
+from polyhost.container.forkserver.zygote.restarts import EXIT_SHORTAGE, RestartDelays, Restarts, reports_shortage
 from polyhost.container.system.line_reader import LineReader
 
 _MODULE = "polyhost.container.forkserver.zygote"  # in the command line, which identifies zygotes and their forks
+
+_PRINTED_LINES = 50  # of native code's last ones, which may say why the process died
+_DELAYS = RestartDelays()
 
 
 class ZygoteHandle:
     """A zygote's process and the channel to it. Requests sent before the zygote is ready wait in the channel."""
 
-    def __init__(self, name: str, steps: Sequence[str], config: Config, run_dir: Path, log_descriptor: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        steps: Sequence[str],
+        config: Config,
+        run_dir: Path,
+        log_descriptor: int,
+        delays: RestartDelays = _DELAYS,
+    ) -> None:
         self.name = name
         self.steps = steps
-        self.early_exits = 0  # in a row, before it was ready
+        self.restarts = Restarts(delays, bool(steps))
         self.in_flight: dict[int, tuple[ForkRequest, ForkDescriptors]] = {}  # by sequence number
         self._config = config
         self._run_dir = run_dir
@@ -37,7 +50,26 @@ class ZygoteHandle:
         for request, descriptors in self.in_flight.values():
             self._send(request, descriptors)
 
+    def read_output(self) -> list[str] | None:
+        """Return the lines that have been printed since the last call, or None at the end."""
+        lines = self.output.read()
+        self._printed += lines or ()
+        return lines
+
+    def wait(self) -> tuple[int, bool]:
+        """Return the exit status of the process, and whether it died for lack of processes or memory."""
+        status = self.process.wait()
+        self.read_output()
+        return status, status == EXIT_SHORTAGE or reports_shortage(self._printed)
+
+    def take_in_flight(self) -> list[tuple[ForkRequest, ForkDescriptors]]:
+        """Return the requests whose workers have not started; they are the caller's now."""
+        taken = list(self.in_flight.values())
+        self.in_flight.clear()
+        return taken
+
     def _start(self) -> tuple[subprocess.Popen[bytes], Channel, LineReader]:
+        self._printed: deque[str] = deque(maxlen=_PRINTED_LINES)
         channel, zygotes_end = Channel.pair()
         with contextlib.ExitStack() as on_failure, zygotes_end.socket:
             on_failure.callback(channel.close)

@@ -19,13 +19,15 @@ from polyhost.container.control_protocol import (
 )
 from polyhost.container.errors import INSUFFICIENT_STORAGE
 from polyhost.container.forkserver.zygote.handle import ZygoteHandle
+from polyhost.container.forkserver.zygote.restarts import RestartDelays
 from polyhost.container.system.event_loop import EventLoop
 from polyhost.events import get_logger
 from polyhost.handlers.frameworks import BARE
 
-_RESTART_S = 0.5
+_FALLBACK = "fallback"
 _BAD_REQUEST = 400  # a name or a path is too long for a message
-_MAX_EARLY_EXITS = 2  # a library that crashes on import does so every time, and no load would ever be replied to
+
+_DELAYS = RestartDelays()
 
 logger = get_logger(__name__)
 
@@ -50,13 +52,17 @@ class ZygotePool:
         run_dir: Path,
         log_descriptor: int,
         events: ForkEvents,
+        delays: RestartDelays = _DELAYS,
     ) -> None:
         """`preload`: what to import and call before the first fork, by framework."""
         self._loop = loop
         self._events = events
+        self._retry_s = delays.restart_s
         self._zygotes: dict[str, ZygoteHandle] = {}
+        # Imports nothing, so that nothing can crash; for the models of zygotes that are given up for a while.
+        self._fallback: ZygoteHandle | None = None
         self._steps = {name: (*preload.get(name, ()), *config.preload) for name in _choose_frameworks(config, preload)}
-        self._make = partial(ZygoteHandle, config=config, run_dir=run_dir, log_descriptor=log_descriptor)
+        self._make = partial(ZygoteHandle, config=config, run_dir=run_dir, log_descriptor=log_descriptor, delays=delays)
 
     def start(self) -> None:
         """Start the zygotes that have not been started."""
@@ -72,24 +78,36 @@ class ZygotePool:
     def fork(self, framework: str, request: ForkRequest, descriptors: ForkDescriptors) -> None:
         """Fork a worker, as soon as the zygote has done its imports; takes the descriptors over."""
         self.start()
-        zygote = self._zygotes.get(framework) or self._zygotes.get(BARE)
         try:
-            if zygote is None:
-                raise OSError("no zygote can be started now")
-            zygote.fork(request, descriptors)
+            self._choose(framework).fork(request, descriptors)
         except (OSError, MessageError) as error:
             for descriptor in descriptors:
                 os.close(descriptor)
             status = INSUFFICIENT_STORAGE if isinstance(error, OSError) else _BAD_REQUEST
             self._loop.after(0.0, partial(self._events.on_failed, request.sequence, str(error), status))
 
+    def _choose(self, framework: str) -> ZygoteHandle:
+        """Return the zygote that is to fork for the framework now. Raises OSError."""
+        zygote = self._zygotes.get(framework) or self._zygotes.get(BARE)
+        if zygote is None:
+            raise OSError("no zygote can be started now")
+        if not zygote.restarts.given_up:
+            return zygote
+        if self._fallback is None:
+            self._fallback = self._make(_FALLBACK, ())
+            self._watch(self._fallback)
+        return self._fallback
+
+    def _all(self) -> list[ZygoteHandle]:
+        return [*self._zygotes.values(), *([self._fallback] if self._fallback else [])]
+
     def pids(self) -> dict[str, int]:
         """Return the zygotes' pids by framework."""
-        return {name: zygote.process.pid for name, zygote in self._zygotes.items()}
+        return {zygote.name: zygote.process.pid for zygote in self._all()}
 
     def kill(self) -> None:
         """Kill the zygotes; their workers are not concerned."""
-        for zygote in self._zygotes.values():
+        for zygote in self._all():
             zygote.close()
             zygote.process.kill()
             zygote.process.wait()
@@ -99,7 +117,7 @@ class ZygotePool:
         self._loop.watch(zygote.output, lambda: self._on_output(zygote))
 
     def _on_output(self, zygote: ZygoteHandle) -> None:
-        lines = zygote.output.read()
+        lines = zygote.read_output()
         if lines is None:
             self._loop.unwatch(zygote.output)
         for line in lines or ():
@@ -112,7 +130,7 @@ class ZygotePool:
             case None:
                 self._on_death(zygote)
             case Ready():
-                zygote.early_exits = 0
+                zygote.restarts.on_ready()
                 _log_ready(zygote.name, message)
             case Started():
                 # First the event: its listener passes one of the descriptors on, which `complete` closes.
@@ -128,27 +146,27 @@ class ZygotePool:
     def _on_death(self, zygote: ZygoteHandle) -> None:
         self._loop.unwatch(zygote.channel)
         self._loop.unwatch(zygote.output)
+        status, shortage = zygote.wait()
         zygote.disconnect()
-        status = zygote.process.wait()
-        logger.error(
-            "zygote %s ended with status %s; restarting it, loaded models are not affected", zygote.name, status
-        )
-        zygote.early_exits += 1
-        if zygote.early_exits == _MAX_EARLY_EXITS:
-            logger.error(
-                "zygote %s crashed during preload %d times; preload disabled, models import on load",
-                zygote.name,
-                zygote.early_exits,
-            )
-            zygote.steps = ()
-        self._loop.after(_RESTART_S, lambda: self._restart(zygote))
+        restarts = zygote.restarts
+        delay_s = restarts.after_death(shortage)
+        if restarts.given_up:
+            cause = "for lack of processes or memory" if shortage else f"during preload, {restarts.crashes} times now"
+            message = "zygote %s ended with status %s %s; models import on load until it is tried again in %g s"
+            logger.error(message, zygote.name, status, cause, delay_s)
+            for request, descriptors in zygote.take_in_flight():
+                self.fork(zygote.name, request, descriptors)
+        else:
+            message = "zygote %s ended with status %s; restarting it, loaded models are not affected"
+            logger.error(message, zygote.name, status)
+        self._loop.after(delay_s, lambda: self._restart(zygote))
 
     def _restart(self, zygote: ZygoteHandle) -> None:
         try:
             zygote.restart()
         except OSError as error:
             logger.error("cannot start zygote %s now: %s", zygote.name, error)
-            self._loop.after(_RESTART_S, lambda: self._restart(zygote))
+            self._loop.after(self._retry_s, lambda: self._restart(zygote))
         else:
             self._watch(zygote)
 

@@ -23,6 +23,7 @@ from polyhost.container.control_protocol import (
     Ready,
     Started,
 )
+from polyhost.container.forkserver.zygote.restarts import EXIT_SHORTAGE, is_shortage
 from polyhost.container.prefork.prefault import Prefault
 from polyhost.container.prefork.prepare import LoadExercise, prepare_for_forks
 from polyhost.container.worker.process import become_worker
@@ -36,6 +37,10 @@ _SPARE_RETRY_S = 1.0  # after there was no process or memory for one
 logger = get_logger(__name__)
 
 
+class _ShortageError(Exception):
+    """A step failed for lack of processes or memory, and may succeed another time."""
+
+
 class Spare(NamedTuple):
     """A fork that waits for its request on a channel."""
 
@@ -45,7 +50,11 @@ class Spare(NamedTuple):
 
 def run_zygote(name: str, steps: Sequence[str], channel: Channel, config: Config) -> int:
     """Run the steps, then fork workers until the fork server closes the channel; return the exit status."""
-    seconds, failures, load_exercises = _preload(steps)
+    try:
+        seconds, failures, load_exercises = _preload(steps)
+    except _ShortageError as error:
+        logger.warning("zygote %s: %s", name, error)
+        return EXIT_SHORTAGE
     prefault = prepare_for_forks(config, load_exercises)
     sys.stdout.flush()  # or each fork would print again what the imports have printed
     threads = len(list(Path("/proc/self/task").iterdir()))
@@ -210,7 +219,7 @@ def _preload(steps: Sequence[str]) -> tuple[float, dict[str, str], list[LoadExer
     """Import modules ("a.b") and call functions ("a.b:warm_up"); a failed step concerns its own models only.
 
     A function may return a tuple of load exercises. Returns the duration in seconds, the reasons of the failed steps,
-    and the load exercises.
+    and the load exercises. Raises _ShortageError.
     """
     start = time.monotonic()
     failures: dict[str, str] = {}
@@ -225,5 +234,7 @@ def _preload(steps: Sequence[str]) -> tuple[float, dict[str, str], list[LoadExer
                     returned = getattr(imported, function)()
                     load_exercises += filter(callable, returned if isinstance(returned, tuple) else ())
         except (Exception, SystemExit) as error:
+            if is_shortage(error):
+                raise _ShortageError(f"{step} failed: {type(error).__name__}: {error}") from error
             failures[step] = f"{type(error).__name__}: {error}"[:_MAX_REASON]
     return time.monotonic() - start, failures, load_exercises

@@ -11,17 +11,26 @@ import pytest
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import ForkRequest, ModelRef
 from polyhost.container.forkserver.zygote.pool import ForkEvents, ZygotePool
+from polyhost.container.forkserver.zygote.restarts import RestartDelays
 from polyhost.container.system.event_loop import EventLoop
 from polyhost.handlers.frameworks import BARE
 from tests.container.forking import descriptors_of, new_descriptors
 
 PRELOAD = {"json": ("json.tool",), "no_such_framework": ("no_such_framework.x",), BARE: ()}
+DELAYS = RestartDelays()
+NEVER_S = 1e6
 
 
 class Stage:
     """A pool in a loop that runs until a worker has exited or could not be forked."""
 
-    def __init__(self, folder: Path, preload: Mapping[str, tuple[str, ...]] = PRELOAD, **environ: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        preload: Mapping[str, tuple[str, ...]] = PRELOAD,
+        delays: RestartDelays = DELAYS,
+        **environ: str,
+    ) -> None:
         self.folder = folder
         self.events: list[tuple[str, int]] = []
         self.loop = EventLoop()
@@ -29,7 +38,7 @@ class Stage:
         self._sequence = 0
         callbacks = ForkEvents(self._note("started"), self._note("exited"), self._note("failed"))
         config = Config.from_environ({"SAGEMAKER_BASE_DIR": str(folder), **environ})
-        self.pool = ZygotePool(self.loop, config, preload, folder, self._log.fileno(), callbacks)
+        self.pool = ZygotePool(self.loop, config, preload, folder, self._log.fileno(), callbacks, delays)
         self.pool.start()
         self.loop.after(60, lambda: self.loop.stop(1))
 
@@ -118,17 +127,82 @@ def test_zygote_is_restarted_every_time(stage: Stage) -> None:
     assert [kind for kind, _ in stage.events].count("exited") == 2
 
 
-def test_zygote_that_crashes_during_preload_is_restarted_without_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A library that crashes on import must not affect models that do not need it."""
-    (tmp_path / "crashes.py").write_text("import os; os.abort()")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    stage = Stage(tmp_path, POLYHOST_PRELOAD="crashes", POLYHOST_ZYGOTES=BARE)
-    sequence = stage.fork(BARE)
+CRASHES = "os.abort()"
+SHORTAGES = {
+    "processes": "raise BlockingIOError(11, 'fork')",
+    "memory": "raise MemoryError",
+    "threads": 'raise RuntimeError("can\'t start new thread")',
+    "native code": "os.write(2, b'libgomp: Thread creation failed: Resource temporarily unavailable\\n'); os._exit(1)",
+}
+
+
+def write_module(folder: Path, fails: str) -> Path:
+    """Write a module that fails for as long as the file exists that is returned."""
+    file = folder / "fails"
+    file.touch()
+    (folder / "fragile.py").write_text(f"import os\nif os.path.exists({str(file)!r}): {fails}\n")
+    return file
+
+
+def run_until_ready(stage: Stage, framework: str) -> None:
+    """Run the loop until the framework's zygote has done its imports after all."""
+
+    def check() -> None:
+        if stage.pool._zygotes[framework].restarts.given_up:
+            stage.loop.after(0.02, check)
+        else:
+            stage.loop.stop(0)
+
+    check()
     stage.run()
 
-    assert stage.events == [("started", sequence), ("exited", sequence)]
+
+@pytest.mark.parametrize(
+    ("fails", "delays"),
+    [
+        (CRASHES, RestartDelays(restart_s=0.01, given_up_s=0.3, shortage_s=NEVER_S)),
+        *((code, RestartDelays(restart_s=NEVER_S, given_up_s=NEVER_S, shortage_s=0.3)) for code in SHORTAGES.values()),
+    ],
+    ids=["crash", *SHORTAGES],
+)
+@pytest.mark.parametrize("framework", ["json", BARE])
+def test_models_are_served_while_imports_fail_and_by_the_zygote_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str, delays: RestartDelays, framework: str
+) -> None:
+    file = write_module(tmp_path, fails)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    stage = Stage(tmp_path, {"json": (), BARE: (), framework: ("fragile",)}, delays)
+    try:
+        sequence = stage.fork(framework)
+        stage.run()
+        assert stage.events == [("started", sequence), ("exited", sequence)]
+        assert "fallback" in stage.pool.pids()
+
+        file.unlink()
+        run_until_ready(stage, framework)
+        os.kill(stage.pool.pids()["fallback"], signal.SIGSTOP)
+        sequence = stage.fork(framework)
+        stage.run()
+        assert stage.events[-2:] == [("started", sequence), ("exited", sequence)]
+    finally:
+        stage.close()
+
+
+def test_zygote_that_crashes_during_preload_is_not_started_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library that crashes on import must not affect models that do not need it, nor take the processor."""
+    (tmp_path / "crashes.py").write_text(f"import os\nopen({str(tmp_path / 'starts')!r}, 'a').write('x'); os.abort()")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    stage = Stage(tmp_path, POLYHOST_PRELOAD="crashes", POLYHOST_ZYGOTES=BARE)
+    for _ in range(3):
+        sequence = stage.fork(BARE)
+        stage.run()
+        assert stage.events[-2:] == [("started", sequence), ("exited", sequence)]
+    stage.loop.after(2.0, lambda: stage.loop.stop(0))
+    stage.run()
+
+    assert (tmp_path / "starts").read_text() == "xx"
     stage.close()
 
 
