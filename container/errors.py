@@ -7,10 +7,11 @@ from typing import Any
 from polyhost.container.memory.oom import is_out_of_memory
 
 EXIT_MODEL_FAILED = 3  # of the fork server: the only model of a single-model container cannot be loaded
-_MAX_MESSAGE_CHARACTERS = 10_000
 INSUFFICIENT_STORAGE = 507  # SageMaker then unloads other models and retries
 
-_MAX_TEXT = 50_000  # characters; in JSON each may take 6 bytes, and the smallest limit of a response is 1 MB
+# Characters, each of up to 6 bytes in JSON. With an error of 200,000 bytes MMS resets the connection before they are
+# read; the smallest limit of a response is 1 MB.
+_MAX_TEXT = 10_000
 
 
 class PolyhostError(Exception):
@@ -118,16 +119,9 @@ def _message_of(error: BaseException) -> str:
     try:
         # str() of MMS's and the toolkit's errors repeats the status beside the message.
         message = getattr(error, "message", None) if _has_status(error) else None
-        return _shortened(str(error if message is None or callable(message) else message))
+        return str(error if message is None or callable(message) else message)
     except Exception:  # the model's own __str__
         return ""
-
-
-def _shortened(message: str) -> str:
-    """Cut a message that quotes a whole body or array: of a long response with an error MMS resets the connection."""
-    if len(message) <= _MAX_MESSAGE_CHARACTERS:
-        return message
-    return f"{message[:_MAX_MESSAGE_CHARACTERS]}... ({len(message):,} characters)"
 
 
 def _has_status(error: BaseException) -> bool:

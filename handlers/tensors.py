@@ -80,7 +80,9 @@ def _changed(given: Array, converted: Array) -> Any:
 
 
 def _not_numbers(values: Any, error: Exception) -> BadBodyError:
-    return BadBodyError(_ragged(values) or f"the body holds something that is not a number: {_cut(str(error))}")
+    return BadBodyError(
+        _ragged(values) or _mixed(values) or f"the body holds something that is not a number: {_cut(str(error))}"
+    )
 
 
 def _cut(text: str) -> str:
@@ -140,6 +142,17 @@ def _ragged(values: Any) -> str | None:
     if odd is None:
         return None
     return f"the rows are not alike: row {odd} has {_width(widths[odd])}, row 0 has {_width(widths[0])}"
+
+
+def _mixed(values: Any) -> str | None:
+    """Return which row has a list or an object beside plain values, None if none has."""
+    for index, row in enumerate(values if isinstance(values, list) else ()):
+        nested = [isinstance(value, list | dict) for value in row] if isinstance(row, list) else []
+        if any(nested) and not all(nested):
+            place = nested.index(True)
+            kind = "a list" if isinstance(row[place], list) else "an object"
+            return f"row {index} has {kind} at place {place}, beside plain values"
+    return None
 
 
 def _width(width: int | None) -> str:

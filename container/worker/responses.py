@@ -92,7 +92,7 @@ def encode(item: Any, headers: dict[str, str]) -> bytes:
         return item
     if isinstance(item, str):
         return item.encode()
-    body = _json(item, 2).encode()
+    body = _json(item, 2).encode(errors="backslashreplace")  # half a surrogate pair, as JSON has it
     headers.setdefault("content-type", "application/json")
     return body
 
@@ -113,7 +113,7 @@ def encode_chunk(chunk: Any, headers: dict[str, str]) -> bytes:
     if isinstance(chunk, bytes | str):
         return encode(chunk, headers)
     headers.setdefault("content-type", "application/jsonlines")
-    return _json(chunk, None).encode() + b"\n"
+    return _json(chunk, None).encode(errors="backslashreplace") + b"\n"
 
 
 def encode_chunks(chunks: Iterator[Any], headers: dict[str, str], limit: int | None = None) -> Iterator[bytes]:

@@ -35,8 +35,9 @@ def _read(file: Any, origin: str) -> bytes | str:
         rewound = _rewind(file)
         held = file.read()
     except (OSError, ValueError) as error:  # closed, or opened for writing only
+        reason = "it is open for writing only" if isinstance(error, io.UnsupportedOperation) else error
         raise WrongAnswerError(
-            f"{origin} returned a {type(file).__name__} that cannot be read: {error}; return an open file, opened "
+            f"{origin} returned a {type(file).__name__} that cannot be read: {reason}; return an open file, opened "
             "for reading, or the bytes themselves"
         ) from error
     finally:

@@ -19,7 +19,8 @@ def encode(prediction: Any, media_type: str) -> bytes:
 
 
 def _to_json(prediction: Any) -> bytes:
-    return json_values.dumps(prediction).encode()
+    # A text may end within a character beyond U+FFFF: JSON can hold half of a surrogate pair, UTF-8 cannot.
+    return json_values.dumps(prediction).encode(errors="backslashreplace")
 
 
 def _to_json_lines(prediction: Any) -> bytes:
@@ -34,7 +35,10 @@ def _to_csv(prediction: Any) -> bytes:
         )
     stream = io.StringIO(newline="")
     csv.writer(stream, lineterminator="\n").writerows(rows)
-    return stream.getvalue().encode()
+    try:
+        return stream.getvalue().encode()
+    except UnicodeEncodeError as error:
+        raise NotAcceptableError(f"the prediction's text does not fit {CSV}: {error}; ask for {JSON}") from None
 
 
 def _to_npy(prediction: Any) -> bytes:

@@ -54,8 +54,19 @@ def rows_from_lines(values: Sequence[Any], expected: Expected = ANYTHING) -> Row
 
 
 def _from_object(value: dict[str, Any], expected: Expected) -> Rows:
+    if expected.text:
+        value = _without_options(value, expected)
     rows = _unwrapped(value, expected)
     return _from_features(value, expected) if rows is None else rows
+
+
+def _without_options(value: dict[str, Any], expected: Expected) -> dict[str, Any]:
+    """Leave out what clients send beside a text, where one text is left: {"inputs": "...", "parameters": {...}}."""
+    is_option = {
+        key: key in _BESIDE and key not in expected.names and not isinstance(item, str) for key, item in value.items()
+    }
+    texts = {key: item for key, item in value.items() if not is_option[key]}
+    return texts if len(texts) == 1 and isinstance(next(iter(texts.values())), str) else value
 
 
 def _unwrapped(value: dict[str, Any], expected: Expected) -> Rows | None:

@@ -104,6 +104,8 @@ def _from_numpy(value: Any) -> Any:
         return array.astype("datetime64[D]" if day else "datetime64[us]").tolist()
     if kind == "m":
         return (array / numpy.timedelta64(1, "s")).tolist()
+    if kind in "fc":  # `tolist` would leave numpy's own type where it has more digits than Python's
+        return array.astype("float64" if kind == "f" else "complex128").tolist()
     return value.tolist()
 
 
@@ -140,10 +142,17 @@ def _strict(value: Any) -> Any:
         case float():
             return value if math.isfinite(value) else None
         case dict():
-            return {_key(key): _strict(item) for key, item in value.items()}
+            return _strict_object(value)
         case list() | tuple():
             return [_strict(item) for item in value]
     return value
+
+
+def _strict_object(value: dict[Any, Any]) -> dict[Any, Any]:
+    written = {_key(key): _strict(item) for key, item in value.items()}
+    if len(written) < len(value):
+        raise WrongAnswerError(f"two of a dictionary's keys are the same as text: {[*value]!r:.200}; name them apart")
+    return written
 
 
 def _key(key: Any) -> Any:

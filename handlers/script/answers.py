@@ -5,12 +5,15 @@ from typing import Any
 
 from polyhost.handlers.base import HandlerResponse
 from polyhost.handlers.body import contents, encoders
-from polyhost.handlers.body.media_types import JSON
+from polyhost.handlers.body.media_types import ARRAYS, JSON, MediaType
 from polyhost.handlers.errors import WrongAnswerError
 
 
 def response(returned: Any, accept: str, function: str) -> HandlerResponse:
-    """Send text, bytes, an iterator of them, and what a file holds; serialise anything else as JSON, as MMS does."""
+    """Send text, bytes, an iterator of them, and what a file holds; write anything else in the type that it is given.
+
+    Of the types that predictions are written as; of others, and without one, it becomes JSON, as in MMS.
+    """
     body, content_type = returned, None
     if isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], str):
         body, content_type = returned
@@ -24,7 +27,8 @@ def response(returned: Any, accept: str, function: str) -> HandlerResponse:
             f"{function} returned None; it must return the body, or yield it in chunks, or return a pair of the body "
             "and its content type"
         )
-    return HandlerResponse(encoders.encode(body, JSON), content_type or JSON)
+    written_as = MediaType.parse(content_type or JSON).name
+    return HandlerResponse(encoders.encode(body, written_as if written_as in ARRAYS else JSON), content_type or JSON)
 
 
 def _web_response(returned: Any, content_type: str | None) -> HandlerResponse:

@@ -117,6 +117,8 @@ def _with_context(function: Any, name: str, path: Path) -> Function:
     expected = ARGUMENTS[name]
     if not callable(function):
         raise BadScriptError(f"{path.name}: {name} is a {type(function).__name__}, not a function")
+    if _is_async(function):
+        raise BadScriptError(f"{path.name}: {name} is async; define it with def, and call asyncio.run() in it")
     found: Function = function
     signature = inspect.signature(found)
     if _takes_context(signature, len(expected)):
@@ -127,6 +129,11 @@ def _with_context(function: Any, name: str, path: Path) -> Function:
         f"{path.name}: {name}{signature} cannot be called; define {name}({', '.join(expected)}) "
         f"or {name}({', '.join(expected)}, context)"
     )
+
+
+def _is_async(function: Any) -> bool:
+    kinds = (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
+    return any(is_one(each) for is_one in kinds for each in (function, type(function).__call__))
 
 
 def _takes_context(signature: inspect.Signature, count: int) -> bool:

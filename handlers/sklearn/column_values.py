@@ -62,7 +62,11 @@ def shown(value: Any) -> str:
 
 
 def _one(convert: Callable[[Any], Any], column: Column, value: Any, index: int, label: str) -> Any:
-    if value is None or value != value or (isinstance(value, str) and not value.strip() and value not in column.known):
+    if isinstance(value, str) and not value.strip() and value not in column.known:
+        return column.missing
+    if value is None or value != value:
+        if column.required:
+            raise _mismatch(column, None, index, label)
         return column.missing
     result = convert(value) if isinstance(value, str | int | float) else _UNKNOWN
     if result is _UNKNOWN:
@@ -107,7 +111,7 @@ def _number(value: Any, index: int, label: str) -> float:
     except (ValueError, TypeError, OverflowError):
         raise BadBodyError(
             f"the column {label} takes numbers; row {index} has {shown(value)}, which is not a number: send one, "
-            "or null where there is none"
+            "or nothing where there is none (an empty cell of CSV, null in JSON)"
         ) from None
 
 
@@ -116,11 +120,14 @@ def _dates(values: Sequence[Any], label: str) -> Any:
     for index, value in enumerate(values):
         if not isinstance(value, str | None):
             raise BadBodyError(f"the column {label} takes dates, such as 2026-01-31; row {index} has {shown(value)}")
+    dates = pandas.Series(list(values), dtype=object)
     try:
-        return pandas.to_datetime(pandas.Series(list(values), dtype=object), format="ISO8601").to_numpy()
-    except (ValueError, TypeError, OverflowError) as error:
-        reason = str(error).partition("\n")[0]
-        raise BadBodyError(f"the column {label} takes dates, such as 2026-01-31: {reason}") from None
+        return pandas.to_datetime(dates, format="ISO8601").to_numpy()
+    except (ValueError, TypeError, OverflowError):
+        parsed = pandas.to_datetime(dates, format="ISO8601", errors="coerce")
+        odd = next((index for index, value in enumerate(values) if value and pandas.isna(parsed[index])), 0)
+        given = shown(values[odd])
+        raise BadBodyError(f"the column {label} takes dates, such as 2026-01-31; row {odd} has {given}") from None
 
 
 def _check_known(column: Column, values: Any, given: Sequence[Any], label: str) -> None:
@@ -137,7 +144,7 @@ def _check_known(column: Column, values: Any, given: Sequence[Any], label: str) 
 
 def _mismatch(column: Column, value: Any, index: int, label: str) -> BadBodyError:
     if column.kind == Kind.TEXT:
-        example = json.dumps(str(column.categories[0] if column.categories else value), ensure_ascii=False)
+        example = json.dumps(str(column.categories[0] if column.categories else value or ""), ensure_ascii=False)
         return BadBodyError(
             f"the column {label} takes text; row {index} has {shown(value)}: send text, such as {example}"
         )

@@ -62,13 +62,14 @@ class Kind(IntEnum):
 class Column:
     """A column's kind and, for an encoder, its categories without the missing one, which `missing` stands for.
 
-    `closed`: any other value is an error.
+    `closed`: any other value is an error. `required`: so is null, where an empty cell is an empty text.
     """
 
     kind: Kind
     categories: tuple[Any, ...] = ()
     missing: Any = numpy.nan
     closed: bool = False
+    required: bool = False
 
     @cached_property
     def known(self) -> frozenset[Any]:
@@ -202,7 +203,7 @@ def _note_text(places: Places, found: Description) -> None:
         found.is_text = True
         return
     for place in places:
-        found.add(place, Column(Kind.TEXT))
+        found.add(place, Column(Kind.TEXT, missing="", required=True))
         found.texts.update(() if place is None else (place,))
 
 

@@ -50,6 +50,19 @@ class EstimatorInputs:
             return self._frame(rows, self._names)
         return self._array(rows)
 
+    def text_of_unknown_columns(self, features: Any) -> str:
+        """Say which columns hold text, of those of which the estimator does not say what they take."""
+        if not isinstance(features, pandas.DataFrame | numpy.ndarray) or features.ndim != 2:
+            return ""
+        labels = [*map(repr, self._names)] if self._names is not None else [*map(str, range(features.shape[1]))]
+        columns = zip(labels, numpy.asarray(features, dtype=object).T, strict=False)
+        found = [
+            f"{label} ({column_values.shown(next(filter(_is_text, column)))})"
+            for place, (label, column) in enumerate(columns)
+            if place in self._unknown and any(map(_is_text, column))
+        ]
+        return f"; text was sent for the columns {', '.join(found[:10])}" if found else ""
+
     # Estimators that were fitted on arrays
 
     def _array(self, rows: Rows) -> Any:
@@ -130,6 +143,10 @@ class EstimatorInputs:
                 return text
             column_values.check_not_codes(cells, label)
         return values
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 def _objects(values: Sequence[Any]) -> Any:

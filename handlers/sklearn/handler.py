@@ -65,7 +65,8 @@ class SklearnHandler(BatchingHandler):
             return method(features)
         except (ValueError, TypeError) as error:
             # How scikit-learn reports the wrong kind of data.
-            raise BadBodyError(f"{type(self.model).__name__} rejected the input: {error}") from error
+            text = self._inputs.text_of_unknown_columns(features)
+            raise BadBodyError(f"{type(self.model).__name__} rejected the input: {error}{text}") from error
 
     def batch_key(self, features: Any) -> Hashable:
         if isinstance(features, pandas.DataFrame):

@@ -10,7 +10,10 @@ from polyhost.handlers.body import encoders as _encoders
 from polyhost.handlers.body.media_types import CSV as _CSV
 from polyhost.handlers.body.media_types import JSON as _JSON
 from polyhost.handlers.body.media_types import MediaType as _MediaType
+from polyhost.handlers.errors import BadBodyError as _BadBodyError
 from polyhost.handlers.script.stand_ins.errors import UnsupportedFormatError
+
+_CSV_COLUMNS = ("question", "context", "inputs")
 
 
 def decode_json(content: str | bytes) -> Any:
@@ -18,8 +21,11 @@ def decode_json(content: str | bytes) -> Any:
 
 
 def decode_csv(string_like: str | bytes) -> dict[str, Any]:
-    """Return the column `inputs`, or all columns where there is none."""
+    """Return the column `inputs`, or all columns where there is none. Raises BadBodyError without a header."""
     text = string_like.decode() if isinstance(string_like, bytes | bytearray) else string_like
+    header = text.partition("\n")[0].lower()
+    if not any(name in header for name in _CSV_COLUMNS):
+        raise _BadBodyError(f"the first line of CSV must be a header with one of {', '.join(_CSV_COLUMNS)}")
     rows = list(csv.DictReader(io.StringIO(text)))
     return {"inputs": [row["inputs"] for row in rows] if rows and "inputs" in rows[0] else rows}
 

@@ -193,13 +193,6 @@ def test_failure_that_a_handler_reports_itself_is_logged(
     assert record.getMessage().startswith("the handler responds with status 503: Traceback: ")
 
 
-def test_message_of_an_error_is_no_whole_body(load: Callable[..., Model]) -> None:
-    status, _, message = failure(respond(calling(load, "float('x' * 300_000)")))
-    assert (status, len(message) < 11_000) == (500, True)
-    assert message.startswith("could not convert string to float: 'xxx")
-    assert message.endswith("... (300,037 characters)")
-
-
 def test_headers_and_status_do_not_reach_the_next_request(load: Callable[..., Model]) -> None:
     model = load("""
         class S:
@@ -283,7 +276,7 @@ def test_chunk_above_the_limit_ends_the_stream(folder: Path, write: Write) -> No
 def test_message_that_no_response_can_hold_is_cut(load: Callable[..., Model]) -> None:
     message = failure(respond(calling(load, "[ValueError('x' * 2_000_000)]")))[2]
 
-    assert message == "x" * 50_000 + "..."
+    assert message == "x" * 10_000 + "..."
 
 
 def test_response_above_the_limit_names_the_setting(folder: Path, write: Write) -> None:

@@ -99,6 +99,15 @@ def test_predictions_that_do_not_fit_the_media_type(prediction: Any, media_type:
         encode(prediction, media_type)
 
 
+def test_half_a_surrogate_pair() -> None:
+    """A tokenizer may end a text within a character."""
+    half = "\N{GRINNING FACE}".encode("utf-16-le")[:2].decode("utf-16-le", "surrogatepass")
+    assert json.loads(encode({"text": [half]}, JSON)) == {"text": [half]}
+    assert json.loads(encode([half], JSON_LINES)) == half
+    with pytest.raises(NotAcceptableError, match="ask for application/json"):
+        encode([half], CSV)
+
+
 def test_unwritable_predictions() -> None:
     with pytest.raises(HandlerError, match="holds a object, which cannot be written"):
         encode([object()], JSON)

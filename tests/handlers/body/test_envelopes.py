@@ -120,6 +120,12 @@ def test_texts() -> None:
     assert rows_from("good", text) == rows_from({"inputs": ["good"]}, text) == Rows(["good"])
     assert rows_from({"instances": ["good", "bad"]}, text) == Rows(["good", "bad"])
     assert rows_from({"inputs": "good"}, text) == Rows([["good"]], ("inputs",), single=True)
+    beside: list[dict[str, Any]] = [{"parameters": {"top_k": 1}}, {"id": 7}, {"meta": {}, "params": []}]
+    for options in beside:
+        assert rows_from({"inputs": "good", **options}, text) == rows_from({"inputs": "good"}, text)
+        assert rows_from({"text": "good", **options}, text) == rows_from({"text": "good"}, text)
+    two = {"question": "good", "context": "bad"}  # no option: it is text
+    assert rows_from(two, text) == Rows([["good", "bad"]], ("question", "context"), single=True)
     with pytest.raises(BadBodyError, match="given a string"):
         rows_from("good", TABLE)
 

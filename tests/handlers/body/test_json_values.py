@@ -125,12 +125,24 @@ def test_objects_of_pandas() -> None:
         ([1 + 2j], r"a complex, which cannot be written; return its parts, such as \[value.real, value.imag\]"),
         (numpy.array([1j]), "a complex, which cannot be written"),
         ({"image": b"\xff\xd8"}, r"not text in UTF-8; return base64.b64encode\(value\).decode\(\)"),
+        ({b"a": 1, "a": 2}, "two of a dictionary's keys are the same as text"),
+        (
+            {Colour.RED: 1, numpy.datetime64("2024-02-29"): 2, datetime.date(2024, 2, 29): 3},
+            "two of a dictionary's keys are the same as text",
+        ),
         ({"model": object()}, "a object, which cannot be written; return numbers or text"),
     ],
 )
 def test_what_json_cannot_have(value: Any, remedy: str) -> None:
     with pytest.raises(WrongAnswerError, match=remedy):
         dumps(value)
+
+
+def test_numbers_of_more_digits_than_pythons() -> None:
+    number = numpy.longdouble("1.5")
+    assert dumps({"a": number, "b": [numpy.array([number, 2])]}) == '{"a": 1.5, "b": [[1.5, 2.0]]}'
+    with pytest.raises(WrongAnswerError, match="holds a complex"):
+        dumps(numpy.clongdouble(1j))
 
 
 def test_a_value_that_holds_itself() -> None:

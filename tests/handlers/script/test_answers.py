@@ -59,6 +59,31 @@ def test_files_without_a_content_type_have_that_of_the_request(archive: Archive)
     assert (response.body, response.content_type) == (b"abc", "application/zip")
 
 
+@pytest.mark.parametrize(
+    ("returned", "accept", "body"),
+    [
+        ("[[1, 2.5], [3, 4]], accept", "text/csv", b"1,2.5\n3,4\n"),
+        ("[[1, 2], [3, 4]], 'text/csv; header=absent'", "", b"1,2\n3,4\n"),
+        ("numpy.array([[1, 2]]), accept", "application/x-npy", npy([[1, 2]])),
+        ("[{'a': 1}, {'a': 2}], accept", "application/jsonlines", b'{"a": 1}\n{"a": 2}\n'),
+        ("[1, 2], 'application/vnd.scores+json'", "", b"[1, 2]"),
+        ("numpy.array([1, 2])", "text/csv", b"[1, 2]"),  # without a type: JSON, which the response says
+    ],
+)
+def test_objects_are_written_in_the_type_that_they_are_given(
+    archive: Archive, returned: str, accept: str, body: bytes
+) -> None:
+    source = f"import numpy\n{MODEL}def output_fn(prediction, accept):\n    return {returned}\n"
+    response = Served(archive(**{"inference.py": source})).post("[[1]]", Accept=accept)
+    assert response.body == body
+
+
+def test_objects_that_do_not_fit_the_type_that_they_are_given(archive: Archive) -> None:
+    source = f"{MODEL}def output_fn(prediction, accept):\n    return {{'a': [1]}}, accept\n"
+    response = Served(archive(**{"inference.py": source})).post("[[1]]", Accept="text/csv")
+    assert (response.status, response.error.phase) == (406, "encode")
+
+
 def test_files_are_closed_and_buffers_may_be_returned_again(archive: Archive) -> None:
     source = f"""{HELPERS}{MODEL}
 BUFFER = io.BytesIO(b'again')
@@ -82,7 +107,7 @@ def transform_fn(model, body, content_type, accept):
     [
         ("pathlib.Path('/tmp/x.png')", "output_fn returned the path '/tmp/x.png', not what the file holds"),
         ("closed()", "output_fn returned a BytesIO that cannot be read: it is closed"),
-        ("open(os.devnull, 'wb')", "that cannot be read"),
+        ("open(os.devnull, 'wb')", "that cannot be read: it is open for writing only"),
         ("Pipe(b'')", "output_fn returned a Pipe that is at its end and cannot be rewound"),
         ("Pipe(None)", "whose read() gives a NoneType"),
     ],

@@ -211,6 +211,9 @@ def test_classes_of_the_script_can_be_unpickled(archive: Archive) -> None:
     ("source", "text"),
     [
         ("def model_fn(model_dir)\n    pass\n", r"inference\.py, line 1: expected ':': 'def model_fn"),
+        ("async def model_fn(model_dir): pass\n", "model_fn is async; define it with def, and call asyncio.run"),
+        ("def model_fn(d): pass\nasync def output_fn(p, a): yield 1\n", "output_fn is async"),
+        ("class F:\n    async def __call__(self, data, model): pass\npredict_fn = F()\n", "predict_fn is async"),
         ("import no_such_thing\ndef model_fn(d): pass\n", "needs the module 'no_such_thing'"),
         ("VALUE = 1\n", r"no model_fn, and nothing here can be served; found.*inference\.py"),
         ("", "no model_fn, and nothing here can be served"),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 import pytest
 
-from polyhost.handlers.errors import BadScriptError
+from polyhost.handlers.errors import BadBodyError, BadScriptError
 from polyhost.handlers.script import stand_ins
 from tests.handlers.conftest import Archive
 from tests.handlers.served import Served, npy
@@ -173,6 +173,8 @@ def transform_fn(model, body, content_type, accept):
     assert served.post('{"inputs": ["a", "bcd"]}').json == [{"length": 1}, {"length": 3}]
     assert served.post("inputs\na b\n", "text/csv", Accept="text/csv").body == b"length\n3\n"
     decode = imported("sagemaker_huggingface_inference_toolkit.decoder_encoder").decode
+    with pytest.raises(BadBodyError, match="a header with one of question, context, inputs"):
+        decode("1,2\n3,4\n", "text/csv")
     assert decode("question,context\nq,c\n", "text/csv") == {"inputs": [{"question": "q", "context": "c"}]}
 
 

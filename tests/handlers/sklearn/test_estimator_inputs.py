@@ -171,6 +171,7 @@ def test_columns_of_a_table_have_the_types_they_were_fitted_on(make: Any) -> Non
         ({"rooms": "many"}, "the column 'rooms' takes numbers; row 0 has \"many\""),
         ({"rooms": 9}, "the column 'rooms' takes one of 1, 2, 3, 4, 5; row 0 has the number 9"),
         ({"size": "big"}, "the column 'size' takes numbers; row 0 has \"big\""),
+        ({"size": "null"}, "send one, or nothing where there is none (an empty cell of CSV, null in JSON)"),
     ],
 )
 def test_the_column_at_fault_is_named(change: dict[str, Any], text: str) -> None:
@@ -223,8 +224,10 @@ def test_dates() -> None:
     model = make_pipeline(encoder(), DecisionTreeClassifier()).fit(table, [0, 1, 2] * 3)
     assert post(served(model), "day\n2024-02-06\n2024-03-07\n", "text/csv") == [1, 2]
     assert post(served(model), [{"day": "2024-03-07"}, {"day": "2024-01-05T00:00:00"}]) == [2, 0]
-    with pytest.raises(BadBodyError, match="the column 'day' takes dates"):
-        post(served(model), {"day": "yesterday"})
+    with pytest.raises(BadBodyError, match=r'takes dates.*; row 1 has "1/2/2024"'):
+        post(served(model), "day\n2024-02-06\n1/2/2024\n", "text/csv")
+    with pytest.raises(BadBodyError, match='row 2 has "yesterday"'):
+        post(served(model), [{"day": None}, {"day": "2024-02-06"}, {"day": "yesterday"}])
 
 
 def test_a_header_of_text_above_text_is_seen_by_the_models_names() -> None:
@@ -265,6 +268,27 @@ class Codes(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def transform(self, rows: Any) -> Any:
         return numpy.array([[len(str(cell)) for cell in row] for row in numpy.asarray(rows).tolist()])
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "text"),
+    [
+        ("1,a\n2,3\n", "text/csv", r'text was sent for the columns 1 \("a"\)'),
+        ("True,1\n", "text/csv", r'for the columns 0 \("True"\)'),
+        ('[["1", "2"]]', "application/json", r'for the columns 0 \("1"\), 1 \("2"\)'),
+    ],
+)
+def test_text_for_code_of_the_models_own(body: str, content_type: str, text: str) -> None:
+    """What takes the columns cannot be known; numpy's words alone name none of them."""
+    model = make_pipeline(FunctionTransformer(numpy.log1p), LinearRegression()).fit([[1, 2], [3, 5]], [1, 2])
+    with pytest.raises(BadBodyError, match=text):
+        post(served(model), body, content_type)
+
+
+def test_a_list_beside_plain_values_is_named() -> None:
+    handler = served(DecisionTreeClassifier().fit([[1, 2], [3, 4]], [0, 1]))
+    with pytest.raises(BadBodyError, match="row 0 has a list at place 1, beside plain values"):
+        post(handler, {"instances": [{"key": 7, "features": [1, 2]}]})
 
 
 def test_digits_that_could_be_text_are_not_guessed() -> None:
@@ -402,6 +426,9 @@ def test_text_beside_other_columns() -> None:
     assert post(handler, [{"text": "bad", "stars": 1}]) == ["-"]
     with pytest.raises(BadBodyError, match="the column 'text' takes text; row 0 has the number 3"):
         post(handler, [{"text": 3, "stars": 1}])
+    with pytest.raises(BadBodyError, match="the column 'text' takes text; row 1 has null"):
+        post(handler, [{"text": "good", "stars": 1}, {"text": None, "stars": 1}])
+    assert post(handler, ",1\n", "text/csv") == post(handler, [{"text": "", "stars": 1}])
 
 
 @pytest.mark.parametrize(
