@@ -1,6 +1,7 @@
 """Questions to processes that may end at any time."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import psutil
@@ -19,3 +20,9 @@ def query(question: Callable[[], _T]) -> _T | None:
 def is_alive(process: psutil.Process) -> bool:
     """Return whether the process runs; a zombie does not."""
     return query(process.status) not in (None, psutil.STATUS_ZOMBIE)
+
+
+def peak_memory(pid: int) -> int:
+    """Return the most bytes of memory that the process has had at once."""
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024

@@ -13,7 +13,7 @@ from polyhost.container.config import Config
 from polyhost.container.control_protocol import Channel, Heartbeat
 from tests.support.container import ContainerProcess, running
 from tests.support.models import place
-from tests.support.processes import is_alive
+from tests.support.processes import is_alive, peak_memory
 from tests.support.waiting import wait_for
 
 
@@ -81,6 +81,24 @@ def test_too_long_name_fails_its_own_load_only(tmp_path: Path) -> None:
         assert container.names() == [name]
         assert container.invoke(name, "1").text == "1"
         assert is_alive(zygote)
+
+
+def test_source_that_takes_all_memory_of_a_parser_fails_its_own_load_only(front: str, tmp_path: Path) -> None:
+    """The limit is for the worker, which does parse it; the fork server's peak says that it has not."""
+    with running(tmp_path, front, POLYHOST_ZYGOTES="bare") as container:
+        fork_server = container.process_of("-m", "polyhost.container.forkserver")
+        (zygote,) = wait_for(fork_server.children, "the zygote")
+        wait_for(zygote.children, "a spare")
+        for process in (fork_server, *fork_server.children(recursive=True)):
+            process.rlimit(psutil.RLIMIT_AS, (700 << 20, 700 << 20))
+        hostile = container.models_dir / "hostile" / "model"
+        hostile.mkdir(parents=True)
+        (hostile / "inference.py").write_text("x = a" + "[0]" * (12 << 20))
+
+        assert container.load("hostile", str(hostile)).status_code >= 400
+        container.loaded(place("echo", container.models_dir))
+        assert is_alive(fork_server)
+        assert peak_memory(fork_server.pid) < 150 << 20
 
 
 LEAVES_PROCESSES = """
