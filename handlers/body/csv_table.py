@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import math
 import sys
 from collections.abc import Iterable, Sequence
@@ -18,15 +19,19 @@ def rows_from(body: str, header: str | None, expected: Expected) -> Rows:
         return _one_text_per_line(body, header, expected)
     limits.check_csv(body)
     csv.field_size_limit(sys.maxsize)  # a setting of the whole module; its default is 131,072 characters
-    reader = csv.reader(io.StringIO(body, newline=""), strict=True)
+    reader = _reader(body)
     try:
-        table = [(reader.line_num, cells) for cells in limits.bounded(reader) if cells]
+        table = [cells for cells in limits.bounded(reader) if cells]
     except csv.Error as error:
         raise BadBodyError(f"line {reader.line_num} is not CSV: {error}") from None
     if not table:
         raise BadBodyError("the CSV body holds no row")
-    _check_widths(table)
-    return _table([cells for _, cells in table], header, expected)
+    _check_widths(table, body)
+    return _table(table, header, expected)
+
+
+def _reader(body: str) -> Any:
+    return csv.reader(io.StringIO(body, newline=""), strict=True)
 
 
 def _is_unquoted(body: str, expected: Expected) -> bool:
@@ -46,11 +51,13 @@ def _one_text_per_line(body: str, header: str | None, expected: Expected) -> Row
     return _table(texts, header, expected)
 
 
-def _check_widths(table: Sequence[tuple[int, list[str]]]) -> None:
-    first, width = table[0][0], len(table[0][1])
-    for line, cells in table:
+def _check_widths(table: Sequence[list[str]], body: str) -> None:
+    width = len(table[0])
+    for index, cells in enumerate(table):
         if len(cells) != width:
-            raise BadBodyError(f"line {line} has {len(cells)} values, line {first} has {width}")
+            reader = _reader(body)  # again, since line numbers of all rows would take as much memory as the rows
+            lines = [reader.line_num for row in itertools.islice(filter(None, reader), index + 1)]
+            raise BadBodyError(f"line {lines[-1]} has {len(cells)} values, line {lines[0]} has {width}")
 
 
 def _table(lines: list[list[str]], header: str | None, expected: Expected) -> Rows:
