@@ -7,11 +7,12 @@ from enum import Enum
 from http import HTTPStatus
 from typing import cast
 
-from polyhost.container.native.errors import Rejection, internal_error
+from polyhost.container.native.errors import Rejection, internal_error, pending_bytes_exceeded
 from polyhost.container.native.exchange import Exchange
 from polyhost.container.native.flow_control import HIGH_WATER_BYTES, FlowControl
 from polyhost.container.native.header_cache import HeaderCache
 from polyhost.container.native.parser import HttpRequest, ReadState, RequestParser
+from polyhost.container.native.queue import PendingBytes, PendingShare
 from polyhost.events import get_logger
 
 _LINGER_S = 5.0
@@ -61,6 +62,7 @@ class ClientConnection(asyncio.Protocol):
         handle: RequestHandler,
         max_body_bytes: int,
         connections: "set[ClientConnection]",
+        pending: PendingBytes,
         cache_headers: bool = True,
     ) -> None:
         self.header_cache = HeaderCache(cache_headers)
@@ -71,6 +73,7 @@ class ClientConnection(asyncio.Protocol):
         self._flow = FlowControl(_UNCONNECTED)
         self._state = _OPEN
         self._pending: deque[HttpRequest | Rejection] = deque()  # a rejection is the last
+        self._share = PendingShare(pending)  # of the bytes of what is arriving, and of what is in `_pending`
         self._exchange: Exchange | None = None
         self._pumping = False
 
@@ -103,6 +106,11 @@ class ClientConnection(asyncio.Protocol):
             if self._state is _OPEN:  # else a response within `feed` has closed it, and what follows does not count
                 self._reject_rest(rejection)
             return
+        if self._parser.body_bytes or self._pending or self._share.size:
+            self._count_bytes()
+            if self._parser.body_bytes and self._share.exceeded and self._state is _OPEN:
+                self._reject_rest(pending_bytes_exceeded("", self._share.limit))
+                return
         if self._parser.state is _AWAITING_CONTINUE and self._state is _OPEN and not self.busy:
             self._send_continue()
 
@@ -129,6 +137,10 @@ class ClientConnection(asyncio.Protocol):
             self._pending.append(request)
             self._flow.pause_reading()
 
+    def _count_bytes(self) -> None:
+        waiting = sum(len(request.body) for request in self._pending if isinstance(request, HttpRequest))
+        self._share.set(self._parser.body_bytes + waiting)
+
     def _start(self, request: HttpRequest) -> None:
         exchange = self._exchange = Exchange(request, self._transport, self)
         try:
@@ -138,6 +150,7 @@ class ClientConnection(asyncio.Protocol):
         except Exception:
             logger.exception("failed to handle a request")
             exchange.reject(internal_error())
+        request.body = b""  # whoever needs it has it by now; it may be large, and the response far off
 
     def _start_rejection(self, rejection: Rejection) -> None:
         exchange = self._exchange = Exchange(_UNREADABLE, self._transport, self)
@@ -146,7 +159,9 @@ class ClientConnection(asyncio.Protocol):
     def _reject_rest(self, rejection: Rejection) -> None:
         """Reject what cannot be read and all that follows it, after the responses to the requests before it."""
         self._enter(ConnectionState.REJECTING)
+        self._parser.close()
         self._pending.append(rejection)
+        self._count_bytes()
         if self._exchange is None:
             self._pump()
 
@@ -164,6 +179,8 @@ class ClientConnection(asyncio.Protocol):
             else:
                 self._start(pending)
         self._pumping = False
+        if self._share.size:
+            self._count_bytes()
         if self._pending:
             return
         if self._flow.read_paused:  # though the last exchange may be under way: its client may disconnect
@@ -243,7 +260,9 @@ class ClientConnection(asyncio.Protocol):
 
     def _shut(self) -> None:
         self._enter(ConnectionState.CLOSED)
+        self._parser.close()
         self._pending.clear()
+        self._share.set(0)
         self._exchange = None
 
     def _enter(self, state: ConnectionState) -> None:

@@ -78,6 +78,30 @@ class RequestParser:
         self._headers: list[Header] = []
         self._head_bytes = 0
         self._body: bytes | bytearray = b""
+        # Of the end
+        self._feeding = self._closed = False
+
+    @property
+    def body_bytes(self) -> int:
+        """How many bytes of the body of an unfinished request it holds."""
+        return len(self._body)
+
+    def close(self) -> None:
+        """Free what it holds; it must not be fed again.
+
+        httptools' parser refers back to this one, and `on_request` mostly to its owner. Such cycles would keep bodies
+        until a garbage collection, and the front end seldom collects garbage.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if not self._feeding:  # else when `feed` is at its end: it has called back
+            self._release()
+
+    def _release(self) -> None:
+        self.state = _IDLE
+        self._url, self._headers, self._body = b"", [], b""
+        del self._parser, self._on_request
 
     def on_continue_sent(self) -> None:
         assert self.state is ReadState.AWAITING_CONTINUE
@@ -92,7 +116,19 @@ class RequestParser:
         self._reading_since = time.monotonic()
 
     def feed(self, data: bytes) -> None:
-        """Parse `data`. Raise Rejection if it is malformed or too large."""
+        """Parse `data`. Raise Rejection if it is malformed or too large; it is closed then."""
+        self._feeding = True
+        try:
+            self._feed(data)
+        except Rejection:
+            self._closed = True
+            raise
+        finally:
+            self._feeding = False
+            if self._closed:
+                self._release()
+
+    def _feed(self, data: bytes) -> None:
         while data:
             self._buffered_bytes += len(data)
             try:

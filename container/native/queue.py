@@ -1,4 +1,4 @@
-"""Invocations that wait for a worker: a queue for each model, and one limit on the bytes of all of them."""
+"""Invocations that wait for a worker, a queue for each model; and one limit on their bytes and those still arriving."""
 
 import contextlib
 from collections import deque
@@ -9,9 +9,10 @@ _MAX_PENDING_BYTES = 1 << 30
 
 
 class PendingBytes:
-    """The bytes of the waiting invocations of all models.
+    """The bytes of the waiting invocations of all models, and of the requests that clients are sending.
 
-    Invariant: `total` is the sum of len(command) over the invocations in all queues that share this object.
+    Invariant: `total` is the sum of len(command) over the invocations in all queues that share this object, and of the
+    sizes of all shares.
     """
 
     def __init__(self, limit: int = _MAX_PENDING_BYTES) -> None:
@@ -22,6 +23,28 @@ class PendingBytes:
     def exceeded(self) -> bool:
         """Whether no further invocation may wait. Below the limit one more may, however large it is."""
         return self.total >= self.limit
+
+
+class PendingShare:
+    """What one client's connection holds of the pending bytes."""
+
+    __slots__ = ("_pending", "size")
+
+    def __init__(self, pending: PendingBytes) -> None:
+        self._pending = pending
+        self.size = 0
+
+    def set(self, size: int) -> None:
+        self._pending.total += size - self.size
+        self.size = size
+
+    @property
+    def exceeded(self) -> bool:
+        return self._pending.exceeded
+
+    @property
+    def limit(self) -> int:
+        return self._pending.limit
 
 
 class InvocationQueue:

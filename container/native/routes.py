@@ -175,7 +175,6 @@ class Routes:
         request_id = b"%b-%08x" % (self._id_prefix, next(self._ids))
         parameters = encode_parameters(request.parameters()) if request.query else b""
         command = encode_invocation(request_id, exchange.encode_headers(), parameters, request.body)
-        request.body = b""  # the command has it, and it may be large
         invocation = exchange.invocation = Invocation(request_id, command, model, exchange, request.arrived)
         model.submit(invocation)
 

@@ -10,6 +10,7 @@ from polyhost.container.native.connection import ClientConnection
 from polyhost.container.native.errors import Rejection
 from polyhost.container.native.fork_server_client import ForkServerClient
 from polyhost.container.native.models import SINGLE, Models
+from polyhost.container.native.queue import PendingBytes
 from polyhost.container.native.routes import Routes
 from polyhost.events import get_logger
 
@@ -29,7 +30,8 @@ class NativeServer:
     def __init__(self, config: Config, supervisor: int) -> None:
         self._config = config
         self._fork_server = ForkServerClient(supervisor)
-        self._models = Models(config, self._fork_server)
+        self._pending = PendingBytes()
+        self._models = Models(config, self._fork_server, self._pending)
         self._routes = Routes(config, self._models, self._fork_server)
         self._connections: set[ClientConnection] = set()
         self._cache_headers = config.enabled(Optimization.HEADER_CACHE)
@@ -61,7 +63,11 @@ class NativeServer:
 
     def _new_connection(self) -> ClientConnection:
         return ClientConnection(
-            self._routes.handle, self._config.max_payload_bytes, self._connections, self._cache_headers
+            self._routes.handle,
+            self._config.max_payload_bytes,
+            self._connections,
+            self._pending,
+            self._cache_headers,
         )
 
     async def _load_single(self) -> None:

@@ -15,6 +15,7 @@ from polyhost.container.native.decoder import Chunk, WorkerResponse
 from polyhost.container.native.exchange import Exchange
 from polyhost.container.native.invocation import Invocation
 from polyhost.container.native.parser import HttpRequest
+from polyhost.container.native.queue import PendingBytes
 from tests.support.waiting import wait_for
 
 LIMIT = 1000
@@ -98,6 +99,7 @@ class HttpServer:
     def __init__(self) -> None:
         self.routes = EchoRoutes()
         self.connections: set[ClientConnection] = set()
+        self.pending = PendingBytes(limit=20 * LIMIT)
         self._errors: list[dict[str, Any]] = []  # of the loop's callbacks, which end in no test otherwise
         self._loop = uvloop.new_event_loop()
         self._loop.set_exception_handler(lambda _, context: self._errors.append(context))
@@ -111,7 +113,7 @@ class HttpServer:
         return cast(asyncio.Server, server)  # uvloop has a class of its own
 
     def _new_connection(self) -> ClientConnection:
-        return ClientConnection(self.routes.handle, LIMIT, self.connections)
+        return ClientConnection(self.routes.handle, LIMIT, self.connections, self.pending)
 
     def _abort_connections(self) -> None:
         for connection in list(self.connections):
