@@ -511,3 +511,52 @@ def test_loaded_model_outlives_its_folder(native: ContainerProcess) -> None:
 
     assert native.invoke(name, "1").text == "1"
     assert native.unload(name).status_code == 200
+
+
+# Clients and models that mean harm
+
+
+def test_aborted_uploads_leave_nothing_in_memory(native: ContainerProcess) -> None:
+    """Each was kept until thousands of new connections had led to a garbage collection."""
+    front_end = native.process_of("polyhost.container.native")
+    before = front_end.memory_info().rss
+    for _ in range(30):
+        with socket.create_connection(("127.0.0.1", native.port), timeout=10) as client:
+            client.sendall(b"POST /models/x/invoke HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (24 << 20))
+            client.sendall(bytes(16 << 20))
+
+    wait_for(lambda: front_end.memory_info().rss < before + (100 << 20), "the uploads of 480 MB to be freed")
+
+
+def test_worker_that_forges_a_second_answer_is_replaced(native: ContainerProcess) -> None:
+    """Its code finds the connection to the front end, and writes to it what the handler's answer may not hold."""
+    folder = native.models_dir / "forger" / "model"
+    folder.mkdir(parents=True)
+    (folder / "MAR-INF").mkdir()
+    (folder / "MAR-INF" / "MANIFEST.json").write_text('{"model": {"handler": "forger.py:handle"}}')
+    (folder / "forger.py").write_text(
+        "import os\n"
+        "from polyhost.container.worker.protocol import encode_predict_reply\n"
+        "from polyhost.container.worker.types import Response\n"
+        "def handle(data, context):\n"
+        "    if data is None:\n"
+        "        return\n"
+        "    value = 'a\\r\\ncontent-length: 0\\r\\n\\r\\nHTTP/1.1 200 OK\\r\\ncontent-length: 6'\n"
+        "    reply = encode_predict_reply([Response(context.get_request_id(0), 200, {'x': value}, b'forged')])\n"
+        "    if bytes(data[0]['body']) != b'forge':\n"
+        "        return [b'honest']\n"
+        "    for name in os.listdir('/proc/self/fd'):\n"
+        "        try:\n"
+        "            if os.path.basename(os.readlink(f'/proc/self/fd/{name}')).startswith('socket:'):\n"
+        "                os.write(int(name), reply)\n"
+        "        except OSError:\n"
+        "            pass\n"
+        "    return [b'honest']\n"
+    )
+    native.loaded("forger")
+    with httpx.Client(base_url=f"http://127.0.0.1:{native.port}", timeout=30) as client:
+        forged = client.post("/models/forger/invoke", content="forge")
+        assert (forged.status_code, forged.json()["type"]) == (500, "GarbledAnswerError")
+        assert "HTTP cannot carry" in forged.json()["message"]
+        assert client.get("/ping").json() == {"status": "Healthy"}
+        assert client.post("/models/forger/invoke", content="x").text == "honest"
