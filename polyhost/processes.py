@@ -124,7 +124,7 @@ class ServerProcess:
         """Send SIGKILL to the process and its descendants until none is left. Raise ProcessError if that fails."""
         self.popen.kill()
         deadline = time.monotonic() + _KILL_S
-        while pids := self.processes():  # a zombie is none of them: it has no environment any more
+        while pids := self.processes():  # zombies do not count: they have no environment any more
             if time.monotonic() > deadline:
                 raise ProcessError(f"SIGKILL did not end the processes {pids} of {self._name}")
             for pid in pids:

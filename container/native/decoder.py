@@ -53,7 +53,7 @@ Reply = WorkerResponse | Chunk | WorkerReplaced | LoadReply
 
 
 class GarbledReplyError(Exception):
-    """Bytes that no worker of ours sends: a model's code has written to the connection, on purpose or not."""
+    """Bytes that a worker does not send: a model's code has written to the connection, on purpose or not."""
 
 
 class _IncompleteError(Exception):

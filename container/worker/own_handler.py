@@ -1,7 +1,7 @@
 """A handler of MMS's interface: what its name stands for, how it is initialised, and what is called for requests.
 
 As in MMS (mms/model_loader.py), the name stands for a function, which is called once without data to load the model,
-or, where there is none, for the only class of the module, whose `initialize` loads it. Beyond MMS, the name may be that
+or, without one, for the only class of the module, whose `initialize` loads it. Beyond MMS, the name may be that
 of a class, of an object with a method `handle`, or of such a method.
 """
 

@@ -8,7 +8,7 @@ from polyhost.handlers.errors import WrongAnswerError
 
 
 def is_file(value: Any) -> bool:
-    """Return whether the value is read like a file; a class with a `read` of its own is none."""
+    """Return whether the value is read like a file; not a class that defines `read`."""
     return callable(getattr(value, "read", None)) and not isinstance(value, type)
 
 

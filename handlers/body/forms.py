@@ -1,7 +1,7 @@
 """Forms: the bodies of `curl -d` and `curl -F`, application/x-www-form-urlencoded and multipart/form-data.
 
 Multi Model Server reads a form itself and passes on its fields, without the body. So a form is its fields here, with
-either front end: a handler of one's own gets them by name, a script gets a body that is written of them again. What
+either front end: a handler gets them by name, a script gets a body that is encoded again from them. What
 MMS drops is dropped here too: a file's name, the parameters of its type, what comes after a line's end, and the last
 name of a urlencoded form if no "=" follows it, which is all there is of JSON sent as a form.
 """
@@ -41,7 +41,7 @@ class BadFormError(BadBodyError):
 class FormItem(dict[str, Any]):
     """A request's fields by name, the last one of each name, as Multi Model Server gives them to a handler.
 
-    `fields` are all of them in order; `error` says why there are none.
+    `fields` are all of them in order; `error` says why they could not be read.
     """
 
     def __init__(self, fields: Sequence[Field], error: BadFormError | None = None) -> None:

@@ -16,7 +16,7 @@ def check_json(text: str, separators: str = ",[{") -> None:
     """
     if len(text) <= MAX_VALUES or _count(text, separators) <= MAX_VALUES:
         return
-    if '"' in text:  # separators inside of texts are none; what follows a backslash ends no text
+    if '"' in text:  # a separator inside a string does not count; a quote behind a backslash does not end one
         text = "".join(text.replace("\\\\", "").replace('\\"', "").split('"')[::2])
     if _count(text, separators) > MAX_VALUES:
         _reject("JSON")

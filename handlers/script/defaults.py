@@ -91,7 +91,7 @@ class NoFrameworkDefaults(Defaults):
 
 
 class NoHandler(Handler):
-    """In the place of a framework's handler where there is none."""
+    """Stands in for a framework's handler where a script has no framework."""
 
     def load(self, source: Source) -> None:
         raise NotImplementedError("a script of no framework loads its model itself")

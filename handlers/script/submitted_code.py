@@ -20,7 +20,7 @@ _CONNECT_S, _READ_S = 10, 30
 
 
 def folder(settings: Settings) -> Path | None:
-    """Return the folder with the code, None if there is none beside the archives. Raises BadSettingError."""
+    """Return the folder with the code, None if all code is in the archives. Raises BadSettingError."""
     place = settings.submit_directory
     if place is None or not _must_be_unpacked(place):
         return Path(place) if place else None

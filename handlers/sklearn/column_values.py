@@ -111,7 +111,7 @@ def _number(value: Any, index: int, label: str) -> float:
     except (ValueError, TypeError, OverflowError):
         raise BadBodyError(
             f"the column {label} takes numbers; row {index} has {shown(value)}, which is not a number: send one, "
-            "or nothing where there is none (an empty cell of CSV, null in JSON)"
+            "or leave it out (an empty cell of CSV, null in JSON)"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""The rules by which a handler is found, and what becomes of a model for which there is none."""
+"""The rules by which a handler is found, and what happens to a model that no handler fits."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Forms, which Multi Model Server reads itself: what a script and a handler of one's own get is the same on both."""
+"""Forms, which Multi Model Server reads itself: what a script and a user's own handler get is the same on both."""
 
 from collections.abc import Callable
 from typing import Any
@@ -45,7 +45,7 @@ FORMS: list[tuple[str, str, dict[str, str], str]] = [
 
 @pytest.fixture
 def models(container: ContainerProcess, new_model: Callable[[str], str]) -> tuple[str, str]:
-    """Load a handler of one's own that shows its fields, and a script that shows its body."""
+    """Load a user's own handler that shows its fields, and a script that shows its body."""
     return container.loaded(new_model("shows_a_form")), container.loaded(new_model("shows_the_body"))
 
 

@@ -39,7 +39,7 @@ def array_to_csv(array_like: Any) -> str:
 
 
 def csv_to_numpy(string_like: str, dtype: Any = None) -> Any:
-    """Return numbers, or text where a cell is none; without dimensions of size one."""
+    """Return numbers, or text if a cell is not a number; without dimensions of size one."""
     rows = list(csv.reader(io.StringIO(string_like), strict=True))
     try:
         if numpy.dtype(dtype).kind in "iuf":  # of None too, which is float64

@@ -21,7 +21,7 @@ def decode_json(content: str | bytes) -> Any:
 
 
 def decode_csv(string_like: str | bytes) -> dict[str, Any]:
-    """Return the column `inputs`, or all columns where there is none. Raises BadBodyError without a header."""
+    """Return the column `inputs`, or all columns if there is no such column. Raises BadBodyError without a header."""
     text = string_like.decode() if isinstance(string_like, bytes | bytearray) else string_like
     header = text.partition("\n")[0].lower()
     if not any(name in header for name in _CSV_COLUMNS):

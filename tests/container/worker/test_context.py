@@ -209,7 +209,7 @@ def test_a_batch_of_another_worker_than_ours(serve: Serve, folder: Path) -> None
     assert [context.get_response_content_type(index) for index in range(3)] == ["x/type-0", "x/type-1", "x/type-2"]
 
 
-# Handlers of one's own get the batch, and tell its requests apart by their index, as with MMS.
+# Users' own handlers get the batch, and tell its requests apart by their index, as with MMS.
 
 
 def test_own_handlers_see_and_set_by_index(folder: Path, write: Write) -> None:

@@ -171,7 +171,7 @@ def test_columns_of_a_table_have_the_types_they_were_fitted_on(make: Any) -> Non
         ({"rooms": "many"}, "the column 'rooms' takes numbers; row 0 has \"many\""),
         ({"rooms": 9}, "the column 'rooms' takes one of 1, 2, 3, 4, 5; row 0 has the number 9"),
         ({"size": "big"}, "the column 'size' takes numbers; row 0 has \"big\""),
-        ({"size": "null"}, "send one, or nothing where there is none (an empty cell of CSV, null in JSON)"),
+        ({"size": "null"}, "send one, or leave it out (an empty cell of CSV, null in JSON)"),
     ],
 )
 def test_the_column_at_fault_is_named(change: dict[str, Any], text: str) -> None:
