@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from polyhost.container.errors import Failure
 from polyhost.container.native.decoder import (
@@ -88,7 +88,7 @@ class WorkerConnection(asyncio.Protocol):
         self._responses = responses
         self._listener = listener
         self._decoder = ReplyDecoder(max_body_bytes)
-        self._transport: asyncio.Transport | None = None  # None until connection_made
+        self._transport: asyncio.Transport | None = None  # None until `open` has returned
         self._cancelled_id = b""
         self._substituted = False  # some are answered on behalf of a dead worker, and WorkerReplaced has not come yet
 
@@ -96,11 +96,16 @@ class WorkerConnection(asyncio.Protocol):
         """Give the front end's end to the event loop; raises OSError if that fails."""
         self._front_end.setblocking(False)
         try:
-            await asyncio.get_running_loop().create_connection(lambda: self, sock=self._front_end)
+            transport, _ = await asyncio.get_running_loop().create_connection(lambda: self, sock=self._front_end)
         except BaseException:
             self._front_end.close()
             self.workers_end.close()
             raise
+        # Only now: uvloop takes the socket over after connection_made. A transport aborted earlier closes the
+        # descriptor, and the forgotten socket would close it again, when it may be another connection's.
+        self._transport = transport
+        if self.closing:  # `close` was called before there was a transport
+            self._transport.abort()
 
     def load(self, command: LoadCommand) -> None:
         assert self._transport is not None
@@ -168,11 +173,6 @@ class WorkerConnection(asyncio.Protocol):
             self.abort(failure)
 
     # asyncio.Protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from asyncio's
-        if self.closing:  # `close` was called before there was a transport
-            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         try:

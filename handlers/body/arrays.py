@@ -15,6 +15,7 @@ _LISTS = (list, tuple)
 _TEXTS = (str, bytes)
 _NUMBER_WIDTH = 32  # characters that numpy gives a number among texts, at most
 _MAX_TEXT_BYTES = 64_000_000
+_MAX_DIMENSIONS = 32  # numpy 2 makes arrays of 64, and cannot iterate over those
 
 
 def untyped(values: Any) -> NDArray[Any]:
@@ -25,6 +26,8 @@ def untyped(values: Any) -> NDArray[Any]:
     if not isinstance(values, _LISTS) or not holds_text(values):
         return numpy.asarray(values)
     objects = numpy.asarray(values, dtype=object)
+    if objects.ndim > _MAX_DIMENSIONS:
+        raise ValueError(f"the lists are nested more than {_MAX_DIMENSIONS} deep")
     if any(isinstance(value, _LISTS) for value in objects.flat):  # numpy makes objects even of rows
         raise ValueError("the rows of text are not alike in length")
     return objects
