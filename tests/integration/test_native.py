@@ -20,7 +20,7 @@ from tests.support.waiting import wait_for
 
 @pytest.fixture(scope="module")
 def native(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerProcess]:
-    limits = {"SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS": "3", "POLYHOST_ZYGOTES": "bare"}
+    limits = {"POLYHOST_ZYGOTES": "bare"}
     with running(tmp_path_factory.mktemp("native-container"), "native", **limits) as started:
         yield started
 
@@ -30,10 +30,14 @@ def loaded(container: ContainerProcess, kind: str) -> str:
     return container.loaded(place(kind, container.models_dir))
 
 
-def waiting_model(container: ContainerProcess) -> str:
-    """Load a model that responds to "wait" once a file `answer` is there, and return its name."""
+def waiting_model(container: ContainerProcess, **settings: float) -> str:
+    """Load a model that responds to "wait" once a file `answer` is there, and return its name.
+
+    `settings` go into its polyhost.json.
+    """
     name = place("waits_for_a_file", container.models_dir)
     container.mark(name, "load")
+    (container.folder(name) / "polyhost.json").write_text(json.dumps(settings))
     return container.loaded(name)
 
 
@@ -227,7 +231,7 @@ def test_mms_joins_chunks_to_one_body(tmp_path: Path) -> None:
 
 
 def test_queued_request_times_out(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
-    name = waiting_model(native)
+    name = waiting_model(native, response_timeout_s=3)
     running_one = pool.submit(native.invoke, name, "wait")
     native.wait_for_mark(name, "waits-for-answer")
 
