@@ -139,7 +139,7 @@ def _digit() -> bytes:
     return json.dumps(load_digits().data[:1].tolist()).encode()
 
 
-def _jpeg() -> bytes:
+def jpeg() -> bytes:
     """Return an image of the network's input size, with as much detail as a photograph."""
     import numpy as np
     from PIL import Image
@@ -157,8 +157,8 @@ _KINDS = (
     Kind("lr", "sklearn", "application/json", _logistic_regression, _digit),
     Kind("rf", "sklearn", "application/json", _forest, _digit),
     Kind("mlp", "torch", "application/json", _mlp, _digit),
-    Kind("squeezenet", "mxnet", "image/jpeg", _gluon("squeezenet1_0"), _jpeg),
-    Kind("resnet18", "mxnet", "image/jpeg", _gluon("resnet18_v1"), _jpeg),
+    Kind("squeezenet", "mxnet", "image/jpeg", _gluon("squeezenet1_0"), jpeg),
+    Kind("resnet18", "mxnet", "image/jpeg", _gluon("resnet18_v1"), jpeg),
 )
 KINDS = {kind.name: kind for kind in _KINDS}
 
