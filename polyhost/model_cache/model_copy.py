@@ -47,6 +47,7 @@ class ModelCopy:
     in_flight: int = 0
     expected: int = 0  # invocations that wait for it; it is not evicted before they had their turn
     waits_for_room: bool = False
+    rejected_beside: "set[ModelCopy] | None" = None  # the loads under way when this one was first rejected
     memory_bytes: int | None = None  # by how much its load made the memory in use grow, if that could be measured
     loaded_at: float = 0.0
     last_used: float = field(default_factory=time.time)

@@ -16,7 +16,7 @@ class Room:
     `evict_idle` unloads the least recently used idle model, for a reason, and returns False if none is idle.
 
     Invariant: a load that waits waits only for copies that can free memory without it: models in use, models on their
-    way out, and loads that were under way, and did not wait, when this one was rejected. A load that waits is never
+    way out, and loads that were under way, and did not wait, when this one was first rejected. A load that waits is never
     waited for, so no two wait for each other. Loads that begin later are not waited for either, so the wait ends,
     however many of them come. All loads that wait look again at every change, in the order in which they began to wait:
     the first of them evicts the next idle model.
@@ -38,7 +38,9 @@ class Room:
         deadline (time.monotonic).
         """
         load.waits_for_room = True
-        under_way = {copy for copy in self._copies.values() if _is_under_way(copy)}
+        if load.rejected_beside is None:
+            load.rejected_beside = {copy for copy in self._copies.values() if _is_under_way(copy)}
+        under_way = load.rejected_beside
         while not await self._evict_idle(f"to make room for {load.name}"):
             awaited = [
                 copy for copy in self._copies.values() if copy.state is not CopyState.LOADING or copy in under_way
