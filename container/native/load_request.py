@@ -2,11 +2,13 @@
 
 import json
 import reprlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from polyhost.container.native.errors import bad_request
 from polyhost.container.native.parser import HttpRequest
+from polyhost.container.native.serving_options import of_load_request
 from polyhost.handlers import lookup
 from polyhost.handlers.errors import HandlerNotFoundError
 
@@ -16,11 +18,16 @@ _MAX_TEXT_BYTES = 4096
 
 @dataclass(frozen=True)
 class LoadRequest:
-    """What to load under which name. `handler` is empty unless the request names one, which SageMaker never does."""
+    """What to load under which name.
+
+    SageMaker sends these two only. `handler` is empty unless the request names one; `options` come before those of the
+    archive and of the container.
+    """
 
     name: str
     url: str
     handler: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, request: HttpRequest) -> Self:
@@ -39,7 +46,8 @@ class LoadRequest:
                 )
                 raise bad_request(message, phase="load")
         _check_runtime(fields)
-        return cls(fields["model_name"], fields["url"], fields.get("handler") or "")
+        options = of_load_request(fields, fields["model_name"])
+        return cls(fields["model_name"], fields["url"], fields.get("handler") or "", options)
 
 
 def _parse_json(body: bytes) -> Any:

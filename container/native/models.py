@@ -5,6 +5,7 @@ import itertools
 import os
 import time
 from bisect import bisect_right
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from polyhost.container.errors import Failure
 from polyhost.container.native import errors
 from polyhost.container.native.errors import Rejection
 from polyhost.container.native.fork_server_client import ForkServerClient
+from polyhost.container.native.load_request import LoadRequest
 from polyhost.container.native.queue import PendingBytes
 from polyhost.container.native.served_model import ModelState, ModelTimeouts, ServedModel, ServingContext, ServingSpec
 from polyhost.container.native.serving_options import ServingOptions
@@ -99,16 +101,17 @@ class Models:
 
     # Load and unload
 
-    async def load(self, name: str, url: str, handler: str = "") -> None:
-        """Load a model, with a handler of the load request's own if it names one.
+    async def load(self, request: LoadRequest) -> None:
+        """Load a model, with a handler and options of the load request's own if it names some.
 
         Raises Rejection; nothing is left of the model then, or what is left is in the log.
         """
+        name = request.name
         await self._wait_for_unload(name)
         if name in self._by_name:
             message = f"model {name!r} is {self._by_name[name].state.value} already"
             raise Rejection(HTTPStatus.CONFLICT, "ModelLoadedError", message, name, "load")
-        model = self._new_model(name, url, handler)
+        model = self._new_model(request)
         self._by_name[name] = self._by_key[model.key] = model
         try:
             await model.load()
@@ -116,14 +119,15 @@ class Models:
             await self._close(model)
             raise
 
-    def _new_model(self, name: str, url: str, handler: str) -> ServedModel:
+    def _new_model(self, request: LoadRequest) -> ServedModel:
+        name = request.name
         try:
-            directory = self._checked_directory(url, name)
-            settings = self._settings.of_archive(directory, name)
+            directory = self._checked_directory(request.url, name)
+            settings = replace(self._settings.of_archive(directory, name), **request.options)
         except Rejection as rejection:
             logger.warning("%s", rejection, extra={"model": name, "phase": "load"})
             raise
-        spec = ServingSpec(ModelRef(name, str(directory), handler), url, settings)
+        spec = ServingSpec(ModelRef(name, str(directory), request.handler), request.url, settings)
         return ServedModel(next(self._keys), spec, self._context, self._stats_of(name), self._on_name_free)
 
     def _checked_directory(self, url: str, name: str) -> Path:

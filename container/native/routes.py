@@ -132,7 +132,7 @@ class Routes:
         load = LoadRequest.parse(request)
 
         async def respond() -> None:
-            await self._models.load(load.name, load.url, load.handler)
+            await self._models.load(load)
             _respond_json(exchange, {"status": "loaded", "modelName": load.name})
 
         self._run_in_background(respond(), exchange)

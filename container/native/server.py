@@ -9,6 +9,7 @@ from polyhost.container.config import Config, Optimization
 from polyhost.container.native.connection import ClientConnection
 from polyhost.container.native.errors import Rejection
 from polyhost.container.native.fork_server_client import ForkServerClient
+from polyhost.container.native.load_request import LoadRequest
 from polyhost.container.native.models import SINGLE, Models
 from polyhost.container.native.queue import PendingBytes
 from polyhost.container.native.routes import Routes
@@ -76,7 +77,7 @@ class NativeServer:
         If its worker fails, the fork server has logged the reason and ends the container.
         """
         try:
-            await self._models.load(SINGLE, str(self._config.models_dir))
+            await self._models.load(LoadRequest(SINGLE, str(self._config.models_dir)))
         except Rejection as rejection:
             logger.error("the container's only model cannot be loaded: %s", rejection)
             self._status = 1

@@ -3,7 +3,7 @@
 import json
 import reprlib
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,30 @@ class ServingOptions:
         Raise Rejection, which names the file, the key, its value and the values allowed.
         """
         options = _read_options(directory, model)
+        known = [field.name for field in fields(ServingOptions)]
         for key, value in options.items():
-            _check(key, value, model)
+            if key not in known:
+                message = f"{FILE}: unknown key {reprlib.repr(key)}; known are {', '.join(known)}"
+                raise bad_request(message, model, "load")
+            _check(key, value, f"{FILE}: {key}", model)
         return replace(self, **options)
+
+
+def of_load_request(parameters: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """Return the options that a load request names, by MMS's names for them (RegisterModelRequest.java).
+
+    A query has text. Raise Rejection, which names the parameter, its value and the values allowed.
+    """
+    options: dict[str, Any] = {}
+    for name, key in _OF_LOAD_REQUEST.items():
+        value = parameters.get(name)
+        if value is None or value == "":
+            continue
+        if isinstance(value, str) and value.isascii() and value.isdecimal():
+            value = int(value[:10])
+        _check(key, value, name, model)
+        options[key] = value
+    return options
 
 
 def _read_options(directory: Path, model: str) -> dict[str, Any]:
@@ -64,14 +85,10 @@ def _read_options(directory: Path, model: str) -> dict[str, Any]:
     return options
 
 
-def _check(key: str, value: Any, model: str) -> None:
-    known = [field.name for field in fields(ServingOptions)]
-    if key not in known:
-        message = f"{FILE}: unknown key {reprlib.repr(key)}; known are {', '.join(known)}"
-        raise bad_request(message, model, "load")
+def _check(key: str, value: Any, name: str, model: str) -> None:
     is_allowed, allowed = _RULES[key]
     if isinstance(value, bool) or not isinstance(value, int | float) or not is_allowed(value):
-        raise bad_request(f"{FILE}: {key} is {reprlib.repr(value)}; it must be {allowed}", model, "load")
+        raise bad_request(f"{name} is {reprlib.repr(value)}; it must be {allowed}", model, "load")
 
 
 def _up_to(maximum: int) -> tuple[Callable[[float], bool], str]:
@@ -83,4 +100,9 @@ _RULES: dict[str, tuple[Callable[[float], bool], str]] = {
     "queue_size": _up_to(1_000_000),
     "batch_delay_ms": (lambda value: 0 <= value <= 60_000, "milliseconds from 0 to 60000"),
     "response_timeout_s": (lambda value: 0 < value <= 3600, "seconds above 0, up to 3600"),
+}
+_OF_LOAD_REQUEST = {
+    "batch_size": "batch_size",
+    "max_batch_delay": "batch_delay_ms",
+    "response_timeout": "response_timeout_s",
 }

@@ -26,6 +26,8 @@ logger = get_logger(__name__)
 
 # How torch words an input that a layer cannot take; it has no exception of its own for that.
 _WRONG_INPUT = re.compile(r"\b(shapes?|sizes?|dimensions?|channels?|unbatched|dtype)\b|Guard failed")
+# How an embedding words float32, which JSON's numbers become here and in SageMaker's image.
+_WANTS_INTEGERS = re.compile(r"scalar types: Long, Int; but got")
 # How TorchScript, a program of torch.export and a plain module word another number of inputs.
 _WRONG_COUNT = re.compile(r"forward\(\) (is missing|missing|expected at most|takes)|input tree spec")
 
@@ -109,6 +111,11 @@ def _input_error(error: Exception, given: list[list[int]]) -> str | None:
         return (
             f"the model takes another number of inputs than {len(given)}: add a shapes.json that names each, in the "
             f"order of its arguments, such as {shapes_file.EXAMPLE}, and send an object with a value for each"
+        )
+    if _WANTS_INTEGERS.search(str(error)):
+        return (
+            "the model takes whole numbers, such as tokens, and was given others: send application/x-npy of int64, or "
+            'add a shapes.json with "dtype": "int64" for that input, by which the numbers of JSON and CSV are read'
         )
     reason = str(error).strip().rpartition("\n")[2].removeprefix("RuntimeError: ")
     if isinstance(error, RuntimeError | AssertionError) and _WRONG_INPUT.search(reason):

@@ -16,8 +16,8 @@ class Room:
     `evict_idle` unloads the least recently used idle model, for a reason, and returns False if none is idle.
 
     Invariant: a load that waits waits only for copies that can free memory without it: models in use, models on their
-    way out, and loads that were under way, and did not wait, when this one was first rejected. A load that waits is never
-    waited for, so no two wait for each other. Loads that begin later are not waited for either, so the wait ends,
+    way out, and loads that were under way, and did not wait, when this one was first rejected. A load that waits is
+    never waited for, so no two wait for each other. Loads that begin later are not waited for either, so the wait ends,
     however many of them come. All loads that wait look again at every change, in the order in which they began to wait:
     the first of them evicts the next idle model.
     """

@@ -71,6 +71,16 @@ def test_batch_size_can_be_set_by_the_environment(tmp_path: Path, pool: ThreadPo
         assert [response.text for response in responses] == ["8"] * 8
 
 
+def test_batch_size_can_be_set_by_the_load_request(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
+    """As with Multi Model Server; the archive of this model says 4."""
+    name = place("batches", native.models_dir)
+    assert native.load(name, batch_size=3, max_batch_delay=5000).status_code == 200
+
+    responses = list(pool.map(lambda body: native.invoke(name, body), "123"))
+
+    assert [response.text for response in responses] == ["3"] * 3
+
+
 def test_rows_of_a_batch_go_to_the_estimator_together(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
     """The estimator returns the number of rows of its call for rows below zero; the first batch is a check."""
     with running(tmp_path, "native", POLYHOST_ZYGOTES="sklearn") as container:

@@ -16,6 +16,7 @@ from polyhost.container.native.encoder import encode_invocation
 from polyhost.container.native.errors import Rejection
 from polyhost.container.native.fork_server_client import ForkServerClient
 from polyhost.container.native.invocation import Invocation
+from polyhost.container.native.load_request import LoadRequest
 from polyhost.container.native.models import Models
 from polyhost.container.native.queue import PendingBytes
 from polyhost.container.native.served_model import ModelTimeouts
@@ -114,7 +115,7 @@ class ForkServerSide:
 
     async def load(self, name: str) -> "PlayedWorker":
         """Have a model loaded; return its worker."""
-        load = asyncio.create_task(self.models.load(name, self.create_directory(name)))
+        load = asyncio.create_task(self.models.load(LoadRequest(name, self.create_directory(name))))
         worker = await self.next_worker()
         await worker.load()
         await load

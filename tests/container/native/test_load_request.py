@@ -35,6 +35,13 @@ def test_query_without_a_body() -> None:
     assert parsed(query=query) == LoadRequest("m", "/models/m", "own:handle")
 
 
+def test_options_of_the_load_by_mmss_names() -> None:
+    named = {"batch_size": 8, "max_batch_delay": 2.5, "response_timeout": 20}
+    assert parsed({**WHAT, **named}).options == {"batch_size": 8, "batch_delay_ms": 2.5, "response_timeout_s": 20}
+    query = b"model_name=m&url=%2Fmodels%2Fm&batch_size=8&max_batch_delay=&initial_workers=1"
+    assert parsed(query=query).options == {"batch_size": 8}
+
+
 @pytest.mark.parametrize("runtime", ["python", "python2", "python3", "python3.11", None])
 def test_runtime_that_is_a_python(runtime: Any) -> None:
     assert parsed({**WHAT, "runtime": runtime}) == LoadRequest("m", "/models/m")
@@ -47,6 +54,9 @@ def test_runtime_that_is_a_python(runtime: Any) -> None:
         ({**WHAT, "runtime": 3}, '"runtime" is 3; it must be one of'),
         ({**WHAT, "handler": 3}, "handler is 3; it must be a string"),
         ({**WHAT, "handler": "a\0b"}, "without NUL"),
+        ({**WHAT, "batch_size": 0}, "batch_size is 0; it must be a whole number from 1 to 10000"),
+        ({**WHAT, "batch_size": True}, "batch_size is True"),
+        ({**WHAT, "max_batch_delay": "soon"}, "max_batch_delay is 'soon'; it must be milliseconds from 0 to 60000"),
         ({"url": "/m"}, "model_name is None"),
         ([], "the body must be an object"),
         (None, "the body is not JSON"),

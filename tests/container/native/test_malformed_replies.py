@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from polyhost.container.native.errors import Rejection
+from polyhost.container.native.load_request import LoadRequest
 from polyhost.container.native.served_model import ModelState
 from polyhost.container.worker.protocol import (
     SUBSTITUTE_CODE,
@@ -122,7 +123,7 @@ def test_idle_worker_that_claims_its_replacement_is_replaced(tmp_path: Path) -> 
 )
 def test_reply_to_a_load_is_checked(tmp_path: Path, code: int, text: str) -> None:
     async def scenario(side: ForkServerSide) -> None:
-        load = asyncio.create_task(side.models.load("m", side.create_directory("m")))
+        load = asyncio.create_task(side.models.load(LoadRequest("m", side.create_directory("m"))))
         worker = await side.next_worker()
         worker.send(encode_load_reply(code, text))
         closing = asyncio.create_task(side.close_model())

@@ -10,6 +10,7 @@ import pytest
 from polyhost.container.control_protocol import CloseModel, ModelClosed, OpenModel, WorkerLost
 from polyhost.container.errors import Failure
 from polyhost.container.native.errors import Rejection
+from polyhost.container.native.load_request import LoadRequest
 from polyhost.container.native.served_model import ModelTimeouts
 from tests.container.native.fork_server_side import ForkServerSide, run_scenario
 from tests.support.waiting import until
@@ -40,7 +41,7 @@ def test_overdue_unload_frees_the_name(tmp_path: Path) -> None:
 
 def test_load_without_a_reply_reaches_its_deadline(tmp_path: Path) -> None:
     async def scenario(side: ForkServerSide) -> None:
-        load = asyncio.create_task(side.models.load("m", side.create_directory("m")))
+        load = asyncio.create_task(side.models.load(LoadRequest("m", side.create_directory("m"))))
         await side.next_worker()
         await side.close_model()
         with pytest.raises(Rejection, match="POLYHOST_LOAD_TIMEOUT_SECONDS"):
@@ -55,7 +56,7 @@ def test_load_fails_on_the_fork_servers_word_alone(tmp_path: Path) -> None:
     """It may not even have received the worker's end of the connection."""
 
     async def scenario(side: ForkServerSide) -> None:
-        load = asyncio.create_task(side.models.load("m", side.create_directory("m")))
+        load = asyncio.create_task(side.models.load(LoadRequest("m", side.create_directory("m"))))
         worker = await side.next_worker()
         failure = Failure(507, "OSError", "Too many open files", "m", "load")
         side.channel.send(WorkerLost(worker.number, failure))
@@ -68,7 +69,7 @@ def test_load_fails_on_the_fork_servers_word_alone(tmp_path: Path) -> None:
 
 def test_unload_during_a_load_asks_for_no_worker(tmp_path: Path) -> None:
     async def scenario(side: ForkServerSide) -> None:
-        load = asyncio.create_task(side.models.load("m", side.create_directory("m")))
+        load = asyncio.create_task(side.models.load(LoadRequest("m", side.create_directory("m"))))
         await asyncio.sleep(0)
         unload = asyncio.create_task(side.models.unload("m"))
         await asyncio.sleep(0)
@@ -96,7 +97,7 @@ def test_load_without_a_free_descriptor_is_rejected(tmp_path: Path, free: int) -
         os.close(lowest)
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + free, hard))
         try:
-            load = asyncio.create_task(side.models.load("m", directory))
+            load = asyncio.create_task(side.models.load(LoadRequest("m", directory)))
             await asyncio.sleep(0.1)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -115,7 +116,7 @@ def test_url_outside_the_models_directory_is_rejected(tmp_path: Path, url: str) 
         (tmp_path / "x").mkdir()
         (models_dir / "link").symlink_to(tmp_path / "x")
         with pytest.raises(Rejection, match="must lie below"):
-            await side.models.load("m", url.replace("{models}", str(models_dir)))
+            await side.models.load(LoadRequest("m", url.replace("{models}", str(models_dir))))
         assert not side.models.open_keys()
 
     run_scenario(scenario, tmp_path)
@@ -125,7 +126,7 @@ def test_second_load_of_a_name_is_a_conflict(tmp_path: Path) -> None:
     async def scenario(side: ForkServerSide) -> None:
         await side.load("m")
         with pytest.raises(Rejection, match="model 'm' is ready already") as rejected:
-            await side.models.load("m", side.create_directory("m"))
+            await side.models.load(LoadRequest("m", side.create_directory("m")))
         assert rejected.value.failure.code == 409
 
     run_scenario(scenario, tmp_path)
@@ -135,7 +136,7 @@ def test_list_has_pages_of_loaded_models(tmp_path: Path) -> None:
     async def scenario(side: ForkServerSide) -> None:
         for name in ("c", "a", "b"):
             await side.load(name)
-        loading = asyncio.create_task(side.models.load("d", side.create_directory("d")))
+        loading = asyncio.create_task(side.models.load(LoadRequest("d", side.create_directory("d"))))
         await side.next_worker()
 
         first, more = side.models.list_page("", 2)

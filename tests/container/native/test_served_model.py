@@ -15,6 +15,7 @@ from polyhost.container.control_protocol import (
 )
 from polyhost.container.errors import Failure
 from polyhost.container.native.errors import Rejection
+from polyhost.container.native.load_request import LoadRequest
 from polyhost.container.native.served_model import _TRANSITIONS, ModelState
 from polyhost.container.worker.protocol import encode_load_reply, encode_predict_reply
 from polyhost.container.worker.status_page import StatusPage
@@ -114,7 +115,7 @@ def test_new_fork_server_is_told_of_models_and_surviving_workers(tmp_path: Path)
         worker = await side.load("m")
         page = StatusPage.create()
         side.channel.send(WorkerStarted(worker.number, 4711), (page,))
-        load = asyncio.create_task(side.models.load("n", side.create_directory("n")))
+        load = asyncio.create_task(side.models.load(LoadRequest("n", side.create_directory("n"))))
         await side.next_worker()
         await side.restart()
 
@@ -133,7 +134,7 @@ def test_new_fork_server_is_told_of_models_and_surviving_workers(tmp_path: Path)
 
 def test_load_during_which_two_fork_servers_died_is_failed(tmp_path: Path) -> None:
     async def scenario(side: ForkServerSide) -> None:
-        load = asyncio.create_task(side.models.load("m", side.create_directory("m")))
+        load = asyncio.create_task(side.models.load(LoadRequest("m", side.create_directory("m"))))
         await side.next_worker()
         await side.restart()
         await side.next_worker()

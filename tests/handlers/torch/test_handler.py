@@ -267,3 +267,17 @@ def _exported(module: torch.nn.Module, *examples: torch.Tensor) -> bytes:
     stream = io.BytesIO()
     torch.export.save(torch.export.export(module.eval(), examples), stream)
     return stream.getvalue()
+
+
+def test_model_of_tokens_says_how_to_send_them(archive: Archive) -> None:
+    """JSON's numbers become float32, as in SageMaker's image; an embedding takes whole ones only."""
+    tokens = torch.tensor([[1, 2, 3]])
+    program = _exported(torch.nn.Embedding(10, 2), tokens)
+    served = Served(archive(**{"model.pt2": program}))
+    rejected = served.post("[[1, 2, 3]]")
+    assert rejected.status == 400
+    assert "send application/x-npy of int64, or add a shapes.json with" in str(rejected.error)
+
+    expected = served.post(npy(tokens.numpy()), "application/x-npy").json
+    shapes = json.dumps([{"shape": [1, 3], "dtype": "int64"}])
+    assert Served(archive(**{"model.pt2": program, "shapes.json": shapes})).post("[[1, 2, 3]]").json == expected
