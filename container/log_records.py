@@ -58,7 +58,9 @@ def keep_what_handlers_lose() -> None:
 
     `logging` itself prints a traceback for each of them, or nothing if `logging.raiseExceptions` is False.
     """
-    logging.Handler.handleError = _log_all_the_same  # type: ignore[method-assign, assignment]
+    # An assignment to a class, of the same value too, makes Python forget what it knows of the class and its heirs.
+    if logging.Handler.__dict__["handleError"] is not _log_all_the_same:
+        logging.Handler.handleError = _log_all_the_same  # type: ignore[method-assign, assignment]
 
 
 def _log_all_the_same(handler: logging.Handler, record: logging.LogRecord) -> None:

@@ -20,8 +20,8 @@ logger = get_logger(__name__)
 class Service:
     """The one model of a process: loaded by the first call, then asked for predictions."""
 
-    def __init__(self) -> None:
-        self._handler: Handler | None = None
+    def __init__(self, handler: Handler | None = None) -> None:
+        self._handler = handler
 
     @property
     def takes_batches(self) -> bool:
@@ -31,7 +31,7 @@ class Service:
     def handle(self, data: Sequence[Item] | None, context: Any) -> list[Any] | None:
         """Return the body of each response, or an exception in its place; with no data, only load the model."""
         if self._handler is None:
-            self._handler = load(context)
+            self._handler = load(_source(context))
         if data is None:
             return None
         alone = len(data) > 1 and not self.takes_batches
@@ -51,9 +51,8 @@ class Service:
         return [_body(responses[index]) for index in range(len(data))]
 
 
-def load(context: Any) -> Handler:
-    """Choose the handler for the context's model, and load it. Raises HandlerError, and what a script raises."""
-    source = _source(context)
+def load(source: Source) -> Handler:
+    """Choose the handler for a model, and load it. Raises HandlerError, and what a script raises."""
     name = lookup.choose(source.directory, source.settings)
     handler: Handler = frameworks.resolve(lookup.handler_class(name))(source.settings)
     handler.load(source)

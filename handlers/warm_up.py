@@ -22,8 +22,12 @@ from typing import Any
 import numpy
 from PIL import Image
 
-from polyhost.handlers.base import Handler, HandlerRequest, Source
+from polyhost import events
+from polyhost.handlers import service
+from polyhost.handlers.base import Source
 from polyhost.handlers.body import media_types
+from polyhost.handlers.service import Service
+from polyhost.handlers.settings import Settings
 
 # Each opens a model's folder; what it yields loads the model and predicts once.
 LoadExercises = tuple[Callable[[], AbstractContextManager[Callable[[], None]]], ...]
@@ -39,8 +43,6 @@ def sklearn() -> LoadExercises:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from polyhost.handlers.sklearn.handler import SklearnHandler
-
     targets = numpy.arange(8) % 2
     exercises: LoadExercises = ()
     for estimator in (
@@ -48,7 +50,7 @@ def sklearn() -> LoadExercises:
         RandomForestClassifier(n_estimators=3, random_state=0),
     ):
         estimator.fit(_ROWS, targets)
-        exercises += _warm_up(SklearnHandler, partial(_dump, estimator), _rows())
+        exercises += _warm_up(partial(_dump, estimator), _rows())
     return exercises
 
 
@@ -56,17 +58,15 @@ def torch() -> LoadExercises:
     """Warm up PyTorch with a scripted network of linear layers."""
     import torch as framework
 
-    from polyhost.handlers.torch.handler import TorchHandler
-
     network = framework.nn.Sequential(framework.nn.Linear(4, 3), framework.nn.ReLU(), framework.nn.Linear(3, 2))
     script = framework.jit.script(network)
     save: Callable[[str], None] = script.save
-    return _warm_up(TorchHandler, lambda folder: save(str(folder / "model.pt")), _rows())
+    return _warm_up(lambda folder: save(str(folder / "model.pt")), _rows())
 
 
 def mxnet() -> LoadExercises:
     """Warm up MXNet with a convolutional network, and pictures."""
-    from polyhost.handlers.mxnet.handler import MxnetHandler  # first: it makes MXNet importable
+    import polyhost.handlers.mxnet.handler  # noqa: F401  # first: it makes MXNet importable
 
     import mxnet as framework  # isort: skip
 
@@ -87,7 +87,7 @@ def mxnet() -> LoadExercises:
         (folder / "tiny-shapes.json").write_text(json.dumps([{"shape": [1, 3, 8, 8], "name": "data"}]))
         (folder / "synset.txt").write_text("\n".join(f"n{number} thing" for number in range(6)))
 
-    return _warm_up(MxnetHandler, save, [(_picture("PNG"), media_types.IMAGE), (_picture("JPEG"), media_types.IMAGE)])
+    return _warm_up(save, [(_picture("PNG"), media_types.IMAGE), (_picture("JPEG"), media_types.IMAGE)])
 
 
 def _dump(estimator: Any, folder: Path) -> None:
@@ -96,36 +96,53 @@ def _dump(estimator: Any, folder: Path) -> None:
     joblib.dump(estimator, folder / "model.joblib")
 
 
-def _warm_up(
-    handler: type[Handler], save: Callable[[Path], object], bodies: Sequence[tuple[bytes, str]]
-) -> LoadExercises:
+def _warm_up(save: Callable[[Path], object], bodies: Sequence[tuple[bytes, str]]) -> LoadExercises:
     """Load what `save` writes, and predict for each body, a few times."""
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder))
         files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
-    with _load_exercise(handler, files, bodies) as load_and_predict:
+    with _load_exercise(files, bodies) as load_and_predict:
         for _ in range(_ROUNDS):
             load_and_predict()
-    return tuple(partial(_load_exercise, handler, files, [body]) for body in (bodies[0], bodies[-1]))
+    return tuple(partial(_load_exercise, files, [body]) for body in (bodies[0], bodies[-1]))
 
 
 @contextmanager
-def _load_exercise(
-    handler: type[Handler], files: Mapping[str, bytes], bodies: Sequence[tuple[bytes, str]]
-) -> Iterator[Callable[[], None]]:
+def _load_exercise(files: Mapping[str, bytes], bodies: Sequence[tuple[bytes, str]]) -> Iterator[Callable[[], None]]:
     path = list(sys.path)  # loading puts the model's folder first
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
-        yield partial(_load_and_predict, handler, Path(folder), bodies)
+        yield partial(_load_and_predict, Path(folder), bodies)
     sys.path[:] = path
 
 
-def _load_and_predict(handler_class: type[Handler], folder: Path, bodies: Sequence[tuple[bytes, str]]) -> None:
-    handler = handler_class()
-    handler.load(Source(folder))
-    for body, content_type in bodies:
-        handler.respond(HandlerRequest(body, content_type))
+def _load_and_predict(folder: Path, bodies: Sequence[tuple[bytes, str]]) -> None:
+    """Do what a worker has done with a model: choose its handler by its files, load it, and call it for requests.
+
+    What a load runs for the first time costs each worker memory pages and time. The settings are the defaults: with
+    those of the container, it might be a script that is loaded here.
+    """
+    with events.discarded():
+        serving = Service(service.load(Source(folder, settings=Settings(multi_model=True))))
+        for body, content_type in bodies:
+            for response in serving.handle([{"body": body}], _Context(content_type)) or ():
+                if isinstance(response, Exception):
+                    raise response
+
+
+class _Context:
+    """What is used of a context of Multi Model Server's."""
+
+    def __init__(self, content_type: str) -> None:
+        self._headers = {"Content-Type": content_type, "Accept": "*/*"}
+        self._content_types: dict[int, str] = {}
+
+    def get_all_request_header(self, index: int) -> Mapping[str, str]:
+        return self._headers
+
+    def set_response_content_type(self, index: int, value: str) -> None:
+        self._content_types[index] = value
 
 
 def _rows() -> list[tuple[bytes, str]]:

@@ -9,7 +9,8 @@ as in a test of a handler, they are given to the logger of the same name.
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +68,17 @@ def send_to(sink: Sink | None, level: int = logging.NOTSET) -> None:
     """Log to the sink from now on; None: to `logging`, as at the start. `level`: the lowest of polyhost's own."""
     global _sink, _level
     _sink, _level = sink or _give_to_logging, level
+
+
+@contextmanager
+def discarded() -> Iterator[None]:
+    """Discard this process's own events inside the block."""
+    global _sink
+    sink, _sink = _sink, lambda event: None
+    try:
+        yield
+    finally:
+        _sink = sink
 
 
 def current_sink() -> Sink:

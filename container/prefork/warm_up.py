@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from polyhost.container import log
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import ForkRequest, ModelRef
+from polyhost.container.worker import surroundings
 from polyhost.container.worker.process import Worker
 from polyhost.container.worker.protocol import (
     FrontEndConnection,
@@ -28,20 +28,17 @@ from polyhost.container.worker.protocol import (
 from polyhost.container.worker.status_page import StatusPage
 from polyhost.container.worker.types import Request
 
-_ROUNDS = 12  # the interpreter specializes a function at its eighth call or so
-_HANDLER = f"{__name__}:handle"
+_MEMORY_BYTES = 1 << 40  # no limit, but set like one
+ROUNDS = 12  # the interpreter specializes a function at its eighth call or so
+_HANDLER = "polyhost.container.prefork.no_op:handle"
 _HEADERS = {"Content-Type": "application/json", "Accept": "*/*", "X-Amzn-SageMaker-Target-Model": "a.tar.gz"}
-
-
-def handle(data: Any, context: Any) -> Any:
-    """Respond to each request with an empty object: the no-op handler."""
-    return None if data is None else ["{}" for _ in data]
 
 
 def warm_up(config: Config) -> None:
     """Run the worker's code a few times."""
     with worker_exercise(config) as exercise:
-        for _ in range(_ROUNDS):
+        for _ in range(ROUNDS):
+            surroundings.reseed()
             exercise()
 
 
@@ -57,8 +54,9 @@ def worker_exercise(config: Config) -> Iterator[Callable[[], None]]:
 
 
 def _run_worker(model_dir: Path, config: Config) -> None:
-    request = ForkRequest(0, ModelRef("none", str(model_dir), _HANDLER), str(model_dir), str(model_dir))
-    load = LoadCommand("none", str(model_dir), 1, _HANDLER, None, "io")
+    folder = str(model_dir)
+    request = ForkRequest(0, ModelRef("none", folder, _HANDLER), folder, folder, memory_bytes=_MEMORY_BYTES)
+    load = LoadCommand("none", folder, 1, _HANDLER, None, "io")
     predict = PredictCommand([Request("id", _HEADERS, {"body": b"{}"})])
     page = StatusPage.create()
     front_end, worker = socket.socketpair()

@@ -40,6 +40,18 @@ def is_group_leader_in(pid: int, folder: Path) -> bool:
         return False
 
 
+def set_oom_score_adj(score: int) -> None:
+    """Tell the kernel how readily to kill this process if memory runs out (proc(5)). Raises OSError.
+
+    By the descriptor: for a text file, Python makes a buffer, and looks the encoding up, at 40 memory pages of a fork.
+    """
+    descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, str(score).encode())
+    finally:
+        os.close(descriptor)
+
+
 def mark(number: int) -> None:
     """Mark this process and everything that it will start."""
     with contextlib.suppress(OSError, ValueError):  # a sandbox may not have the limit

@@ -155,7 +155,8 @@ class Model:
         chunks = None
         try:
             item = responses.whole(item)
-            if isinstance(item, Iterator):
+            # First what nearly all are: for a new type, an abstract class looks at all its subclasses.
+            if not isinstance(item, bytes | str) and isinstance(item, Iterator):
                 # The first chunk before the head: until it is there, the handler can still fail with a status.
                 item, chunks = next(item, b""), item
         except Exception as error:

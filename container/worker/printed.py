@@ -29,9 +29,8 @@ class Lines:
         self.unfinished = ""  # what was printed without an end of line
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         self._lock = threading.RLock()
-        os.register_at_fork(after_in_child=self._renew_lock)
 
-    def _renew_lock(self) -> None:
+    def renew_lock(self) -> None:
         """Take a new lock: in a process that the model has forked, no thread would release the old one."""
         self._lock = threading.RLock()
 
@@ -145,7 +144,7 @@ class PrintedText(io.TextIOWrapper):
 
 
 class Capture:
-    """The streams in the place of sys.stdout and sys.stderr. Native code prints to descriptors 1 and 2 as before."""
+    """The streams for the place of sys.stdout and sys.stderr. Native code prints to descriptors 1 and 2 as before."""
 
     __slots__ = ("err", "err_lines", "former", "out", "out_lines")  # for `flush`, which every request pays for
 
@@ -153,19 +152,35 @@ class Capture:
         self.out = PrintedText("stdout", logging.INFO, 1)
         self.err = PrintedText("stderr", logging.WARNING, 2)
         self.out_lines, self.err_lines = self.out.lines, self.err.lines
+        self.former: tuple[Any, ...] = ()
+        os.register_at_fork(after_in_child=self._renew_locks)
+
+    def _renew_locks(self) -> None:
+        self.out_lines.renew_lock()
+        self.err_lines.renew_lock()
+
+    def start(self) -> None:
         # Kept because Python would flush them at their end: what the zygote had printed, once for each worker.
         self.former = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
         sys.stdout = sys.__stdout__ = self.out  # type: ignore[misc]
         sys.stderr = sys.__stderr__ = self.err  # type: ignore[misc]
 
 
+_prepared: Capture | None = None
 _capture: Capture | None = None
+
+
+def prepare() -> None:
+    """Make the streams for `capture`, which the forks of this process then need not do."""
+    global _prepared
+    _prepared = Capture()
 
 
 def capture() -> None:
     """Turn what Python code prints into log events from now on."""
-    global _capture
-    _capture = Capture()
+    global _prepared, _capture
+    _capture, _prepared = _prepared or Capture(), None
+    _capture.start()
 
 
 def flush() -> None:

@@ -14,8 +14,7 @@ from polyhost.container import log
 from polyhost.container.config import Config, Optimization
 from polyhost.container.control_protocol import ForkDescriptors, ForkRequest
 from polyhost.container.errors import Failure, LoadError, WorkerDiedError
-from polyhost.container.system import malloc
-from polyhost.container.system.procfs import mark
+from polyhost.container.system import malloc, procfs
 from polyhost.container.worker import printed, surroundings
 from polyhost.container.worker.model import Model, ModelSpec
 from polyhost.container.worker.model_directory import is_within
@@ -70,8 +69,8 @@ def _set_up_process(request: ForkRequest, output: int) -> None:
     os.close(output)
     # If the container runs out of memory all the same, let the kernel kill a worker, not a process that others need.
     with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("500")
-    mark(request.mark)
+        procfs.set_oom_score_adj(500)
+    procfs.mark(request.mark)
 
 
 class Worker:
@@ -280,7 +279,7 @@ def _limited_memory(allowance: int | None) -> Iterator[None]:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     # In memory pages: size, resident, shared, text, lib, data (proc(5)).
-    data = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    data = int(Path("/proc/self/statm").read_bytes().split()[5]) * resource.getpagesize()
     limit = data + max(0, allowance)
     resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
     try:

@@ -18,6 +18,13 @@ from polyhost.handlers import frameworks
 logger = get_logger(__name__)
 
 
+def prepare() -> None:
+    """Do what `enter` does alike in every fork of this process, a zygote: each would pay for it in memory and time."""
+    printed.prepare()
+    log_records.keep_what_handlers_lose()
+    _forget_start_method()
+
+
 def enter(model: str, temp_dir: str, output: int) -> None:
     """Surround this process, which is a new fork, for the model. Native code prints to the descriptor `output`."""
     for standard in (1, 2):
@@ -29,13 +36,21 @@ def enter(model: str, temp_dir: str, output: int) -> None:
     del sys.argv[1:]  # the zygote's arguments mean nothing to a script that parses its own
     os.environ["TMPDIR"] = temp_dir
     tempfile.tempdir = None  # forget the parent's
-    # All forks of one process would draw the same random numbers.
+    reseed()
+    _forget_start_method()
+    gc.enable()
+
+
+def reseed() -> None:
+    """Draw other random numbers than the other forks of one process."""
     random.seed()
     frameworks.reseed(int.from_bytes(os.urandom(4), "little"))
+
+
+def _forget_start_method() -> None:
+    """Let a script set it: a lock that an import has made fixes it for good, and a `set_start_method` is an error."""
     if context := sys.modules.get("multiprocessing"):
-        # A lock that an import has made fixes the start method for good: a script's set_start_method would be an error.
         context.set_start_method(None, force=True)
-    gc.enable()
 
 
 def end_copies(process: int) -> None:

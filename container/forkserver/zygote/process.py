@@ -26,6 +26,7 @@ from polyhost.container.control_protocol import (
 from polyhost.container.forkserver.zygote.restarts import EXIT_SHORTAGE, is_shortage
 from polyhost.container.prefork.prefault import Prefault
 from polyhost.container.prefork.prepare import LoadExercise, prepare_for_forks
+from polyhost.container.worker import surroundings
 from polyhost.container.worker.process import become_worker
 from polyhost.events import get_logger
 
@@ -55,6 +56,7 @@ def run_zygote(name: str, steps: Sequence[str], channel: Channel, config: Config
     except _ShortageError as error:
         logger.warning("zygote %s: %s", name, error)
         return EXIT_SHORTAGE
+    surroundings.prepare()
     prefault = prepare_for_forks(config, load_exercises)
     sys.stdout.flush()  # or each fork would print again what the imports have printed
     threads = len(list(Path("/proc/self/task").iterdir()))
