@@ -48,9 +48,17 @@ def serve(config: Config, environ: Mapping[str, str]) -> int:
     # From here on, the log's events take turns with those of the other processes on the same stdout.
     log.configure_for(config, folder)
     try:
+        # The kernel sends process 1 of a container no signal that it has no handler for, and fetching takes a while.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _exit_early)
         return Supervisor(config, folder, {**environ, **_submitted_code(config, folder, environ)}).run()
     finally:
         run_dir.remove(folder)
+
+
+def _exit_early(number: int, frame: object) -> None:
+    """Stop before there is anything that runs."""
+    raise SystemExit(0)
 
 
 def _submitted_code(config: Config, folder: Path, environ: Mapping[str, str]) -> dict[str, str]:

@@ -1,38 +1,32 @@
-"""The one extractor of model archives, for archives that strangers may have made."""
+"""Model archives, which strangers may have made, unpacked in a process of their own with limits for time and memory.
+
+`tarfile` can be made to take minutes, holding the interpreter (and with it all threads), and gigabytes.
+"""
 
 import errno
-import gzip
 import os
-import tarfile
-import zlib
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from types import TracebackType
+from typing import Self
 
-_CHUNK_BYTES = 1 << 16
-# `tar` pads an archive to a multiple of its record, 10 KiB unless --blocking-factor says otherwise.
-_MAX_PADDING_BYTES = 1 << 26
-_MAX_MEMBERS = 1_000_000  # each takes an inode and time, and none need take a byte
-# `tarfile` reads names and pax headers whole, however large they say they are. Linux takes 4096 bytes for a path
-# (PATH_MAX) and 64 KiB for an extended attribute (XATTR_SIZE_MAX).
-_MAX_READ_BYTES = 2 * _CHUNK_BYTES
-# What a system call says about members that contradict each other: a file below a file, links in a circle, names that
-# no file can have. Every other errno is about the disk or the process.
-_MEMBER_ERRNOS = frozenset(
-    {
-        errno.EEXIST,
-        errno.EILSEQ,
-        errno.EINVAL,
-        errno.EISDIR,
-        errno.ELOOP,
-        errno.ENAMETOOLONG,
-        errno.ENOTDIR,
-        errno.ENOTEMPTY,
-    }
-)
+from polyhost.extraction import InvalidArchiveError
 
+__all__ = ["Extractor", "InvalidArchiveError", "unpack"]
 
-class InvalidArchiveError(Exception):
-    """An archive that is damaged, too large when unpacked, or has a member that must not be unpacked."""
+# However small the archive is: 100,000 members take half a minute on a busy machine.
+MIN_SECONDS = 120
+_BYTES_PER_SECOND = 1_000_000  # of the archive; slow disks write tens of megabytes a second, and weights hardly shrink
+_SOURCES = str(Path(__file__).resolve().parent.parent)
+# Isolated: no modules from the working directory or PYTHONPATH, and no `site`, whose .pth files may import anything.
+_COMMAND = (sys.executable, "-I", "-S", "-X", "utf8", "-c")
+_CODE = f"import sys; sys.path.append({_SOURCES!r}); from polyhost.extraction import main; main()"
+_RESULT_BYTES = 1 << 16
 
 
 def unpack(archive: Path, folder: Path, limit_bytes: int) -> int:
@@ -40,140 +34,114 @@ def unpack(archive: Path, folder: Path, limit_bytes: int) -> int:
 
     Nothing is written, and no link points, outside the folder. Allowed are files, folders, and links to inside (as the
     `tar` of SageMaker unpacks them; hard links become symbolic ones). Of a file's mode only "executable" is kept. The
-    archive is read to its end, where gzip has its checksum (RFC 1952).
+    archive is read to its end, where gzip has its checksum. Its limits: `limit_bytes` for all files together, with the
+    holes of sparse ones; what extraction.py says for members, depth and names; two minutes and a second per megabyte.
 
-    Raises InvalidArchiveError, and OSError if the disk or the process is at fault. Either may leave members unpacked
-    before it in the folder: the caller removes it.
+    Raises InvalidArchiveError, and OSError if the disk or the process is at fault; neither names the archive. Either
+    may leave members unpacked before it in the folder: the caller removes it.
     """
-    with archive.open("rb") as file:
-        try:
-            return _unpack(file, _Extraction(Path(os.path.realpath(folder)), limit_bytes))
-        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise InvalidArchiveError(f"not a complete gzip-compressed tar: {error}") from error
-        except (RuntimeError, ValueError, OverflowError) as error:  # `tarfile` on headers that it does not foresee
-            raise InvalidArchiveError(f"its headers make no sense: {error}") from error
-        except OSError as error:
-            if error.errno not in _MEMBER_ERRNOS:
-                raise
-            raise InvalidArchiveError(f"its members contradict each other: {error.strerror}") from error
+    with Extractor() as extractor:
+        return extractor.unpack(archive, folder, limit_bytes)
 
 
-def _unpack(file: BinaryIO, extraction: "_Extraction") -> int:
-    with _Stream(fileobj=file) as stream, tarfile.open(fileobj=stream, mode="r:", tarinfo=_Member) as tar:
-        for _ in range(_MAX_MEMBERS):
-            if (member := tar.next()) is None:
-                break
-            extraction.add(member, tar)
-            tar.members.clear()  # type: ignore[attr-defined]  # kept for look-ups, a kilobyte each
-        else:
-            raise InvalidArchiveError(f"it has more than {_MAX_MEMBERS} members")
-        padding = 0
-        while chunk := stream.read(_CHUNK_BYTES):
-            padding += len(chunk)
-            if padding > _MAX_PADDING_BYTES:
-                raise InvalidArchiveError(f"more than {_MAX_PADDING_BYTES} bytes follow the end of the tar")
-    return extraction.written_bytes
+class Extractor:
+    """A process that unpacks one archive; in a `with` block.
 
-
-class _Stream(gzip.GzipFile):
-    """The tar inside, with a limit for what is read into memory at once."""
-
-    def read(self, size: int | None = -1) -> bytes:
-        if size is None or not 0 <= size <= _MAX_READ_BYTES:
-            raise tarfile.ReadError(f"a header of {size} bytes")
-        return super().read(size)
-
-
-class _Member(tarfile.TarInfo):
-    """A member, of which a damaged header is always an error.
-
-    `tarfile` takes such a header behind the first member for the archive's end, and on a negative size it reads the
-    same headers for ever (CVE-2025-8194).
+    Enter the block before the archive is there, and the process will have started by then.
     """
 
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Member":
-        try:
-            member = super().frombuf(buf, encoding, errors)
-        except tarfile.HeaderError as error:
-            if any(buf):  # else the block of zeros that ends a tar, or no block at all
-                raise tarfile.ReadError(str(error)) from error
-            raise
-        if member.size < 0:
-            raise tarfile.ReadError("a negative size")
-        return member
+    def __init__(self, min_seconds: int = MIN_SECONDS) -> None:
+        self.aborted = False
+        self._min_seconds = min_seconds
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
 
-
-class _Extraction:
-    """Members on their way into the folder `root`, a real path.
-
-    Invariant: each link below the root has a target of the form `../` times k, then plain names, where k is at most the
-    depth of the real folder that holds the link. However such links are chained, and whatever is unpacked after them, a
-    path that begins inside then stays inside: it climbs k real folders at most, and each plain name is a file, a
-    folder, or a link of that form.
-    """
-
-    def __init__(self, root: Path, limit_bytes: int) -> None:
-        self.limit_bytes = limit_bytes
-        self.written_bytes = 0
-        self._root = root
-
-    def add(self, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
-        target = self._target(member)
-        if member.isdir():
-            target.mkdir(parents=True, exist_ok=True)
-        elif member.issym() or member.islnk():
-            self._link(member, target)
-        elif member.isreg():
-            self._write(member, target, tar)
-        else:
-            raise InvalidArchiveError(f"member {member.name!r} is neither a file, a folder nor a link")
-
-    def _target(self, member: tarfile.TarInfo) -> Path:
-        """Return the path to write to, of which the folder part is real: no link is followed by writing there."""
-        if "\0" in member.name + member.linkname:
-            raise InvalidArchiveError(f"member {member.name!r} has a NUL in a name")
-        if member.name.startswith("/") or ".." in member.name.split("/"):
-            self._reject_outside(member)
-        target = Path(os.path.normpath(self._root / member.name))
-        if target == self._root:  # `tar -C FOLDER .` has the folder itself as a member
-            return target
-        parent = Path(os.path.realpath(target.parent))
-        if not parent.is_relative_to(self._root):  # by a link that lay in the folder before
-            self._reject_outside(member)
-        return parent / target.name
-
-    def _reject_outside(self, member: tarfile.TarInfo) -> NoReturn:
-        raise InvalidArchiveError(f"member {member.name!r} would be written outside the model's folder")
-
-    def _link(self, member: tarfile.TarInfo, target: Path) -> None:
-        """Write a symbolic link for a hard link too: one to a link would move it, and with it where it points."""
-        start = target.parent if member.issym() else self._root
-        destination = Path(os.path.normpath(start / member.linkname))
-        if member.linkname.startswith("/") or not destination.is_relative_to(self._root):
-            raise InvalidArchiveError(
-                f"member {member.name!r} is a link to {member.linkname!r}, outside the model's folder"
+    def __enter__(self) -> Self:
+        """Start the process. Raises OSError."""
+        with self._lock:
+            self._check_aborted()
+            self._process = subprocess.Popen(
+                [*_COMMAND, _CODE],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,  # Ctrl-C is for this process, which kills that one
             )
-        if member.islnk() and (target == destination or not destination.exists()):
-            raise InvalidArchiveError(f"member {member.name!r} is a hard link to {member.linkname!r}, which is missing")
-        self._make_way(target)
-        target.symlink_to(os.path.relpath(destination, target.parent))  # the form that the invariant demands
+        return self
 
-    def _write(self, member: tarfile.TarInfo, target: Path, tar: tarfile.TarFile) -> None:
-        if member.size < 0:  # a pax header may say so
-            raise tarfile.ReadError("a negative size")
-        self.written_bytes += member.size
-        if self.written_bytes > self.limit_bytes:
-            raise InvalidArchiveError(f"larger than {self.limit_bytes} bytes when unpacked")
-        self._make_way(target)
-        source = tar.extractfile(member)
-        assert source is not None
-        with source, target.open("xb") as file:
-            while chunk := source.read(_CHUNK_BYTES):
-                file.write(chunk)
-        target.chmod(0o755 if member.mode & 0o111 else 0o644)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Kill the process, unless it has ended."""
+        process = self._started
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            pipe.close()
 
-    def _make_way(self, target: Path) -> None:
-        """Of two members of one name the later one stays, as with `tar`."""
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
+    def abort(self) -> None:
+        """Kill the process, in any thread: `unpack` raises InterruptedError. Do nothing after its end."""
+        with self._lock:
+            self.aborted = True
+            if self._process is not None:
+                self._process.kill()
+
+    def unpack(self, archive: Path, folder: Path, limit_bytes: int) -> int:
+        """Unpack, once; see the function of this name."""
+        seconds = self._min_seconds + archive.stat().st_size // _BYTES_PER_SECOND
+        self._send(b"%d\0%d\0%s\0%s\0" % (seconds, limit_bytes, os.fsencode(archive), os.fsencode(folder)))
+        match self._receive(seconds).split(b"\0"):
+            case [b"done", written]:
+                return int(written)
+            case [b"invalid", reason]:
+                raise InvalidArchiveError(reason.decode())
+            case [b"failed", number, filename]:
+                raise OSError(int(number), os.strerror(int(number)), os.fsdecode(filename) or None)
+        raise self._explain_end(seconds)
+
+    @property
+    def _started(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "not in a `with` block"
+        return self._process
+
+    def _check_aborted(self) -> None:
+        if self.aborted:
+            raise InterruptedError(errno.EINTR, "unpacking was aborted")
+
+    def _send(self, job: bytes) -> None:
+        stdin = self._started.stdin
+        assert stdin is not None
+        try:
+            stdin.write(job)  # less than PIPE_BUF, or nearly so: never blocks
+        except BrokenPipeError:
+            pass  # it has ended, and `_receive` will see that
+
+    def _receive(self, seconds: int) -> bytes:
+        """Return the result; nothing of it if the process died."""
+        stdout = self._started.stdout
+        assert stdout is not None
+        watch = select.poll()
+        watch.register(stdout, select.POLLIN)
+        deadline = time.monotonic() + seconds
+        result = b""
+        while left_s := max(0.0, deadline - time.monotonic()):
+            if watch.poll(left_s * 1000):
+                chunk = os.read(stdout.fileno(), _RESULT_BYTES)
+                if not chunk:
+                    return result
+                result += chunk
+        raise _too_slow(seconds)
+
+    def _explain_end(self, seconds: int) -> Exception:
+        code = self._started.wait()
+        if self.aborted:
+            return InterruptedError(errno.EINTR, "unpacking was aborted")
+        if code in (-signal.SIGXCPU, -signal.SIGALRM):
+            return _too_slow(seconds)
+        how = f"exit status {code}" if code >= 0 else f"signal {-code}"
+        return ChildProcessError(errno.ECHILD, f"the process that unpacks it ended with {how}")
+
+
+def _too_slow(seconds: int) -> InvalidArchiveError:
+    return InvalidArchiveError(f"not unpacked within {seconds} s")

@@ -1,9 +1,6 @@
 """`polyhost check`: load a model in a process like a worker of the container, and invoke it."""
 
-import contextlib
 import json
-import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +12,7 @@ from polyhost.cli.child import Ending
 from polyhost.cli.errors import CommandError
 from polyhost.cli.handler_lookup import absolute_handler
 from polyhost.cli.in_process import LoadReport, PredictionReport, Trial
+from polyhost.cli.work_dir import work_dir
 
 
 def check(
@@ -33,8 +31,10 @@ def check(
 ) -> None:
     """Load a model here, as the container would; with --body also predict. Print timings, memory and the response."""
     name = model.resolve().name
-    with _folder_of(model) as folder, tempfile.TemporaryDirectory(prefix="polyhost-check-") as temp_dir:
-        trial = Trial(name, folder, absolute_handler(handler), Path(temp_dir), traceback)
+    with work_dir() as work:
+        folder, temp_dir = _folder_of(model, work), work / "tmp"
+        temp_dir.mkdir()
+        trial = Trial(name, folder, absolute_handler(handler), temp_dir, traceback)
         if body is not None:
             media_type = content_type or request_body.media_type(body)
             trial = replace(trial, body=request_body.read(body), content_type=media_type, accept=accept, repeat=repeat)
@@ -44,17 +44,14 @@ def check(
     (_print_json if as_json else _print_text)(load, prediction)
 
 
-@contextlib.contextmanager
-def _folder_of(model: Path) -> Iterator[Path]:
-    """Yield the model directory; an archive is unpacked into a temporary one."""
+def _folder_of(model: Path, work: Path) -> Path:
+    """Return the model directory; an archive is unpacked into one below `work`."""
     if model.is_dir():
-        yield model.resolve()
-        return
-    with tempfile.TemporaryDirectory(prefix="polyhost-check-") as temporary:
-        folder = Path(temporary).resolve() / "model"
-        folder.mkdir()
-        archive.unpack(model, folder)
-        yield folder
+        return model.resolve()
+    folder = work / "model"
+    folder.mkdir()
+    archive.unpack(model, folder)
+    return folder
 
 
 def _reports(name: str, results: list[Any]) -> tuple[LoadReport, PredictionReport | None]:

@@ -44,6 +44,7 @@ def results_of(steps: Iterator[Any]) -> list[Any]:
 def _run(steps: Iterator[Any], results: int) -> None:
     status = 1
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setsid()
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         with open(results, "wb", closefd=False) as file:

@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
-from polyhost import archives
+from polyhost.archives import Extractor, InvalidArchiveError
 from polyhost.model_cache.errors import DiskFullError, DownloadError, ModelDataInvalidError, ModelDataMissingError
 from polyhost.model_cache.interfaces import ObjectStore
 from polyhost.model_cache.model_url import ModelData
@@ -37,17 +37,17 @@ class UnpackedArchive:
 
 @dataclass(frozen=True)
 class _Download:
-    """One download; `abandoned` is set when the caller of `fetch` stops waiting."""
+    """One download; its extractor is aborted when the caller of `fetch` stops waiting."""
 
     data: ModelData
     store: _StoreGetter
     folder: Path
     limit_bytes: int
-    abandoned: threading.Event
+    extractor: Extractor
 
     def check(self, _: int = 0) -> None:
         """Raise DownloadError if the caller of `fetch` has stopped waiting."""
-        if self.abandoned.is_set():
+        if self.extractor.aborted:
             raise DownloadError(f"the download of {self.data} was cancelled")
 
 
@@ -65,15 +65,15 @@ class ModelSource:
 
         The folder that holds its parent must exist. Raises DownloadError.
         """
-        abandoned = threading.Event()
-        download = _Download(data, partial(self._store, region), folder, limit_bytes, abandoned)
+        extractor = Extractor()
+        download = _Download(data, partial(self._store, region), folder, limit_bytes, extractor)
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._in_thread(partial(_fetch, download))
         except TimeoutError:
             raise DownloadError(f"{data} was not downloaded within {timeout_s:.0f} s") from None
         finally:
-            abandoned.set()
+            extractor.abort()
 
     async def etag(self, data: ModelData, region: str) -> str | None:
         """Return the ETag of an object, or None if there is none at this address."""
@@ -107,19 +107,20 @@ def _fetch(download: _Download) -> UnpackedArchive:
         download.check()
         folder.parent.mkdir(exist_ok=True)  # without its parents: the folder of a stopped instance must not come back
         work.mkdir()
-        archive, etag = _archive(download, work)
-        unpacked = work / "model"
-        unpacked.mkdir(mode=0o755)
-        size = archives.unpack(archive, unpacked, download.limit_bytes)
+        with download.extractor as extractor:  # its process starts while the archive is on its way
+            archive, etag = _archive(download, work)
+            unpacked = work / "model"
+            unpacked.mkdir(mode=0o755)
+            size = extractor.unpack(archive, unpacked, download.limit_bytes)
         download.check()
         shutil.rmtree(folder, ignore_errors=True)  # of a download that was abandoned too late to notice
         unpacked.rename(folder)
         return UnpackedArchive(etag, archive.stat().st_size, size, time.monotonic() - start)
-    except archives.InvalidArchiveError as error:
+    except InvalidArchiveError as error:
         raise ModelDataInvalidError(f"{data}: {error}") from error
     except OSError as error:
         kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else DownloadError
-        raise kind(f"{data} could not be written to the disk: {error}") from error
+        raise kind(f"{data} could not be unpacked: {error}") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -1,15 +1,25 @@
 """`polyhost check`, each time in a process of its own, which the model may change."""
 
+import contextlib
 import json
+import os
 import pickle
+import signal
 import subprocess
 import tarfile
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from polyhost.cli.work_dir import work_dir
+from polyhost.processes import COMMAND
 from tests.support.command import run_polyhost
+from tests.support.hostile_archives import busy
+from tests.support.waiting import wait_for
 
 
 def check(*arguments: str | Path, body: str = "") -> subprocess.CompletedProcess[str]:
@@ -224,3 +234,54 @@ def test_a_model_that_ends_the_process_is_one_sentence(tmp_path: Path, case: str
     result = check(script(tmp_path, source), "--body", "-", body="abc")
     assert (result.returncode, result.stdout) == (1, "")
     assert words in result.stderr.splitlines()[-1]
+
+
+@contextlib.contextmanager
+def unpacking(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], psutil.Process]]:
+    """Check an archive that takes minutes to unpack; yield the process, and the one that unpacks."""
+    (tmp_path / "tmp").mkdir()
+    environ = os.environ | {"TMPDIR": str(tmp_path / "tmp")}
+    path = busy(tmp_path / "busy.tar.gz")
+    process = subprocess.Popen([*COMMAND, "check", path], env=environ, text=True)
+    try:
+        child = wait_for(lambda: next(iter(psutil.Process(process.pid).children()), None), "a process that unpacks")
+        wait_for(lambda: str(path) in [file.path for file in child.open_files()], "the archive is open")
+        yield process, child
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_sigterm_ends_a_check_that_unpacks_and_nothing_is_left(tmp_path: Path) -> None:
+    with unpacking(tmp_path) as (process, child):
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+        child.wait(60)
+        assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_what_a_killed_check_leaves_is_removed_by_the_next(tmp_path: Path) -> None:
+    with unpacking(tmp_path) as (process, child):
+        process.kill()
+        child.wait(60)
+    [left] = (tmp_path / "tmp").iterdir()
+    for age_s, remains in ((0, True), (3600, False)):  # a young one may be about to be locked
+        os.utime(left, (left.stat().st_mtime - age_s,) * 2)
+        with work_dir_in(tmp_path / "tmp"):
+            assert left.exists() is remains
+
+
+def test_the_folder_of_a_check_that_runs_is_not_removed(tmp_path: Path) -> None:
+    with work_dir_in(tmp_path) as one:
+        os.utime(one, (1, 1))
+        with work_dir_in(tmp_path) as other:
+            assert one.exists() and other != one
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextlib.contextmanager
+def work_dir_in(folder: Path) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(folder))
+        with work_dir() as made:
+            yield made

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +16,12 @@ from typing import Any
 import boto3
 import psutil
 import pytest
+from botocore.exceptions import BotoCoreError, ClientError
 
 from polyhost.processes import free_port
 from tests.emulator.archives import archive
 from tests.emulator.conftest import COMMAND, ROLE
+from tests.support.hostile_archives import busy
 from tests.support.waiting import wait_for
 
 POLYHOST = Path(sys.executable).with_name("polyhost")
@@ -74,6 +77,33 @@ def test_signal_stops_the_emulator_and_every_container(tmp_path: Path, number: s
         assert process.wait(15) == 0
         _, alive = psutil.wait_procs(children, timeout=60)
         assert not alive
+
+
+def test_signal_stops_the_emulator_while_it_unpacks(tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "m.tar.gz").write_bytes(archive("m"))
+    busy(tmp_path / "models" / "busy.tar.gz")
+    with started(TMPDIR=str(tmp_path / "tmp")) as (process, url):
+        sagemaker, runtime = _client("sagemaker", url), _client("sagemaker-runtime", url)
+        _create_endpoint(sagemaker, {"Mode": "MultiModel", "ModelDataUrl": f"file://{tmp_path}/models/"})
+        _wait_until_in_service(sagemaker)
+        stuck = threading.Thread(target=_invoke_in_vain, args=(runtime, "busy.tar.gz"))
+        stuck.start()
+        wait_for(lambda: list((tmp_path / "tmp").glob("*/**/.download-*/model")), "the archive is being unpacked")
+        assert runtime.invoke_endpoint(EndpointName="e", TargetModel="m.tar.gz", Body=b"?")["Body"].read()
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        stuck.join()
+        _, alive = psutil.wait_procs(children, timeout=60)
+        assert not alive
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def _invoke_in_vain(runtime: Any, model: str) -> None:
+    with pytest.raises((BotoCoreError, ClientError)):
+        runtime.invoke_endpoint(EndpointName="e", TargetModel=model, Body=b"?")
 
 
 def test_env_prints_the_variables_of_aws_clients() -> None:

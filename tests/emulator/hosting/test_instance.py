@@ -267,7 +267,7 @@ async def test_a_full_file_system_loses_the_least_recently_used_archives(tmp_pat
             for name in ("a", "b", "c", "d", "a"):
                 assert (await instance.invoke(request_for(name))).status == 200
             assert list(cache.disk.archives) == ["c", "d", "a"]
-            with pytest.raises(DownloadError, match=r"could not be written to the disk.*No space left"):
+            with pytest.raises(DownloadError, match=r"could not be unpacked.*No space left"):
                 await instance.invoke(request_for("huge"))
             assert (await instance.invoke(request_for("b"))).status == 200
 
