@@ -85,6 +85,26 @@ class AccessDenied(AwsError):
     status = 403
 
 
+# The rest of AWS
+
+
+class NotEmulated(AwsError):
+    """The emulator lacks the operation. SDKs try again after 500, 502, 503 and 504, but not after 501."""
+
+    code = "NotImplemented"
+    status = 501
+
+
+class EntityTooLarge(AwsError):
+    code = "EntityTooLarge"
+    status = 400
+
+
+class RequestTimeout(AwsError):
+    code = "RequestTimeout"
+    status = 400
+
+
 # Hosting: raised when an endpoint is created or updated. polyhost.model_cache.errors has those of invocations.
 
 

@@ -21,7 +21,6 @@ from polyhost.emulator.api.app import EmulatorApp
 from polyhost.emulator.api.control_plane.dispatcher import ControlPlane
 from polyhost.emulator.api.control_plane.endpoint_registry import EndpointRegistry
 from polyhost.emulator.api.control_plane.store import ResourceStore
-from polyhost.emulator.api.moto_backend import moto_application
 from polyhost.emulator.api.runtime import Runtime
 from polyhost.emulator.config import EmulatorConfig
 from polyhost.emulator.errors import EmulatorError, StartError
@@ -30,6 +29,8 @@ from polyhost.emulator.hosting.drivers.docker import DockerDriver
 from polyhost.emulator.hosting.drivers.process import ProcessDriver
 from polyhost.emulator.hosting.faults import Faults
 from polyhost.emulator.hosting.interfaces import Driver, Platform
+from polyhost.emulator.moto_services.app import MotoServices
+from polyhost.emulator.moto_services.bodies import BodyLimits
 from polyhost.emulator.run_dir import run_dir
 from polyhost.emulator.telemetry.cloudwatch import CloudWatchPublisher
 from polyhost.emulator.telemetry.container_logs import ContainerLogPublisher
@@ -84,7 +85,7 @@ async def _run_services(
     prometheus = PrometheusExporter(recorder)
     state_api = StateApi(registry.all, recorder, faults)
     own = Router([*state_api.routes(), *prometheus.routes(), *dashboard_routes()])
-    app = EmulatorApp(control_plane, runtime, own, moto_application(), access)
+    app = EmulatorApp(control_plane, runtime, own, MotoServices(BodyLimits()), access)
     background = (
         CloudWatchPublisher(recorder, url),
         ContainerLogPublisher(recorder, url),
