@@ -236,6 +236,19 @@ class ClientConnection(asyncio.Protocol):
             message = "the request did not arrive in time"
             self._reject_rest(Rejection(HTTPStatus.REQUEST_TIMEOUT, "SlowRequestError", message))
 
+    def close_if_idle(self, before: float) -> None:
+        """Close the connection if nothing has happened on it since `before`.
+
+        Has to be called every few seconds, because the end of a response is noticed here only.
+        """
+        if self._state is not _OPEN or self._parser.state is not ReadState.IDLE:
+            return
+        if self.busy:
+            self._parser.restart_clock()
+        elif self._parser.is_idle_since_before(before):
+            self._transport.close()
+            self._shut()
+
     def abort_if_stuck(self, before: float) -> None:
         """Disconnect a client that has taken nothing since `before` of what it was sent."""
         if self._flow.is_stuck(before):

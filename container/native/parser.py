@@ -15,6 +15,7 @@ from polyhost.events import get_logger
 Header = tuple[bytes, bytes]
 
 _MAX_HEAD_BYTES = 64 * 1024
+_VERSIONS = ("1.1", "1.0")  # llhttp takes 0.9 and 2.0 in the request line too, and reads on as if it were 1.1
 
 logger = get_logger(__name__)
 
@@ -73,7 +74,7 @@ class RequestParser:
         self._buffered_bytes = 0  # fed since llhttp made progress: it buffers a header line that is not whole yet
         # Of the current request
         self.state = ReadState.IDLE
-        self._reading_since = 0.0
+        self._reading_since = time.monotonic()
         self._url = b""
         self._headers: list[Header] = []
         self._head_bytes = 0
@@ -111,8 +112,12 @@ class RequestParser:
         """Return whether a request began to arrive before `moment` and is still not whole."""
         return self.state is not _IDLE and self._reading_since < moment
 
+    def is_idle_since_before(self, moment: float) -> bool:
+        """Return whether nothing is being read, and nothing began to arrive since `moment`."""
+        return self.state is _IDLE and self._reading_since < moment
+
     def restart_clock(self) -> None:
-        """Count the current request's time from now, because until now we did not read."""
+        """Count the current request's time, or the idle one, from now: until now the client waited for us."""
         self._reading_since = time.monotonic()
 
     def feed(self, data: bytes) -> None:
@@ -185,19 +190,27 @@ class RequestParser:
 
     def on_headers_complete(self) -> None:
         self._buffered_bytes = 0
+        version = self._parser.get_http_version()
+        if version not in _VERSIONS:
+            raise _unsupported(version)
         if self._parser.get_method() == b"CONNECT":
             raise bad_request("CONNECT is not supported: this server is not a proxy")
         if self._parser.should_upgrade():
             return  # `feed` parses this head once more, without the Upgrade header
         self.state = _BODY
+        hosts = 0
         for name, value in self._headers:
             lower = name.lower()
+            if lower == b"host":
+                hosts += 1
             if lower == b"origin":
                 raise _sent_by_a_web_page(value)
             if lower == b"content-length" and int(value) > self._max_body_bytes:
                 raise self._too_large(int(value))
-            if lower == b"expect" and value.lower() == b"100-continue" and self._parser.get_http_version() != "1.0":
+            if lower == b"expect" and value.lower() == b"100-continue" and version != "1.0":
                 self.state = ReadState.AWAITING_CONTINUE  # HTTP/1.0 has none (RFC 9110, 10.1.1)
+        if hosts != 1 and (hosts or version == "1.1"):
+            raise bad_request(f"a request has one Host header (RFC 9112, 3.2), this one has {hosts}")
 
     def on_body(self, body: bytes) -> None:
         self.state = _BODY  # the client did not wait for 100 Continue
@@ -241,6 +254,11 @@ def _sent_by_a_web_page(origin: bytes) -> Rejection:
     """
     message = f"requests of web pages are not served (Origin: {origin.decode(errors='replace')[:200]})"
     return Rejection(HTTPStatus.FORBIDDEN, "ForbiddenError", message)
+
+
+def _unsupported(version: str) -> Rejection:
+    message = f"this server speaks HTTP/1.1 and HTTP/1.0, the request says HTTP/{version}"
+    return Rejection(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "UnsupportedVersionError", message)
 
 
 def _head_too_large() -> Rejection:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import resource
 import signal
 import time
 
@@ -18,6 +19,9 @@ from polyhost.events import get_logger
 _BACKLOG = 2048
 _REQUEST_TIMEOUT_S = 60.0  # for one request to arrive whole: SageMaker gives the whole invocation no more
 _WRITE_TIMEOUT_S = 30.0  # a client that takes nothing of a streamed response holds up a worker
+# The platform keeps connections, and a request that crosses our end of one is lost: so one ends only after an hour. In
+# a crowd, which the platform does not need, idle ones take descriptors from others.
+_IDLE_TIMEOUT_S, _CROWDED_IDLE_TIMEOUT_S, _CROWD = 3600.0, 60.0, 2000
 _CHECK_INTERVAL_S = 5.0
 _POLL_INTERVAL_S = 0.02
 _REJECTION_GRACE_S = 0.5  # for the last rejections to be sent
@@ -36,6 +40,7 @@ class NativeServer:
         self._routes = Routes(config, self._models, self._fork_server)
         self._connections: set[ClientConnection] = set()
         self._cache_headers = config.enabled(Optimization.HEADER_CACHE)
+        self._crowd = min(_CROWD, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
         self._stop = asyncio.Event()
         self._status = 0
 
@@ -84,12 +89,14 @@ class NativeServer:
             self._stop.set()
 
     def _check_clients(self) -> None:
-        """Disconnect clients that do not send their request, or do not take their response, in time."""
+        """Disconnect clients that do not send their request or take their response in time, or are long idle."""
         asyncio.get_running_loop().call_later(_CHECK_INTERVAL_S, self._check_clients)
         now = time.monotonic()
+        idle_timeout = _IDLE_TIMEOUT_S if len(self._connections) <= self._crowd else _CROWDED_IDLE_TIMEOUT_S
         for connection in list(self._connections):
             connection.reject_if_stalled(now - _REQUEST_TIMEOUT_S)
             connection.abort_if_stuck(now - _WRITE_TIMEOUT_S)
+            connection.close_if_idle(now - idle_timeout)
 
     async def _drain(self) -> None:
         """Answer the requests that have come; reject those that take longer than POLYHOST_FINISH_SECONDS."""

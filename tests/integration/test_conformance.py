@@ -5,7 +5,9 @@ test states what it does, so that a change is noticed; the native front end keep
 """
 
 import io
+import re
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -717,6 +719,67 @@ def test_row_40_execution_parameters(container: ContainerProcess) -> None:
 
 
 # The minimum that a multi-model container must do, as far as no row above tests it
+
+
+def exchange_bytes(container: ContainerProcess, sent: bytes) -> bytes:
+    """Send bytes as they are, and return the beginning of the response."""
+    with socket.create_connection(("127.0.0.1", container.port), timeout=60) as client:
+        client.sendall(sent)
+        return client.recv(1 << 16)
+
+
+def status_of(response: bytes) -> int:
+    return int(response.split()[1])
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        b"\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000003\r\nabc\r\n0\r\n\r\n",
+        b"\nContent-Length: 3\n\nabc",
+        b"\r\nX: a\r\n b\r\nContent-Length: 3\r\n\r\nabc",
+    ],
+    ids=["two lengths", "chunk size", "bare LF", "folded"],
+)
+def test_row_41_ambiguous_framing(container: ContainerProcess, new_model: NewModel, rest: bytes) -> None:
+    name = container.loaded(new_model("returns_the_body"))
+
+    response = exchange_bytes(container, b"POST /models/%b/invoke HTTP/1.1\r\nHost: a" % name.encode() + rest)
+
+    assert status_of(response) == by_front(container, 200, 400)
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"HTTP/0.9\r\nHost: a", 505),
+        (b"HTTP/2.0\r\nHost: a", 505),
+        (b"HTTP/1.1", 400),
+        (b"HTTP/1.1\r\nHost: a\r\nHost: b", 400),
+    ],
+)
+def test_row_42_version_and_host(container: ContainerProcess, head: bytes, status: int) -> None:
+    response = exchange_bytes(container, b"GET /ping %b\r\n\r\n" % head)
+
+    assert status_of(response) == by_front(container, 200, status)
+
+
+def test_row_43_pipelined_requests(container: ContainerProcess, new_model: NewModel) -> None:
+    name = new_model("waits_for_a_file")
+    container.mark(name, "load")
+    container.loaded(name)
+    first = b"POST /models/%b/invoke HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nwait" % name.encode()
+
+    with socket.create_connection(("127.0.0.1", container.port), timeout=60) as client:
+        client.sendall(first + b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
+        container.wait_for_mark(name, "waits-for-answer")
+        received = by_front(container, lambda: client.recv(1 << 16), lambda: b"")()  # /ping's comes first behind MMS
+        container.mark(name, "answer")
+        while len(answers := re.findall(rb"\r\n\r\nwait|Healthy", received)) < 2:
+            received += client.recv(1 << 16)
+
+    assert answers == by_front(container, [b"Healthy", b"\r\n\r\nwait"], [b"\r\n\r\nwait", b"Healthy"])
 
 
 def test_minimum_1_and_2_ping_and_list_during_loads_and_unloads(

@@ -134,7 +134,7 @@ exchanges = some.builds(invocation, bodies, some.sampled_from([0, 0, 1000, 65_53
 def test_pipelined_requests_split_anywhere(
     target: Target, exchanges: list[Exchange], places: list[int], pause_s: float
 ) -> None:
-    last = b"GET /ping HTTP/1.1\r\nConnection: close\r\n\r\n"
+    last = b"GET /ping HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     data = b"".join(exchange.request for exchange in exchanges).replace(b"MODEL", target.model.encode()) + last
 
     received = parsed(target.send(cut(data, places), pause_s))
@@ -197,14 +197,14 @@ streams = some.binary(max_size=500) | some.lists(requests, min_size=1, max_size=
 @given(streams, places, some.sampled_from([0.0, 0.0, PAUSE_S]))
 @example(b"", [], 0.0)
 @example(b"\r\n" * 1000, [], 0.0)
-@example(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 20_000, [], 0.0)
+@example(b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 20_000, [], 0.0)
 @example(b"GET /" + b"a" * 100_000, [], 0.0)
-@example(b"GET /ping HTTP/1.1\r\n\r\n" * 2000, [], 0.0)
-@example(b"GET /ping HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n" * 1000, [], 0.0)
-@example(b"GET /models?limit=" + b"9" * 5000 + b" HTTP/1.1\r\n\r\n", [], 0.0)
-@example(b"GET /models?next_page_token=%ED%A0%80 HTTP/1.1\r\n\r\n", [], 0.0)
-@example(b"POST /models HTTP/1.1\r\nContent-Length: 99999\r\n\r\n" + b"[" * 99_999, [], 0.0)
-@example(b'POST /models HTTP/1.1\r\nContent-Length: 2\r\n\r\n""', [], 0.0)
+@example(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n" * 2000, [], 0.0)
+@example(b"GET /ping HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n" * 1000, [], 0.0)
+@example(b"GET /models?limit=" + b"9" * 5000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", [], 0.0)
+@example(b"GET /models?next_page_token=%ED%A0%80 HTTP/1.1\r\nHost: a\r\n\r\n", [], 0.0)
+@example(b"POST /models HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n" + b"[" * 99_999, [], 0.0)
+@example(b'POST /models HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n""', [], 0.0)
 def test_any_bytes(target: Target, stream: bytes, places: list[int], pause_s: float) -> None:
     received = target.send(cut(stream.replace(b"MODEL", target.model.encode()), places), pause_s, half_close=True)
 

@@ -536,7 +536,7 @@ def test_aborted_uploads_leave_nothing_in_memory(native: ContainerProcess) -> No
     before = front_end.memory_info().rss
     for _ in range(30):
         with socket.create_connection(("127.0.0.1", native.port), timeout=10) as client:
-            client.sendall(b"POST /models/x/invoke HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (24 << 20))
+            client.sendall(b"POST /models/x/invoke HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (24 << 20))
             client.sendall(bytes(16 << 20))
 
     wait_for(lambda: front_end.memory_info().rss < before + (100 << 20), "the uploads of 480 MB to be freed")

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from polyhost.container.native.connection import ClientConnection
 from tests.container.native.http_server import (
     LARGE,
     LAST,
@@ -17,7 +18,7 @@ from tests.container.native.http_server import (
 )
 from tests.support.waiting import wait_for
 
-EXPECTING = b"POST /%b HTTP/%b\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+EXPECTING = b"POST /%b HTTP/%b\r\nHost: a\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 # Order
@@ -70,15 +71,21 @@ def test_response_after_a_disconnect_is_ignored(server: HttpServer) -> None:
     [
         (b"NONSENSE\r\n\r\n", (400, "BadRequestError")),
         (b"GET / HTTP/9.9\r\n\r\n", (400, "BadRequestError")),
-        (b"GET http://[ HTTP/1.1\r\n\r\n", (400, "BadRequestError")),
+        (b"GET / HTTP/0.9\r\nHost: a\r\n\r\n", (505, "UnsupportedVersionError")),
+        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", (505, "UnsupportedVersionError")),
+        (b"GET /\r\n\r\n", (505, "UnsupportedVersionError")),
+        (b"GET / HTTP/1.1\r\n\r\n", (400, "BadRequestError")),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", (400, "BadRequestError")),
+        (b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", (400, "BadRequestError")),
+        (b"GET http://[ HTTP/1.1\r\nHost: a\r\n\r\n", (400, "BadRequestError")),
         (b"CONNECT there:80 HTTP/1.1\r\n\r\nthrough", (400, "BadRequestError")),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (400, "BadRequestError")),
-        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", (400, "BadRequestError")),
-        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", (400, "BadRequestError")),
-        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", (400, "BadRequestError")),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", (400, "BadRequestError")),
-        (b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", (431, "HeadTooLargeError")),
-        (b"POST / HTTP/1.1\r\nContent-Length: 18446744073709551615\r\n\r\n", (413, "RequestTooLargeError")),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", (400, "BadRequestError")),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", (400, "BadRequestError")),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: x\r\n\r\n", (400, "BadRequestError")),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", (400, "BadRequestError")),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", (431, "HeadTooLargeError")),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551615\r\n\r\n", (413, "RequestTooLargeError")),
     ],
     ids=lambda value: str(value)[:40],
 )  # fmt: skip
@@ -113,7 +120,7 @@ def test_rejection_arrives_though_the_client_still_sends(server: HttpServer) -> 
     """TCP resets a connection that is closed with bytes unread, and the response is lost with it."""
     for _ in range(20):
         with server.connect() as client:
-            client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 2000000\r\n\r\n")
+            client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n")
             for _ in range(20):
                 client.sendall(bytes(100_000))
             assert rejected(parse_responses(read_all(client))[0]) == (413, "RequestTooLargeError")
@@ -142,6 +149,52 @@ def test_idle_connection_does_not_count_as_stalled(server: HttpServer) -> None:
         assert [status for status, _, _ in parse_responses(read_all(client))] == [200]
 
 
+def test_connection_that_is_idle_for_long_is_closed(server: HttpServer) -> None:
+    with server.connect() as client:
+        client.sendall(request("/first"))
+        assert client.recv(1 << 16)
+        (connection,) = server.connections
+        server.run(lambda: connection.close_if_idle(time.monotonic() - 60))
+        client.sendall(request("/second"))
+        assert client.recv(1 << 16)
+        server.run(lambda: connection.close_if_idle(time.monotonic()))
+        assert client.recv(1 << 16) == b""
+
+
+def test_connection_that_never_sent_anything_is_closed_too(server: HttpServer) -> None:
+    with server.connect() as client:
+        connection: ClientConnection = wait_for(lambda: next(iter(server.connections), None), "the connection")
+        server.run(lambda: connection.close_if_idle(time.monotonic() - 60))
+        server.run(lambda: connection.close_if_idle(time.monotonic()))
+        assert client.recv(1 << 16) == b""
+
+
+@pytest.mark.parametrize("sent", [b"POST /half", request("/first") + b"POST /half"])
+def test_half_a_request_is_not_idle(server: HttpServer, sent: bytes) -> None:
+    with server.connect() as client:
+        client.sendall(sent)
+        wait_for(lambda: any(c._parser.is_reading_since_before(time.monotonic()) for c in server.connections), "half")
+        (connection,) = server.connections
+        server.run(lambda: connection.close_if_idle(time.monotonic()))
+        client.sendall(b" HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        assert parse_responses(read_all(client))[-1][0] == 200
+
+
+def test_time_of_a_response_does_not_count_as_idle(server: HttpServer) -> None:
+    """A connection whose response took longer than the limit is not closed as soon as that is sent."""
+    with server.connect() as client:
+        client.sendall(request("/later"))
+        exchange = server.wait_for_held()
+        (connection,) = server.connections
+        server.run(lambda: connection.close_if_idle(time.monotonic()))
+        looked = time.monotonic()
+        server.run(lambda: connection.close_if_idle(looked))
+        server.run(lambda: exchange.respond(200, [], b""))
+        server.run(lambda: connection.close_if_idle(looked))
+        client.sendall(LAST)
+        assert [status for status, _, _ in parse_responses(read_all(client))] == [200, 200]
+
+
 def test_rejected_connection_is_not_rejected_again(server: HttpServer) -> None:
     with server.connect() as client:
         client.sendall(b"NONSENSE\r\n\r\n")
@@ -159,7 +212,7 @@ def test_time_in_which_the_server_did_not_read_does_not_count(server: HttpServer
         responded = time.monotonic()
         server.run(lambda: exchange.respond(200, [], b""))
         server.run(lambda: connection.reject_if_stalled(responded))
-        client.sendall(b" HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        client.sendall(b" HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
         assert [status for status, _, _ in parse_responses(read_all(client))] == [200, 200, 200]
 
 

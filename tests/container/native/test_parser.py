@@ -12,7 +12,7 @@ UPGRADE = (
     "Upgrade: h2c",
     "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA",
 )
-EXPECTING = b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+EXPECTING = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
 
 
 class Client:
@@ -51,8 +51,8 @@ def test_request_may_come_byte_by_byte() -> None:
 @pytest.mark.parametrize(
     ("head", "keep_alive", "accepts_chunks"),
     [
-        (b"GET / HTTP/1.1\r\n\r\n", True, True),
-        (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", False, True),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", True, True),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", False, True),
         (b"GET / HTTP/1.0\r\n\r\n", False, False),
         (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", True, False),
     ],
@@ -85,10 +85,11 @@ def test_request_of_a_web_page_is_rejected_before_its_body(method: bytes, origin
 
 
 def test_trailer_is_no_header() -> None:
-    chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nContent-Type: text/evil\r\n\r\n"
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunked = head + b"2\r\nab\r\n0\r\nContent-Type: text/evil\r\n\r\n"
     (found,) = Client().send(chunked)
     assert found.body == b"ab"
-    assert names(found) == [b"transfer-encoding"]
+    assert names(found) == [b"host", b"transfer-encoding"]
 
 
 @pytest.mark.parametrize(
@@ -110,10 +111,10 @@ def test_path_is_decoded_once(sent: str, path: bytes) -> None:
 @pytest.mark.parametrize(
     "head",
     [
-        b"GET / HTTP/1.1\r\nX: ",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: ",
         b"GET /",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;",
     ],
     ids=["header", "url", "trailer", "chunk extension"],
 )
@@ -123,14 +124,14 @@ def test_line_that_does_not_end_is_rejected(head: bytes) -> None:
 
 
 def test_many_small_headers_are_rejected() -> None:
-    assert rejection_of(b"GET / HTTP/1.1\r\n", *[b"A: b\r\n"] * 40_000) == (431, "HeadTooLargeError")
+    assert rejection_of(b"GET / HTTP/1.1\r\nHost: a\r\n", *[b"A: b\r\n"] * 40_000) == (431, "HeadTooLargeError")
 
 
 @pytest.mark.parametrize(
     "parts",
     [
-        (b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (LIMIT + 1),),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", *[b"64\r\n" + b"x" * 100 + b"\r\n"] * 11),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (LIMIT + 1),),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", *[b"64\r\n" + b"x" * 100 + b"\r\n"] * 11),
     ],
     ids=["announced", "chunked"],
 )
@@ -178,5 +179,5 @@ def test_request_is_being_read_from_its_first_byte_to_its_last() -> None:
     assert client.parser.is_reading_since_before(begun)
     client.parser.restart_clock()
     assert not client.parser.is_reading_since_before(begun)
-    client.send(b"OST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+    client.send(b"OST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
     assert not client.parser.is_reading_since_before(time.monotonic() + 1)

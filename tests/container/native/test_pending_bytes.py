@@ -20,10 +20,10 @@ from tests.container.native.http_server import (
 )
 from tests.support.waiting import wait_for
 
-UPLOAD = b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % LIMIT + bytes(LIMIT - 100)
-CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % LIMIT + bytes(LIMIT - 100)
+UPLOAD = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % LIMIT + bytes(LIMIT - 100)
+CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % LIMIT + bytes(LIMIT - 100)
 UPGRADE = UPLOAD.replace(b"\r\n\r\n", b"\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", 1)
-HEAD_ONLY = b"POST / HTTP/1.1\r\nX: " + b"x" * 10_000
+HEAD_ONLY = b"POST / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 10_000
 
 
 @pytest.fixture
