@@ -774,7 +774,7 @@ def test_row_43_pipelined_requests(container: ContainerProcess, new_model: NewMo
     with socket.create_connection(("127.0.0.1", container.port), timeout=60) as client:
         client.sendall(first + b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
         container.wait_for_mark(name, "waits-for-answer")
-        received = by_front(container, lambda: client.recv(1 << 16), lambda: b"")()  # /ping's comes first behind MMS
+        received = b"" if container.native else client.recv(1 << 16)  # MMS answers /ping first
         container.mark(name, "answer")
         while len(answers := re.findall(rb"\r\n\r\nwait|Healthy", received)) < 2:
             received += client.recv(1 << 16)
