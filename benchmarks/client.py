@@ -21,8 +21,8 @@ class ResponseError(Exception):
 class MeasuringClient:
     """Requests about copies of models, on one kept connection to 127.0.0.1."""
 
-    def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+    def __init__(self, port: int, timeout_s: float = TIMEOUT_S) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
 
     def __enter__(self) -> Self:
         return self
@@ -30,6 +30,10 @@ class MeasuringClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._connection.close()
+
+    def reconnect(self) -> None:
+        """Close the connection, on which a response may still come; the next request opens another."""
         self._connection.close()
 
     def ping(self) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.client import MeasuringClient, ResponseError
+from benchmarks.client import TIMEOUT_S, MeasuringClient, ResponseError
 from polyhost.processes import ProcessError, ServerProcess, free_port
 
 ROOT = Path(__file__).parent.parent
@@ -60,8 +60,8 @@ class BenchServer:
     def models_dir(self) -> Path:
         return self.base_dir / "models"
 
-    def client(self) -> MeasuringClient:
-        return MeasuringClient(self.port)
+    def client(self, timeout_s: float = TIMEOUT_S) -> MeasuringClient:
+        return MeasuringClient(self.port, timeout_s)
 
     def answers_ping(self) -> bool:
         try:
