@@ -32,6 +32,7 @@ _SLOW = (
     "emulator/test_streaming.py",
     "emulator/ui/",
     "examples/",
+    "fuzz/",
     "image/",
     "integration/",
 )

@@ -1,6 +1,7 @@
 """Arbitrary and malformed requests to a running native front end: no crash, no hang, no 5xx of its own.
 
 For longer: scripts/test tests/integration/test_fuzz.py --hypothesis-profile=long --timeout=0
+What is not so well defined is in tests/fuzz, for as long as one likes with scripts/fuzz.
 """
 
 import json
