@@ -206,7 +206,7 @@ with Extractor() as extractor:
 def test_it_does_not_outlive_its_parent(folder: Path, tmp_path: Path) -> None:
     """Whether it waits or holds the interpreter."""
     path = busy(tmp_path / "archive")
-    command = [sys.executable, "-c", PARENT, path, folder]
+    command = [sys.executable, "-c", PARENT, str(path), str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())

@@ -15,11 +15,13 @@ class Hostile(NamedTuple):
     reason: str
 
 
-def header(name: str = "a", kind: bytes = tarfile.REGTYPE, size: int = 0, link: str = "", **pax: str) -> bytes:
+def header(
+    name: str = "a", kind: bytes = tarfile.REGTYPE, size: int = 0, link: str = "", pax: dict[str, str] | None = None
+) -> bytes:
     """Return a member's header, with one in PAX format before it."""
     made = tarfile.TarInfo(name)
     made.type, made.size, made.linkname = kind, size, link
-    made.pax_headers = pax
+    made.pax_headers = pax or {}
     return made.tobuf(tarfile.PAX_FORMAT)
 
 
@@ -109,21 +111,21 @@ ARCHIVES: dict[str, Hostile] = {
     "name of 100 kB": Hostile(
         lambda: gz(special(tarfile.GNUTYPE_LONGNAME, b"n" * 100_000), header()), "a name of more than 1024 bytes"
     ),
-    "NUL in a name": Hostile(lambda: gz(header(path="nu\0l")), "has a NUL in a name"),
+    "NUL in a name": Hostile(lambda: gz(header(pax={"path": "nu\0l"})), "has a NUL in a name"),
     "3,000 nested folders": Hostile(
-        lambda: gz(header(path="a/" * 3000 + "b")), "more than 1024 bytes|more than 64 folders deep"
+        lambda: gz(header(pax={"path": "a/" * 3000 + "b"})), "more than 1024 bytes|more than 64 folders deep"
     ),
-    "400 nested folders": Hostile(lambda: gz(header(path="a/" * 400 + "b")), "more than 64 folders deep"),
+    "400 nested folders": Hostile(lambda: gz(header(pax={"path": "a/" * 400 + "b"})), "more than 64 folders deep"),
     "3,000 headers before a member": Hostile(
         lambda: gz(special(tarfile.GNUTYPE_LONGNAME, b"n\0") * 3000, header()), f"{SENSELESS}: RecursionError"
     ),
     "sparse file of 4 GB": Hostile(lambda: gz(sparse_of_old_gnu(1 << 32)), "larger than [0-9]+ bytes"),
-    "sparse map that is none": Hostile(lambda: gz(header(**{"GNU.sparse.map": "1,x"})), f"{SENSELESS}: ValueError"),
+    "sparse map that is none": Hostile(lambda: gz(header(pax={"GNU.sparse.map": "1,x"})), f"{SENSELESS}: ValueError"),
     "sparse map without numbers": Hostile(
-        lambda: gz(header(**{"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}), b"x\n".ljust(512, b"\0")),
+        lambda: gz(header(pax={"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}), b"x\n".ljust(512, b"\0")),
         f"{SENSELESS}: ValueError",
     ),
-    "size that is no number": Hostile(lambda: gz(header(**{"GNU.sparse.size": "inf"})), SENSELESS),
+    "size that is no number": Hostile(lambda: gz(header(pax={"GNU.sparse.size": "inf"})), SENSELESS),
     "100,001 members": Hostile(lambda: gz(header("same", tarfile.DIRTYPE) * 100_001), "more than 100000 members"),
     "zeros of 8 GB": Hostile(
         lambda: gz(with_size(header("zeros"), b"77777777777\0"), bytes(100_000)), "larger than [0-9]+ bytes"
