@@ -15,19 +15,53 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM")
 MAX_PIXELS = 50_000_000  # a file of 1 MB may claim more, and each takes four bytes of memory
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
+_ORIENTATION = 0x0112  # the tag of EXIF and TIFF: how a picture is to be turned before it is shown
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_EXIF = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")  # where Pillow looks for the tag
+
 
 def read(body: bytes | bytearray) -> Picture:
-    """Decode an image. Raises BadBodyError."""
+    """Decode an image, turned as its EXIF data say. Raises BadBodyError."""
     try:
-        image = Image.open(io.BytesIO(body), formats=FORMATS)
+        image: Image.Image = Image.open(io.BytesIO(body), formats=FORMATS)
         _check_size(*image.size)
         image.load()
+        image = _upright(image)
     except UnidentifiedImageError:
         raise BadBodyError(f"the body of {len(body)} bytes is not an image; readable: {', '.join(FORMATS)}") from None
     # Pillow reports a damaged file by any of these: a truncated one is an OSError, a bad PNG chunk a SyntaxError.
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise BadBodyError(f"the image of {len(body)} bytes cannot be read: {error}") from error
     return Picture(image)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return the picture as a camera that was held upright would have stored it."""
+    if not any(name in image.info for name in _EXIF):
+        return image
+    turn = _TURNS.get(_orientation(image))
+    if turn is not None:
+        image = image.transpose(turn)
+        for name in _EXIF:  # or a library that heeds it would turn the picture again
+            image.info.pop(name, None)
+    return image
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the tag's value, 1 if it has none that can be read: broken EXIF data spoil no picture."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # of many kinds, and none of them is about the pixels
+        return 1
+    return value if isinstance(value, int) else 1
 
 
 def _check_size(width: int, height: int) -> None:

@@ -1,11 +1,13 @@
 import io
 import struct
+import warnings
 import zlib
 from typing import Any
 
 import numpy
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from polyhost.handlers.body import images
 from polyhost.handlers.errors import BadBodyError, UnsuitableMediaTypeError
@@ -94,3 +96,68 @@ def _claim(width: int, height: int) -> bytes:
 
 def _chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+UPRIGHT = numpy.kron(numpy.array([[10, 90, 170], [50, 130, 210]]), numpy.ones((8, 8), int))  # blocks, as JPEG has them
+# How a picture is stored: for the values of the tag, row 0 and column 0 are these sides of the upright one (TIFF 6.0).
+STORED = {
+    1: UPRIGHT,  # top, left
+    2: UPRIGHT[:, ::-1],  # top, right
+    3: UPRIGHT[::-1, ::-1],  # bottom, right
+    4: UPRIGHT[::-1],  # bottom, left
+    5: UPRIGHT.T,  # left, top
+    6: UPRIGHT.T[::-1],  # right, top
+    7: UPRIGHT.T[::-1, ::-1],  # right, bottom
+    8: UPRIGHT.T[:, ::-1],  # left, bottom
+}
+
+
+def with_exif(pixels: Any, form: str, exif: Any) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels.astype(numpy.uint8)).save(stream, form, exif=exif, quality=100)
+    return stream.getvalue()
+
+
+def exif_of(orientation: Any) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", STORED)
+def test_pictures_are_turned_as_their_exif_data_say(orientation: int, form: str) -> None:
+    read = images.read(with_exif(STORED[orientation], form, exif_of(orientation)))
+    for pixels in (images.pixels(read), images.tensor(read, (1, 16, 24))[0], numpy.asarray(read.image.convert("L"))):
+        assert numpy.allclose(pixels, UPRIGHT, atol=4)
+    assert numpy.allclose(numpy.asarray(ImageOps.exif_transpose(read.image)), UPRIGHT, atol=4)  # not turned twice
+
+
+def test_the_orientation_in_xmp_is_heeded_too() -> None:
+    info = PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", '<x:xmpmeta tiff:Orientation="6"/>')
+    stream = io.BytesIO()
+    Image.fromarray(STORED[6].astype(numpy.uint8)).save(stream, "PNG", pnginfo=info)
+    assert numpy.array_equal(images.pixels(images.read(stream.getvalue())), UPRIGHT)
+
+
+BROKEN_EXIF = {
+    "no EXIF": b"Exif\0\0garbage",
+    "half of it": exif_of(6).tobytes()[:12],
+    "nothing": b"Exif\0\0",
+    "entries beyond its end": exif_of(6).tobytes().replace(b"\0\1\1\x12", b"\xff\xff\1\x12"),
+    "unknown value": exif_of(9).tobytes(),
+    "text": exif_of(6).tobytes().replace(b"\x12\0\3", b"\x12\0\2"),
+    "an offset beyond its end": b"Exif\0\0MM\0*\xff\xff\xff\xff",
+}
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+@pytest.mark.parametrize("case", BROKEN_EXIF)
+def test_broken_exif_data_spoil_no_picture(case: str, form: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pixels = images.pixels(images.read(with_exif(UPRIGHT, form, BROKEN_EXIF[case])))
+    assert pixels.size == UPRIGHT.size
+    if case not in ("half of it", "entries beyond its end"):
+        assert numpy.allclose(pixels, UPRIGHT, atol=4)
