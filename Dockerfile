@@ -1,7 +1,9 @@
 # polyhost for Amazon SageMaker. docs/deployment.md says how to build, try and push it.
 # Needs no BuildKit. Layers go from what changes least to what changes most: a change of our code rebuilds in seconds.
 
-FROM debian:bookworm-slim AS dependencies
+# A tag may name another image tomorrow; with a digest (debian:bookworm-slim@sha256:...) it is this one. docs/supply-chain.md says where to get it.
+ARG BASE_IMAGE=debian:bookworm-slim
+FROM $BASE_IMAGE AS dependencies
 
 # Java's package fails to configure without the manual's folder, which slim images lack.
 # The last three libraries are MXNet's.
@@ -22,26 +24,30 @@ ENV LANG=C.UTF-8 \
 
 # Which frameworks go in: any of mxnet, torch, sklearn, separated by spaces.
 ARG FRAMEWORKS="mxnet torch sklearn"
-# One more package index, for PyTorch: the default index has its CUDA build only.
+# Where PyTorch's CPU build comes from; the default index has its CUDA build only. Hashes in place of those in locks/torch-cpu.txt.
 ARG TORCH_INDEX=
+ARG TORCH_HASHES=
 
-COPY pyproject.toml constraints.txt /tmp/dependencies/
+COPY locks /tmp/locks
 
-# One step for all packages: a second one could replace an earlier pin. The packages' own tests (100 MB) stay out.
-RUN cd /tmp/dependencies \
-    && for name in $FRAMEWORKS; do \
-        case $name in mxnet | torch | sklearn) ;; \
-            *) echo "FRAMEWORKS names '$name'; give any of: mxnet torch sklearn" >&2; exit 1 ;; \
-        esac; \
-    done \
-    && python3.11 -m venv /opt/venv \
-    && python -c "import sys, tomllib; \
-project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-extras = [line for name in ['serve', *sys.argv[1:]] for line in project['optional-dependencies'][name]]; \
-print(*project['dependencies'], *extras, sep='\n')" $FRAMEWORKS >requirements.txt \
-    && python -m pip install -c constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} pip -r requirements.txt \
+# The packages' own tests (100 MB) stay out.
+RUN python3.11 -m venv /opt/venv \
+    && /tmp/locks/install $FRAMEWORKS \
     && find /opt/venv -type d -name tests -prune -exec rm -rf {} + \
-    && rm -rf /tmp/dependencies
+    && rm -rf /tmp/locks
+
+# Of Multi Model Server's jar, Netty's HTTP modules and commons-io are replaced by Debian's patched ones; with "no" it stays as released.
+ARG PATCH_MMS=yes
+COPY scripts/patch-jar /tmp/patch-jar
+RUN case $PATCH_MMS in \
+        yes) apt-get update \
+            && python3.11 /tmp/patch-jar /opt/venv/lib/python3.11/site-packages/mms/frontend/model-server.jar \
+            && apt-get clean \
+            && rm -rf /var/lib/apt/lists/* ;; \
+        no) ;; \
+        *) echo "PATCH_MMS is '$PATCH_MMS'; give yes or no" >&2; exit 1 ;; \
+    esac \
+    && rm /tmp/patch-jar
 
 # A broken set of packages fails here and not at the first request. MXNet uses the name numpy.bool, which numpy 1.24 dropped.
 RUN python -W ignore -c "import importlib, sys, numpy; \
@@ -62,6 +68,21 @@ COPY handlers /tmp/polyhost/handlers
 RUN python -m pip install --no-deps --no-build-isolation --target /opt/polyhost /tmp/polyhost
 
 
+# What makes the SBOM stays out of the image.
+FROM dependencies AS sbom
+
+COPY locks/build.txt locks/sbom.txt /tmp/locks/
+RUN python3.11 -m venv /opt/sbom \
+    && cd /tmp/locks \
+    && /opt/sbom/bin/python -m pip install --require-hashes -r build.txt \
+    && /opt/sbom/bin/python -m pip install --require-hashes --no-build-isolation -r sbom.txt
+
+ARG BASE_IMAGE
+COPY scripts/sbom /tmp/sbom
+COPY --from=code /opt/polyhost /opt/polyhost
+RUN PYTHONPATH=/opt/polyhost /opt/sbom/bin/python /tmp/sbom image --base "$BASE_IMAGE" --output /tmp/sbom.cdx.json
+
+
 FROM dependencies
 
 LABEL com.amazonaws.sagemaker.capabilities.multi-models=true \
@@ -76,6 +97,15 @@ ENV PATH=/opt/polyhost/bin:$PATH \
 COPY --from=code /opt/polyhost /opt/polyhost
 # A copy and no link: Python puts the folder of the real file first on sys.path.
 COPY container/image/dockerd-entrypoint.py /usr/local/bin/dockerd-entrypoint.py
+COPY --from=sbom /tmp/sbom.cdx.json /usr/share/polyhost/sbom.cdx.json
+
+# Late, for what comes after a build argument is built again when it changes.
+ARG BASE_IMAGE
+LABEL org.opencontainers.image.base.name=$BASE_IMAGE
+RUN case $BASE_IMAGE in \
+        *@sha256:*) ;; \
+        *) echo "warning: BASE_IMAGE=$BASE_IMAGE has no digest, so the next build may have another base" >&2 ;; \
+    esac
 
 EXPOSE 8080
 

@@ -96,6 +96,8 @@ main() {
     parse_name "${1:-polyhost}"
     find_registry
     local image=$registry/$name:$tag
+    [[ " ${*:2}" == *BASE_IMAGE=*@sha256:* ]] ||
+        say "the base image has no digest, so that the next build may have another base; give --build-arg BASE_IMAGE=NAME@sha256:..."
     say "building and pushing $image"
     need_engine
     if [[ ${POLYHOST_LOGIN:-ecr} == ecr ]]; then

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -45,11 +46,26 @@ def missing_engine() -> str | None:
 @contextmanager
 def built(tag: str, folder: Path = REPOSITORY, *options: str) -> Iterator[str]:
     """Build the folder's image under the tag, and remove it afterwards; its layers stay as the engine's cache."""
-    docker("build", "--tag", tag, *options, str(folder), timeout=BUILD_SECONDS)
+    # A build that names its frameworks is one without PyTorch.
+    torch = [] if any("FRAMEWORKS=" in option for option in options) else torch_arguments()
+    docker("build", "--tag", tag, *torch, *options, str(folder), timeout=BUILD_SECONDS)
     try:
         yield tag
     finally:
         docker("rmi", "--force", "--no-prune", tag)
+
+
+def torch_arguments() -> list[str]:
+    """Return the build arguments for PyTorch's CPU build if this machine has the wheel; scripts/engine mounts it."""
+    found = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "get", "global.find-links"], capture_output=True, text=True
+    )
+    version = re.search(r"^torch==(\S+)", (REPOSITORY / "locks" / "torch-cpu.txt").read_text(), re.MULTILINE)
+    assert version is not None
+    for folder in found.stdout.split():
+        if list(Path(folder).glob(f"torch-{version[1]}-*.whl")):
+            return [f"--build-arg=TORCH_INDEX={folder}"]
+    return []
 
 
 def inspect(name: str) -> dict[str, Any]:

@@ -131,8 +131,10 @@ def layers(image: str) -> list[str]:
 
 def copy_of_build_context(folder: Path) -> Path:
     folder.mkdir()
-    for name in ("polyhost", "container", "handlers"):
+    for name in ("polyhost", "container", "handlers", "locks"):
         shutil.copytree(REPOSITORY / name, folder / name, symlinks=True)
-    for name in ("Dockerfile", ".dockerignore", "pyproject.toml", "constraints.txt", "README.md", "LICENSE", "NOTICE"):
-        shutil.copy2(REPOSITORY / name, folder)
+    (folder / "scripts").mkdir()
+    scripts = ("scripts/patch-jar", "scripts/sbom")
+    for name in ("Dockerfile", ".dockerignore", "pyproject.toml", *scripts, "README.md", "LICENSE", "NOTICE"):
+        shutil.copy2(REPOSITORY / name, folder / name)
     return folder

@@ -21,7 +21,8 @@ from tests.support.waiting import wait_for
 ROOT = Path(__file__).parent.parent.parent
 ENTRY_POINT = ROOT / "container" / "image" / "dockerd-entrypoint.py"
 LAUNCHER = "sleep"  # what a launcher of MMS's becomes
-INHERITED = ("PATH", "HOME", "JAVA_HOME", "LANG", "COVERAGE_PROCESS_CONFIG")
+# With PYTHONPATH another Multi Model Server than this environment's can be put first.
+INHERITED = ("PATH", "PYTHONPATH", "HOME", "JAVA_HOME", "LANG", "COVERAGE_PROCESS_CONFIG")
 _TIMEOUT_S = 90.0
 
 
