@@ -15,13 +15,14 @@ _START_S = 300.0
 
 
 def send_heartbeats(loop: EventLoop, descriptor: int) -> None:
-    """Have the loop send heartbeats for as long as it runs its timers."""
+    """Have the loop send heartbeats from its first round on, for as long as it runs its timers."""
     os.set_blocking(descriptor, False)
 
     def send() -> None:
         with contextlib.suppress(OSError):  # the supervisor is stopped and reads none, or has ended
             os.write(descriptor, b".")
 
+    loop.after(0.0, send)  # in the first round: until the first one, a process that hangs has minutes
     loop.every(HEARTBEAT_S, send)
 
 

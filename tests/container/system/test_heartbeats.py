@@ -103,6 +103,18 @@ def test_each_process_has_a_start_of_its_own(monitor: HeartbeatMonitor) -> None:
         assert answers(monitor, 100) == [False] * 100
 
 
+def test_first_heartbeat_is_sent_in_the_first_round(monitor: HeartbeatMonitor) -> None:
+    """A process that hangs before its first heartbeat is taken for one that starts, and is given minutes."""
+    loop = EventLoop()
+    with monitor.connect() as senders_end:
+        send_heartbeats(loop, senders_end.fileno())
+        loop.after(0.0, lambda: loop.stop(0))
+        loop.run()
+
+        assert not monitor.check()
+        assert monitor.limit_s == SILENCE_S
+
+
 def test_sender_ends_with_the_monitor(monitor: HeartbeatMonitor, sender: subprocess.Popen[bytes]) -> None:
     wait_for_heartbeat(monitor)
     monitor.close()
