@@ -31,8 +31,13 @@ class MainModule(ModuleType):
         return f"<module '__main__'>{REMEDY}"
 
     def add(self, module: ModuleType) -> None:
-        """Let the names of this module be found."""
-        self._others.append(module)
+        """Let the names of this module be found, unless it is polyhost's own.
+
+        A notebook's `Config` must not be ours: the handler that a zygote warms up with, and the service that calls a
+        script, are added before the model's own modules.
+        """
+        if module.__name__.partition(".")[0] != "polyhost":
+            self._others.append(module)
 
 
 def stand_in() -> MainModule:

@@ -25,7 +25,6 @@ def own_imports(tmp_path: Path) -> Iterator[None]:
         if str(getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
             del sys.modules[name]
     sys.modules.update({name: module for name, module in modules.items() if name not in sys.modules})
-    sys.modules["__main__"] = modules["__main__"]
 
 
 @pytest.fixture

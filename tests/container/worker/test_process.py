@@ -390,17 +390,21 @@ UNPICKLES = """
 """
 
 
-def test_class_of_a_notebook_is_found_in_the_handlers_module(worker: ForkWorker) -> None:
-    forked = worker(f"class Model: pass\n{textwrap.dedent(UNPICKLES)}").loaded()
+# The last two are names in modules of ours that the zygote, or this process before its load, has run.
+@pytest.mark.parametrize("name", ["Model", "Config", "Worker"])
+def test_class_of_a_notebook_is_found_in_the_handlers_module(worker: ForkWorker, name: str) -> None:
+    unpickles = textwrap.dedent(UNPICKLES).replace("Model", name).replace("__name__", "__module__")
+    forked = worker(f"class {name}: pass\n{unpickles}").loaded()
 
-    assert forked.invoke().predictions[0].body == b"Model"
+    assert forked.invoke().predictions[0].body == b"handle"
 
 
-def test_missing_class_of_a_notebook_is_explained_without_a_module_of_ours(worker: ForkWorker) -> None:
-    forked = worker(UNPICKLES)
+@pytest.mark.parametrize("name", ["Model", "Config", "Worker"])
+def test_missing_class_of_a_notebook_is_explained_without_a_module_of_ours(worker: ForkWorker, name: str) -> None:
+    forked = worker(textwrap.dedent(UNPICKLES).replace("Model", name))
     forked.send_load()
     forked.wait_for_end()
 
     message = forked.status.payload["message"]
-    assert message.startswith("Can't get attribute 'Model' on <module '__main__'>; define or import it in")
+    assert message.startswith(f"Can't get attribute '{name}' on <module '__main__'>; define or import it in")
     assert "polyhost" not in message
