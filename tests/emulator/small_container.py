@@ -16,6 +16,7 @@ from typing import Any
 
 CAPACITY = int(os.environ.get("SMALL_CAPACITY", "1000"))
 MULTI_MODEL = "SAGEMAKER_MULTI_MODEL" in os.environ
+MARK_S = 120.0
 loaded: dict[str, dict[str, Any]] = {}
 lock = Lock()
 
@@ -94,7 +95,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("X-Amzn-SageMaker-Custom-Attributes", attributes)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for chunk in model["chunks"]:
+        for number, chunk in enumerate(model["chunks"]):
+            if number and "chunk_marks" in model:
+                wait_for_file(Path(model["chunk_marks"], str(number)))
             if chunk is None:
                 self.wfile.flush()
                 self.close_connection = True
@@ -124,6 +127,14 @@ class Handler(BaseHTTPRequestHandler):
 def read(folder: Path) -> dict[str, Any]:
     settings: dict[str, Any] = json.loads((folder / "model.json").read_text())
     return settings
+
+
+def wait_for_file(path: Path) -> None:
+    deadline = time.monotonic() + MARK_S
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nobody has made {path}")
+        time.sleep(0.01)
 
 
 class Server(ThreadingHTTPServer):
