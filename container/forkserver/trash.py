@@ -29,6 +29,11 @@ class Trash:
         self._waiting = deque(folder.iterdir())
         self._remover: subprocess.Popen[bytes] | None = None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits, and the last check has found no process at work."""
+        return self._remover is None and not self._waiting
+
     def add(self, folder: Path) -> None:
         """Remove a folder: here if it is empty, as most are."""
         try:

@@ -21,11 +21,14 @@ def nest(folder: Path, levels: int) -> None:
 
 
 def wait_until_empty(trash: Trash, folder: Path) -> None:
-    def is_empty() -> bool:
-        trash.check()
-        return not list(folder.iterdir())
+    """Wait for the end of the process that empties the folder, too: it is a child of this one."""
 
-    wait_for(is_empty, "an empty trash folder")
+    def is_idle() -> bool:
+        trash.check()
+        return trash.is_idle
+
+    wait_for(is_idle, "the end of the removal", 120)
+    assert not list(folder.iterdir())
 
 
 def test_folders_are_moved_aside_and_removed(tmp_path: Path) -> None:
