@@ -61,7 +61,7 @@ def _create_endpoint(sagemaker: Any, container: dict[str, Any], count: int = 1) 
 
 
 def _wait_until_in_service(sagemaker: Any) -> None:
-    sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="e", WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="e", WaiterConfig={"Delay": 1, "MaxAttempts": 120})
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -74,7 +74,7 @@ def test_signal_stops_the_emulator_and_every_container(tmp_path: Path, number: s
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) >= 2
         process.send_signal(number)
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
         _, alive = psutil.wait_procs(children, timeout=60)
         assert not alive
 
@@ -227,7 +227,7 @@ def test_stops_while_a_container_starts(tmp_path: Path) -> None:
         _create_endpoint(sagemaker, {"Environment": {"SMALL_PING": "503"}})
         (child,) = wait_for(lambda: psutil.Process(process.pid).children(), "the container's process")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
         _, alive = psutil.wait_procs([child], timeout=60)
         assert not alive
 
@@ -244,4 +244,4 @@ def test_stops_while_s3_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
             connection, _ = silent.accept()
             with connection:
                 process.send_signal(signal.SIGTERM)
-                assert process.wait(15) == 0
+                assert process.wait(60) == 0

@@ -25,7 +25,7 @@ def zygote_in(folder: Path, *steps: str) -> Iterator[ZygoteHandle]:
     config = Config.from_environ({"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_BASE_DIR": str(folder)})
     with (folder / "log").open("ab") as log:
         zygote = ZygoteHandle("test", steps, config, folder, log.fileno())
-        zygote.channel.socket.settimeout(30)
+        zygote.channel.socket.settimeout(120)
         try:
             yield zygote
         finally:
@@ -119,7 +119,7 @@ class ForkedWorker:
         self._sequence = sequence
         self._output = output
         self._ended: int | None = None
-        mms.settimeout(30)
+        mms.settimeout(120)
         self._replies = ReplyReader(mms)
 
     def load(self, **options: Any) -> Reply:

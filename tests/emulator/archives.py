@@ -11,6 +11,7 @@ def archive(name: str, **settings: Any) -> bytes:
     """Return an archive whose model behaves as the settings in `model.json` say.
 
     load_seconds, load_status, unload_status: how long a load takes, and responses to loads and unloads.
+    load_mark: a file that a load waits for.
     megabytes: memory that the loaded model holds.
     invoke_seconds, status: how long an invocation takes, and the response's status.
     exit: status with which an invocation ends the container.

@@ -58,7 +58,7 @@ class Local:
         self.wait(name)
 
     def wait(self, name: str, waiter: str = "endpoint_in_service") -> None:
-        self.sagemaker.get_waiter(waiter).wait(EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+        self.sagemaker.get_waiter(waiter).wait(EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
 
     def invoke(self, endpoint: str, model: str | None, **members: Any) -> dict[str, Any]:
         target = {} if model is None else {"TargetModel": f"{model}.tar.gz"}
@@ -74,8 +74,8 @@ def local() -> Iterator[Local]:
 
 @pytest.fixture(scope="session")
 def hasty() -> Iterator[Local]:
-    """Run an emulator whose invocations time out after a second instead of a minute."""
-    with Emulator(EmulatorConfig(port=0, command=COMMAND, timeout_s=1.0)) as emulator:
+    """Run an emulator whose invocations time out after 4 s instead of a minute."""
+    with Emulator(EmulatorConfig(port=0, command=COMMAND, timeout_s=4.0)) as emulator:
         yield Local(emulator)
 
 

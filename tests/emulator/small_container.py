@@ -55,6 +55,8 @@ class Handler(BaseHTTPRequestHandler):
     def _load(self, wanted: dict[str, str]) -> None:
         model = read(Path(wanted["url"]))
         time.sleep(model.get("load_seconds", 0))
+        if "load_mark" in model:
+            wait_for_file(Path(model["load_mark"]))
         with lock:
             if wanted["model_name"] in loaded:
                 self._respond(409)

@@ -203,7 +203,7 @@ def test_disconnected_client_ends_no_other_response(native: ContainerProcess) ->
 
 def _stream(container: ContainerProcess, name: str, **options: Any) -> socket.socket:
     body = json.dumps(options).encode()
-    client = socket.create_connection(("127.0.0.1", container.port), timeout=10)
+    client = socket.create_connection(("127.0.0.1", container.port), timeout=60)
     client.sendall(b"POST /models/%b/invoke HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % (name.encode(), len(body)) + body)
     return client
 
@@ -221,7 +221,7 @@ def test_http_1_0_client_gets_a_stream_without_chunked_coding(native: ContainerP
     body = json.dumps({"pieces": 3}).encode()
     head = f"POST /models/{name}/invoke HTTP/1.0\r\nContent-Length: {len(body)}\r\n\r\n".encode()
 
-    with socket.create_connection(("127.0.0.1", native.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", native.port), timeout=60) as client:
         client.sendall(head + body)
         response = b"".join(iter(lambda: client.recv(65536), b""))
 
@@ -359,7 +359,7 @@ def test_sigterm_lets_requests_finish(tmp_path: Path, pool: ThreadPoolExecutor) 
         container.mark(name, "answer")
 
         assert running_one.result().text == "wait"
-        assert container.process.wait(10) == 0
+        assert container.process.wait(60) == 0
 
 
 def test_requests_that_outlast_the_grace_period_are_rejected(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
@@ -373,7 +373,7 @@ def test_requests_that_outlast_the_grace_period_are_rejected(tmp_path: Path, poo
 
         assert [call.result().status_code for call in calls] == [503, 503]
         assert calls[0].result().json()["type"] == "StoppingError"
-        assert container.process.wait(10) == 0
+        assert container.process.wait(60) == 0
 
 
 def test_single_model_with_invalid_options_ends_the_container(tmp_path: Path) -> None:
@@ -382,7 +382,7 @@ def test_single_model_with_invalid_options_ends_the_container(tmp_path: Path) ->
     settings = {"SAGEMAKER_MULTI_MODEL": "", "POLYHOST_ZYGOTES": "bare"}
     container = ContainerProcess(tmp_path / "ml", tmp_path / "container.log", "native", **settings)
 
-    assert container.process.wait(30) == 1
+    assert container.process.wait(60) == 1
 
     container.stop()
     (event,) = [event for event in container.events(level="ERROR") if "only model" in event["message"]]
@@ -404,16 +404,16 @@ def _refuses_connections(container: ContainerProcess) -> bool:
 
 def test_busy_model_gets_a_second_worker_for_a_while(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
     name = loaded(native, "loops_for_a_while")
-    started = time.monotonic()
+    deadline = time.monotonic() + 120
     calls: list[Future[httpx.Response]] = []
     while len(native.workers_of(name)) < 2:
         calls = [call for call in calls if not call.done()]
         calls += [pool.submit(native.invoke, name, "0.1") for _ in range(4 - len(calls))]
-        assert time.monotonic() - started < 20, "a second worker within 20 s"
+        assert time.monotonic() < deadline, "no second worker within 120 s"
         time.sleep(0.02)
 
     assert {call.result().status_code for call in calls} == {200}
-    wait_for(lambda: len(native.workers_of(name)) == 1, "one worker again", 40)
+    wait_for(lambda: len(native.workers_of(name)) == 1, "one worker again")
     assert native.invoke(name, "0").status_code == 200
 
 
@@ -474,7 +474,7 @@ def test_pipelined_requests_are_answered_in_order(native: ContainerProcess) -> N
     ids=["nonsense", "large head", "large body", "two lengths", "HTTP/2"],
 )
 def test_malformed_requests_are_rejected(native: ContainerProcess, sent: bytes, status: int) -> None:
-    with socket.create_connection(("127.0.0.1", native.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", native.port), timeout=60) as client:
         client.sendall(sent)
         response = b"".join(iter(lambda: client.recv(65536), b""))
 
@@ -498,11 +498,11 @@ def test_expect_100_continue(native: ContainerProcess) -> None:
     name = loaded(native, "echo")
     head = f"POST /models/{name}/invoke HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"
 
-    with socket.create_connection(("127.0.0.1", native.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", native.port), timeout=60) as client:
         client.sendall(head.encode())
-        assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert read_until(client, b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         client.sendall(b"7")
-        assert client.recv(1000).endswith(b"\r\n\r\n7")
+        assert read_until(client, b"\r\n\r\n7").endswith(b"\r\n\r\n7")
 
 
 def test_ping_fails_while_the_fork_server_hangs(tmp_path: Path) -> None:
@@ -535,7 +535,7 @@ def test_aborted_uploads_leave_nothing_in_memory(native: ContainerProcess) -> No
     front_end = native.process_of("polyhost.container.native")
     before = front_end.memory_info().rss
     for _ in range(30):
-        with socket.create_connection(("127.0.0.1", native.port), timeout=10) as client:
+        with socket.create_connection(("127.0.0.1", native.port), timeout=60) as client:
             client.sendall(b"POST /models/x/invoke HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (24 << 20))
             client.sendall(bytes(16 << 20))
 

@@ -162,7 +162,7 @@ class ContainerProcess:
         if self.native:
             wait_for(lambda: self.metric("polyhost_waiting", model=name) == count, f"{count} requests in the queue")
         else:
-            time.sleep(0.2)
+            time.sleep(1)
 
     # Its log
 

@@ -8,7 +8,7 @@ from typing import Any
 _POLL_S = 0.02
 
 
-def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 120.0) -> Any:
     """Poll until the condition is true, and return its value."""
     deadline = time.monotonic() + timeout_s
     while not (result := condition()):
@@ -18,7 +18,7 @@ def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 30.0) -
     return result
 
 
-async def until(condition: Callable[[], Any], timeout_s: float = 60.0) -> None:
+async def until(condition: Callable[[], Any], timeout_s: float = 120.0) -> None:
     """Poll until the condition is true, while the event loop runs."""
     async with asyncio.timeout(timeout_s):
         while not condition():

@@ -23,7 +23,7 @@ from polyhost.container.native.served_model import ModelTimeouts
 from polyhost.container.worker.protocol import FrontEndConnection, LoadCommand, PredictCommand, encode_load_reply
 
 T = TypeVar("T", bound=Message)
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 class RecordingCaller:

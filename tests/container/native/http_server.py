@@ -105,7 +105,7 @@ class HttpServer:
         self._loop.set_exception_handler(lambda _, context: self._errors.append(context))
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        self._server = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
+        self._server = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(60)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _listen(self) -> asyncio.Server:
@@ -134,10 +134,10 @@ class HttpServer:
         async def run() -> None:
             action()
 
-        asyncio.run_coroutine_threadsafe(run(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(run(), self._loop).result(60)
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def wait_for_held(self) -> Exchange:
         wait_for(lambda: self.routes.held, "a request that the routes hold")

@@ -11,7 +11,7 @@ from polyhost.container.control_protocol import CloseModel, ModelClosed, OpenMod
 from polyhost.container.errors import Failure
 from polyhost.container.native.errors import Rejection
 from polyhost.container.native.load_request import LoadRequest
-from polyhost.container.native.served_model import ModelTimeouts
+from polyhost.container.native.served_model import ModelState, ModelTimeouts
 from tests.container.native.fork_server_side import ForkServerSide, run_scenario
 from tests.support.waiting import until
 
@@ -98,7 +98,8 @@ def test_load_without_a_free_descriptor_is_rejected(tmp_path: Path, free: int) -
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + free, hard))
         try:
             load = asyncio.create_task(side.models.load(LoadRequest("m", directory)))
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0)  # it begins
+            await until(lambda: side.models.get("m").state is not ModelState.LOADING)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         await side.close_model()

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -171,19 +172,20 @@ def test_response_headers_keep_their_bytes() -> None:
     assert headers[0] == (b"x-amzn-sagemaker-custom-attributes", "模型".encode() + b"\xff")
 
 
-def test_slow_load_is_model_not_ready_and_goes_on(hasty: Local) -> None:
-    hasty.upload("slow", "slow", load_seconds=2.5)
+def test_slow_load_is_model_not_ready_and_goes_on(hasty: Local, tmp_path: Path) -> None:
+    hasty.upload("slow", "slow", load_mark=str(tmp_path / "mark"))
     hasty.host("slow")
     error = _error(hasty, "slow", TargetModel="slow.tar.gz")
     assert error.response["Error"]["Code"] == "ModelNotReadyException"
     assert "slow.tar.gz is not ready" in error.response["Error"]["Message"]
     assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 429
+    (tmp_path / "mark").touch()
     wait_for(lambda: _is_loaded(hasty, "slow"), "the load to end")
     assert hasty.invoke("slow", "slow")
 
 
 def test_slow_model_is_a_model_error(hasty: Local) -> None:
-    hasty.upload("late", "late", invoke_seconds=30)
+    hasty.upload("late", "late", invoke_seconds=120)
     hasty.host("late")
     response: Any = _error(hasty, "late", TargetModel="late.tar.gz").response
     assert (response["Error"]["Code"], response["OriginalStatusCode"]) == ("ModelError", 0)

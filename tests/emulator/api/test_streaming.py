@@ -88,7 +88,7 @@ def test_broken_stream_ends_with_model_stream_error(local: Local, hosted: Hosted
 
 def test_long_pause_ends_the_stream_with_model_stream_error(hasty: Local) -> None:
     hasty.s3.put_object(
-        Bucket="models", Key="paused/model.tar.gz", Body=archive("p", chunks=["1", "2"], chunk_seconds=9)
+        Bucket="models", Key="paused/model.tar.gz", Body=archive("p", chunks=["1", "2"], chunk_seconds=120)
     )
     hasty.host("paused", multi_model=False)
     with pytest.raises(EventStreamError) as caught:
