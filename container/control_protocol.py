@@ -7,6 +7,7 @@ workers in another protocol, MMS's own (worker/protocol.py).
 import json
 import os
 import socket
+from array import array
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -229,8 +230,8 @@ class Channel:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         return cls(ours), cls(theirs)
 
-    def send(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
-        """Send one message and duplicates of the descriptors.
+    def send(self, message: Message, descriptors: tuple[int, ...] = (), flags: int = 0) -> None:
+        """Send one message and duplicates of the descriptors; `flags` are those of sendmsg(2).
 
         Raises MessageError if the message is too long, OSError if the other end is closed.
         """
@@ -240,7 +241,9 @@ class Channel:
             raise MessageError(
                 f"a {kind} message of {len(data)} bytes exceeds {_MAX_BYTES}: shorten the names and paths in it"
             )
-        socket.send_fds(self.socket, [data], list(descriptors))
+        # Not socket.send_fds: Python 3.11's ignores the flags.
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
+        self.socket.sendmsg([data], rights, flags)
 
     def receive(self) -> tuple[Message, list[int]] | None:
         """Return the next message and its descriptors, or None once the other end is closed.

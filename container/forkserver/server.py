@@ -100,6 +100,7 @@ class ForkServer:
             self._deadlines.check_survivors,
             self._reaper.reap_leftovers,
             self._trash.check,
+            self._zygotes.check,
             self._measure,
             self._scale,
         ):

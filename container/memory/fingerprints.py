@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from polyhost.container.memory.state_file import StateFile
 
 # Of one folder: a look at a file takes microseconds, during which the fork server does nothing else.
-MAX_FILES = 5_000
+MAX_FILES = 2_000
 _MAX_FOLDERS = 20_000
 _BYTECODE_FOLDER, _BYTECODE = "__pycache__", ".pyc"
 

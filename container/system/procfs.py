@@ -16,6 +16,14 @@ def children() -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def children_of(pid: int) -> list[int]:
+    """Return the children of a single-threaded process; none if it has ended."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
 def with_descendants(pid: int) -> list[int]:
     """Return the process and all its descendants."""
     found = [pid]

@@ -2,6 +2,9 @@
 
 import contextlib
 import os
+import select
+import signal
+import socket
 import subprocess
 import sys
 from collections import deque
@@ -9,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from polyhost.container.config import Config
-from polyhost.container.control_protocol import Channel, ForkDescriptors, ForkRequest
+from polyhost.container.control_protocol import Channel, ForkDescriptors, ForkRequest, MessageError
 from polyhost.container.forkserver.zygote.restarts import EXIT_SHORTAGE, RestartDelays, Restarts, reports_shortage
 from polyhost.container.system.line_reader import LineReader
+from polyhost.container.system.procfs import children_of
 
 _MODULE = "polyhost.container.forkserver.zygote"  # in the command line, which identifies zygotes and their forks
 
@@ -35,6 +39,9 @@ class ZygoteHandle:
         self.steps = steps
         self.restarts = Restarts(delays, bool(steps))
         self.in_flight: dict[int, tuple[ForkRequest, ForkDescriptors]] = {}  # by sequence number
+        self._rounds: dict[int, int] = {}  # for which these requests have waited
+        self._unsent: deque[int] = deque()  # those of them that the channel had no room for
+        self._delays = delays
         self._config = config
         self._run_dir = run_dir
         self._log_descriptor = log_descriptor
@@ -47,8 +54,9 @@ class ZygoteHandle:
         Requests whose workers have not started go to the new one. Raises OSError.
         """
         self.process, self.channel, self.output = self._start()
-        for request, descriptors in self.in_flight.values():
-            self._send(request, descriptors)
+        self._rounds = dict.fromkeys(self.in_flight, 0)
+        self._unsent = deque(self.in_flight)
+        self.send_waiting()
 
     def read_output(self) -> list[str] | None:
         """Return the lines that have been printed since the last call, or None at the end."""
@@ -67,6 +75,31 @@ class ZygoteHandle:
         taken = list(self.in_flight.values())
         self.in_flight.clear()
         return taken
+
+    def overdue(self) -> list[int]:
+        """Return the requests that have waited for too long; to be asked once a round."""
+        most = self._delays.silent_rounds if self.restarts.ready else self._delays.importing_rounds
+        for sequence in self.in_flight:
+            self._rounds[sequence] += 1
+        return [sequence for sequence in self.in_flight if self._rounds[sequence] > most]
+
+    def kill(self) -> None:
+        """Kill the process, and the forks that wait for a request: they may hang as it does.
+
+        A worker leads a session of its own, and serves on.
+        """
+        forks = [pid for pid in children_of(self.process.pid) if _shares_session(pid)]
+        self.process.kill()
+        self.process.wait()
+        for pid in forks:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def has_message(self) -> bool:
+        """Return whether the process has sent something that has not been received."""
+        watch = select.poll()
+        watch.register(self.channel, select.POLLIN)
+        return bool(watch.poll(0))
 
     def _start(self) -> tuple[subprocess.Popen[bytes], Channel, LineReader]:
         self._printed: deque[str] = deque(maxlen=_PRINTED_LINES)
@@ -90,17 +123,33 @@ class ZygoteHandle:
 
     def fork(self, request: ForkRequest, descriptors: ForkDescriptors) -> None:
         """Ask for a worker. The descriptors stay open here until `complete`. Raises MessageError."""
-        self._send(request, descriptors)
         self.in_flight[request.sequence] = (request, descriptors)
-
-    def _send(self, request: ForkRequest, descriptors: ForkDescriptors) -> None:
+        self._rounds[request.sequence] = 0
+        self._unsent.append(request.sequence)
         try:
-            self.channel.send(request, descriptors)
-        except OSError:
-            pass  # the zygote has just died; `restart` sends the request again
+            self.send_waiting()
+        except MessageError:
+            del self.in_flight[request.sequence]
+            raise
+
+    def send_waiting(self) -> None:
+        """Send the requests that the channel had no room for. Never waits: the process may hang."""
+        while self._unsent:
+            if in_flight := self.in_flight.get(self._unsent[0]):
+                try:
+                    self.channel.send(*in_flight, flags=socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    return
+                except OSError:
+                    pass  # the zygote has just died; `restart` sends the request again
+                except MessageError:
+                    self._unsent.popleft()
+                    raise
+            self._unsent.popleft()
 
     def complete(self, sequence: int) -> None:
         """Close the descriptors of a request whose worker has started or could not be forked."""
+        self._rounds.pop(sequence, None)
         if in_flight := self.in_flight.pop(sequence, None):
             for descriptor in in_flight[1]:
                 os.close(descriptor)
@@ -115,3 +164,10 @@ class ZygoteHandle:
         self.disconnect()
         for sequence in list(self.in_flight):
             self.complete(sequence)
+
+
+def _shares_session(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == os.getsid(0)
+    except ProcessLookupError:
+        return False

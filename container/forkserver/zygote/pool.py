@@ -13,6 +13,7 @@ from polyhost.container.control_protocol import (
     ForkDescriptors,
     ForkFailed,
     ForkRequest,
+    Message,
     MessageError,
     Ready,
     Started,
@@ -26,6 +27,7 @@ from polyhost.handlers.frameworks import BARE
 
 _FALLBACK = "fallback"
 _BAD_REQUEST = 400  # a name or a path is too long for a message
+_HUNG = 500
 
 _DELAYS = RestartDelays()
 
@@ -58,6 +60,7 @@ class ZygotePool:
         self._loop = loop
         self._events = events
         self._retry_s = delays.restart_s
+        self._unanswered: set[int] = set()  # requests that a zygote was killed for
         self._zygotes: dict[str, ZygoteHandle] = {}
         # Imports nothing, so that nothing can crash; for the models of zygotes that are given up for a while.
         self._fallback: ZygoteHandle | None = None
@@ -98,6 +101,29 @@ class ZygotePool:
             self._watch(self._fallback)
         return self._fallback
 
+    def check(self) -> None:
+        """Kill the zygotes that do not answer; to be called every half a second.
+
+        Their requests go to the next one. A request that two have not answered is failed: it waits no longer.
+        """
+        for zygote in self._all():
+            if zygote.process.returncode is None and (overdue := zygote.overdue()):
+                self._kill_silent(zygote, overdue)
+
+    def _kill_silent(self, zygote: ZygoteHandle, overdue: list[int]) -> None:
+        logger.error("zygote %s does not answer: killing it", zygote.name, extra={"pid": zygote.process.pid})
+        zygote.kill()
+        while zygote.has_message() and (received := zygote.channel.receive()):
+            self._handle(zygote, received[0])
+        for sequence in overdue:
+            if sequence in self._unanswered:
+                zygote.complete(sequence)
+                self._unanswered.discard(sequence)
+                self._events.on_failed(sequence, f"the zygote {zygote.name} did not answer, twice", _HUNG)
+            elif sequence in zygote.in_flight:
+                self._unanswered.add(sequence)
+        self._on_death(zygote)
+
     def _all(self) -> list[ZygoteHandle]:
         return [*self._zygotes.values(), *([self._fallback] if self._fallback else [])]
 
@@ -125,10 +151,14 @@ class ZygotePool:
 
     def _on_message(self, zygote: ZygoteHandle) -> None:
         received = zygote.channel.receive()
-        message = received[0] if received else None
+        if received is None:
+            self._on_death(zygote)
+            return
+        self._handle(zygote, received[0])
+        zygote.send_waiting()
+
+    def _handle(self, zygote: ZygoteHandle, message: Message) -> None:
         match message:
-            case None:
-                self._on_death(zygote)
             case Ready():
                 zygote.restarts.on_ready()
                 _log_ready(zygote.name, message)
@@ -136,11 +166,13 @@ class ZygotePool:
                 # First the event: its listener passes one of the descriptors on, which `complete` closes.
                 self._events.on_started(message.sequence, message.pid)
                 zygote.complete(message.sequence)
+                self._unanswered.discard(message.sequence)
             case Exited():
                 zygote.complete(message.sequence)
                 self._events.on_exited(message.sequence, message.status)
             case ForkFailed():
                 zygote.complete(message.sequence)
+                self._unanswered.discard(message.sequence)
                 self._events.on_failed(message.sequence, message.reason, INSUFFICIENT_STORAGE)
 
     def _on_death(self, zygote: ZygoteHandle) -> None:

@@ -1,4 +1,4 @@
-"""When a zygote that has died is started again, and whether its models wait for it.
+"""When a zygote that has died or hangs is started again, and whether its models wait for it.
 
 One that crashes in its imports does so every time if a library is broken, but not if processes or memory were short.
 """
@@ -31,6 +31,10 @@ class RestartDelays:
     # After each death for lack of processes or memory: doubled each time.
     shortage_s: float = 5.0
     max_shortage_s: float = 60.0
+    # Until a zygote that answers no request is killed, in rounds of half a second: while the whole container is
+    # suspended, or gets no processor, there are none.
+    silent_rounds: int = 60
+    importing_rounds: int = 600
 
 
 class Restarts:
@@ -42,17 +46,17 @@ class Restarts:
         self.given_up = False  # its models are served by the fallback until it is ready
         self._delays = delays
         self._has_steps = has_steps
-        self._ready = False
+        self.ready = False  # it has done its imports
         self._shortages = 0  # in a row
 
     def on_ready(self) -> None:
         """Begin anew."""
-        self._ready, self.given_up = True, False
+        self.ready, self.given_up = True, False
         self.crashes = self._shortages = 0
 
     def after_death(self, shortage: bool) -> float:
         """Return the seconds until the next start. `shortage`: whether processes or memory were short."""
-        was_ready, self._ready = self._ready, False
+        was_ready, self.ready = self.ready, False
         delays = self._delays
         if was_ready or not self._has_steps:
             return delays.restart_s

@@ -13,8 +13,10 @@ from polyhost.container.control_protocol import ForkRequest, ModelRef
 from polyhost.container.forkserver.zygote.pool import ForkEvents, ZygotePool
 from polyhost.container.forkserver.zygote.restarts import RestartDelays
 from polyhost.container.system.event_loop import EventLoop
+from polyhost.container.system.procfs import children_of
 from polyhost.handlers.frameworks import BARE
 from tests.container.forking import descriptors_of, new_descriptors
+from tests.support.waiting import wait_for
 
 PRELOAD = {"json": ("json.tool",), "no_such_framework": ("no_such_framework.x",), BARE: ()}
 DELAYS = RestartDelays()
@@ -101,6 +103,92 @@ def test_dead_zygote_is_restarted_and_gets_its_pending_requests(stage: Stage) ->
     assert ("started", sequence) in stage.events
     assert stage.pool.pids()[BARE] != dead
     assert not Path(f"/proc/{dead}").exists()
+
+
+PROMPT = RestartDelays(silent_rounds=100)  # of the stage's, ten seconds in all
+
+
+def silent_stage(folder: Path) -> Stage:
+    """Return a pool with rounds, whose bare zygote has done its imports and is stopped."""
+    stage = Stage(folder, {BARE: ()}, PROMPT)
+    stage.loop.every(0.1, stage.pool.check)
+    stage.fork(BARE)
+    stage.run()
+    os.kill(stage.pool.pids()[BARE], signal.SIGSTOP)
+    return stage
+
+
+def test_a_zygote_that_hangs_is_replaced_and_its_requests_are_answered(tmp_path: Path) -> None:
+    stage = silent_stage(tmp_path)
+    try:
+        hung = stage.pool.pids()[BARE]
+        sequence = stage.fork(BARE)
+        stage.run()
+        assert stage.events[-2:] == [("started", sequence), ("exited", sequence)]
+        assert stage.pool.pids()[BARE] != hung
+        assert not Path(f"/proc/{hung}").exists()
+    finally:
+        stage.close()
+
+
+def test_a_fork_that_hangs_with_a_request_does_not_come_back(tmp_path: Path) -> None:
+    """The spare has the request, and the zygote waits for it."""
+    stage = Stage(tmp_path, {BARE: ()}, PROMPT)
+    stage.loop.every(0.1, stage.pool.check)
+    try:
+        stage.fork(BARE)
+        stage.run()
+        zygote = stage.pool.pids()[BARE]
+        wait_for(lambda: children_of(zygote), "a spare")
+        [spare] = children_of(zygote)
+        os.kill(spare, signal.SIGSTOP)
+        sequence = stage.fork(BARE)
+        stage.run()
+        assert stage.events[-2:] == [("started", sequence), ("exited", sequence)]
+        wait_for(lambda: not is_running(spare), "the spare has ended")
+    finally:
+        stage.close()
+
+
+def test_a_request_that_two_zygotes_do_not_answer_fails(tmp_path: Path) -> None:
+    stage = silent_stage(tmp_path)
+    first = stage.pool.pids()[BARE]
+
+    def stop_the_next() -> None:
+        zygote = stage.pool._zygotes[BARE]
+        if zygote.process.pid == first or zygote.process.returncode is not None:
+            stage.loop.after(0.001, stop_the_next)
+        else:
+            os.kill(zygote.process.pid, signal.SIGSTOP)
+            zygote.restarts.on_ready()  # as if it had done its imports, of which there are none
+
+    try:
+        stop_the_next()
+        sequence = stage.fork(BARE)
+        stage.run()
+        assert stage.events[-1] == ("failed", sequence)
+        later = stage.fork(BARE)
+        stage.run()
+        assert stage.events[-1] == ("exited", later)
+    finally:
+        stage.close()
+
+
+def test_no_number_of_requests_to_a_zygote_that_hangs_blocks(tmp_path: Path) -> None:
+    stage = silent_stage(tmp_path)
+    try:
+        sequences = [stage.fork(BARE, "m" * 10_000) for _ in range(60)]  # more than the channel takes
+        while not {("exited", sequence) for sequence in sequences}.issubset(stage.events):
+            stage.run()
+    finally:
+        stage.close()
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
 
 
 def test_too_long_request_fails_without_affecting_others(stage: Stage) -> None:
