@@ -13,6 +13,7 @@ FEWER_RIGHTS = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt
 
 
 def test_serves_with_fewer_rights(front: str, sklearn_image: str, models: Path) -> None:
+    models.chmod(0o755)  # a folder that pytest makes is for its owner alone
     settings = ("--env=SAGEMAKER_MULTI_MODEL=true", f"--env=POLYHOST_FRONTEND={front}", "--memory=2g")
     with serving(sklearn_image, *FEWER_RIGHTS, *settings, f"--volume={models}:/opt/ml/models:ro") as container:
         status = docker("exec", container.id, "cat", "/proc/1/status").stdout

@@ -3,10 +3,12 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from cyclonedx.schema import SchemaVersion
@@ -39,13 +41,14 @@ def test_sbom_is_of_this_image(sbom: dict[str, Any]) -> None:
 
 
 def test_sbom_has_all_python_and_debian_packages(image: str, sbom: dict[str, Any]) -> None:
-    found = {component["purl"].partition("?")[0].lower() for component in sbom["components"] if "purl" in component}
+    purls = [unquote(component["purl"]) for component in sbom["components"] if "purl" in component]
+    found = {purl.partition("?")[0].lower() for purl in purls}
     freeze = run(image, "python", "-m", "pip", "list", "--format=json").stdout
     installed = {f"pkg:pypi/{each['name']}@{each['version']}".lower().replace("_", "-") for each in json.loads(freeze)}
     packages = run(image, "dpkg-query", "-W", "-f", "${Package} ").stdout.split()
 
     installed.remove(f"pkg:pypi/polyhost@{__version__}")  # of no index, so it has no address
-    assert {purl.replace("_", "-").replace("%2b", "+") for purl in found} >= installed
+    assert {purl.replace("_", "-") for purl in found} >= installed
     assert "polyhost" in {component["name"] for component in sbom["components"]}
     assert {purl.split("/")[2].split("@")[0] for purl in found if purl.startswith("pkg:deb/")} >= set(packages)
 
@@ -64,7 +67,10 @@ def test_what_makes_the_sbom_is_not_in_the_image(image: str) -> None:
 
 
 def test_conformance_with_the_patched_jar(sklearn_image: str, tmp_path: Path) -> None:
-    """The suite runs here, with the image's jar in a copy of Multi Model Server that comes first on the search path."""
+    """The suite runs here, with the image's jar in a copy of Multi Model Server that comes first on the search path.
+
+    Row 41 is what MMS as released accepts; the patched jar rejects a part of it (below).
+    """
     import mms
 
     shutil.copytree(Path(mms.__file__).parent, tmp_path / "mms")
@@ -74,7 +80,19 @@ def test_conformance_with_the_patched_jar(sklearn_image: str, tmp_path: Path) ->
     finally:
         docker("rm", "--force", "--volumes", container)
     suite = "tests/integration/test_conformance.py"
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-k", "mms", suite]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "0",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "mms and not row_41",
+        suite,
+    ]
     environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, cwd=REPOSITORY, env=environ, capture_output=True, text=True, timeout=BUILD_SECONDS)
 
@@ -90,6 +108,23 @@ def test_form_of_very_many_fields_is_rejected(sklearn_image: str, models: Path) 
         for fields, rejected in ((100, False), (100_000, True)):
             response = container.http.post(invoke, content="a=&" * fields, headers={"content-type": URLENCODED})
             assert ("TooManyFormFieldsException" in response.text) == rejected, response.text
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000003\r\nabc\r\n0\r\n\r\n",
+        b"\nContent-Length: 3\n\nabc",
+    ],
+    ids=["chunk size", "bare LF"],
+)
+def test_ambiguous_framing_is_rejected(sklearn_image: str, rest: bytes) -> None:
+    with serving(sklearn_image, "--env=SAGEMAKER_MULTI_MODEL=true", "--memory=2g") as container:
+        url = container.http.base_url
+        connection = socket.create_connection((url.host, url.port), 60)
+        with connection:
+            connection.sendall(b"POST /models/any/invoke HTTP/1.1\r\nHost: a" + rest)
+            assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
 
 
 def test_base_image_can_be_given_by_digest(sklearn_image: str, unique_tag: str) -> None:
