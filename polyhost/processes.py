@@ -48,6 +48,15 @@ def free_port() -> int:
     raise OSError(f"no free port from {_FIRST_PORT} to {_FIRST_PORT + _PORTS - 1}")
 
 
+def free_port_range(count: int) -> str:
+    """Return `FIRST-LAST` of neighbouring ports that are free as `free_port` says. Raise OSError if there are none."""
+    for _ in range(_PORTS):
+        ports = [free_port() for _ in range(count)]
+        if ports[-1] - ports[0] == count - 1:
+            return f"{ports[0]}-{ports[-1]}"
+    raise OSError(f"no {count} free ports in a row from {_FIRST_PORT} to {_FIRST_PORT + _PORTS - 1}")
+
+
 def processes_with(variable: str, value: str) -> list[int]:
     """Return the ids of all processes that were started with this environment variable.
 

@@ -48,6 +48,10 @@ def emulator(
     command: Annotated[
         str | None, typer.Option(help="Start this in place of `polyhost serve`; it gets the argument serve.")
     ] = None,
+    image_command: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IMAGE=COMMAND", help="The same for images that match a pattern; may be repeated."),
+    ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds that an invocation may take.")] = 60.0,
 ) -> None:
     """Run a local SageMaker hosting service, with S3 and more beside it, until SIGTERM or Ctrl-C."""
@@ -71,12 +75,23 @@ def emulator(
         memory_scale=memory_scale,
         s3_endpoint=s3_endpoint,
         command=tuple(shlex.split(command)) if command else None,
+        image_commands=dict(map(_image_command, image_command or [])),
         timeout_s=timeout,
     )
     try:
         uvloop.run(serve(config, _announce))
     except StartError as error:
         raise CommandError(str(error)) from error
+
+
+def _image_command(option: str) -> tuple[str, tuple[str, ...]]:
+    image, found, command = option.partition("=")
+    words = tuple(shlex.split(command))
+    if not (image and found and words):
+        raise CommandError(
+            f"--image-command {option!r} is not IMAGE=COMMAND; for example '*xgboost*=my-server --quiet'"
+        )
+    return image, words
 
 
 def _announce(url: str) -> None:

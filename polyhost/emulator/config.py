@@ -1,6 +1,7 @@
 """Configuration of the emulator."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ACCOUNT = "123456789012"  # moto's
@@ -20,6 +21,7 @@ class EmulatorConfig:
     state: folder in which models, configurations and endpoints survive a restart.
     memory_scale: factor on the instance types' memory.
     s3_endpoint: URL of another S3 to download models from.
+    image_commands: process driver: what to start for images that match a pattern of shell style, in place of `command`.
     command: process driver: what to start in place of `polyhost serve`, with the environment that SageMaker gives a
         container, and the argument `serve`.
     timeout_s: seconds that an invocation may take; tests of clients need not wait for SageMaker's minute.
@@ -32,4 +34,5 @@ class EmulatorConfig:
     memory_scale: float = 1.0
     s3_endpoint: str | None = None
     command: tuple[str, ...] | None = None
+    image_commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     timeout_s: float = INVOCATION_TIMEOUT_S

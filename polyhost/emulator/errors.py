@@ -117,4 +117,9 @@ class ImageError(HostingError):
 
 
 class ContainerError(HostingError):
-    """A container did not start, or did not respond to /ping in time; the message ends with its last output."""
+    """A container did not start, or did not respond to /ping in time; the message ends with its last output.
+
+    `containers` are the names of those containers, if the instance has several.
+    """
+
+    containers: tuple[str, ...] = ()

@@ -178,7 +178,7 @@ def _model_source(config: EmulatorConfig, own_url: str) -> ModelSource:
 async def _driver(config: EmulatorConfig) -> AsyncIterator[Driver]:
     driver: Driver
     if config.driver == "process":
-        driver = ProcessDriver(config.command)
+        driver = ProcessDriver(config.command, config.image_commands)
     elif config.driver == "docker":
         driver = docker = DockerDriver()
         await docker.open()

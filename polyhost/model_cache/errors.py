@@ -2,7 +2,12 @@
 
 
 class ModelServingError(Exception):
-    """Base of the errors of downloads, loads and the container."""
+    """Base of the errors of downloads, loads and the container.
+
+    `container` is the name of the container, if there are several that it could be.
+    """
+
+    container = ""
 
 
 class DownloadError(ModelServingError):

@@ -106,6 +106,14 @@ def _invoke_in_vain(runtime: Any, model: str) -> None:
         runtime.invoke_endpoint(EndpointName="e", TargetModel=model, Body=b"?")
 
 
+@pytest.mark.parametrize("option", ["command", "image=", "=command", "image= "])
+def test_an_image_command_without_both_parts_is_rejected(option: str) -> None:
+    command = [str(POLYHOST), "emulator", "--port", "0", "--image-command", option]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert f"--image-command {option!r} is not IMAGE=COMMAND" in done.stderr
+
+
 def test_env_prints_the_variables_of_aws_clients() -> None:
     environ = _environ("http://127.0.0.1:4567")
     assert {name: environ[name] for name in environ if name != "AWS_CA_BUNDLE"} == {

@@ -15,6 +15,7 @@ def archive(name: str, **settings: Any) -> bytes:
     megabytes: memory that the loaded model holds.
     invoke_seconds, status: how long an invocation takes, and the response's status.
     exit: status with which an invocation ends the container.
+    quotes, padding: whether the response has the request's body, and how many more bytes.
     chunks, chunk_seconds: chunks of a streamed response, and the pause after each; null breaks the connection.
     chunk_marks: a folder; each chunk but the first waits there for a file named for the number of chunks before it.
     """

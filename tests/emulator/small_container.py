@@ -1,7 +1,8 @@
 """A small container that is not polyhost: it has the HTTP API that SageMaker needs, and starts at once.
 
 A model is a folder with `model.json`; `archives.py` lists its settings. Environment: SMALL_CAPACITY is how many models
-fit, SMALL_PING the status of /ping, SMALL_EXIT the status with which the container exits at its start.
+fit, SMALL_MARK a word for responses that quote, SMALL_MEGABYTES memory to hold, SMALL_PING the status of /ping,
+SMALL_EXIT the status with which the container exits at its start.
 """
 
 import json
@@ -76,6 +77,9 @@ class Handler(BaseHTTPRequestHandler):
         attributes = self.headers.get("X-Amzn-SageMaker-Custom-Attributes", "")
         seen = {name.lower(): value for name, value in self.headers.items()}
         content = {"name": model["name"], "pid": os.getpid(), "headers": seen, "length": len(body)}
+        if model.get("quotes"):
+            content |= {"body": body.decode(), "padding": "x" * model.get("padding", 0)}
+            content |= {"mark": os.environ.get("SMALL_MARK"), "ports": os.environ.get("SAGEMAKER_SAFE_PORT_RANGE")}
         print(f"invoked {model['name']}", flush=True)
         if "chunks" in model and model.get("status", 200) == 200:
             self._stream(model, attributes)
@@ -146,8 +150,9 @@ class Server(ThreadingHTTPServer):
 
 def main() -> None:
     assert sys.argv[1:] == ["serve"], sys.argv
+    held = b"x" * (int(os.environ.get("SMALL_MEGABYTES", "0")) << 20)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    print("small container started", flush=True)
+    print("small container started", *([f"with {len(held)} bytes"] if held else []), flush=True)
     if code := os.environ.get("SMALL_EXIT"):
         print("it cannot go on", flush=True)
         sys.exit(int(code))

@@ -5,15 +5,15 @@ Texts and statuses: botocore (sagemaker-runtime/2017-05-13), and public reports 
 
 import logging
 import time
-import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from polyhost.emulator.api import event_stream
 from polyhost.emulator.api.asgi import RequestHeaders, ResponseHeaders
 from polyhost.emulator.api.runtime_errors import error_for_failure, error_for_response
 from polyhost.emulator.api.service_model import ServiceModel, violations_message
+from polyhost.emulator.api.targets import Target
 from polyhost.emulator.config import ACCOUNT
 from polyhost.emulator.errors import ModelError, ModelNotReady, ServiceUnavailable, ValidationError
 from polyhost.emulator.hosting.endpoint import Endpoint
@@ -43,7 +43,7 @@ _TO_CLIENT = (
     "x-amzn-sagemaker-new-session-id",
     "x-amzn-sagemaker-closed-session-id",
 )
-_UNSUPPORTED = ("TargetContainerHostname", "EnableExplanations", "InferenceComponentName")
+_UNSUPPORTED = ("EnableExplanations", "InferenceComponentName")
 
 logger = logging.getLogger(__name__)
 
@@ -148,15 +148,16 @@ class Runtime:
         endpoint = self._endpoint(region, name)
         variant = endpoint.choose(members.get("TargetVariant"))
         # InvokeEndpointWithResponseStream has no member TargetModel, but a client may send the header.
-        target = members.get("TargetModel") or headers.get(_TARGET_MODEL, b"").decode("latin-1") or None
-        _check_target(endpoint, variant, target)
+        model = members.get("TargetModel") or headers.get(_TARGET_MODEL, b"").decode("latin-1") or None
+        target = Target(model, members.get("TargetContainerHostname"))
+        target.check(name, variant.spec)
         place = Place(region, name, variant.name)
-        if self._faults.pending and (fault := self._faults.take(FaultKind.ERROR, name, variant.name, target or "")):
+        if self._faults.pending and (fault := self._faults.take(FaultKind.ERROR, name, variant.name, model or "")):
             raise fault.error()
         if relay is not None:
             relay.variant = variant.name
         passed = {header: members[member] for member, header in _TO_CONTAINER.items() if member in members}
-        request = InvocationRequest(body, passed, target, self._timeout_s, relay)
+        request = InvocationRequest(body, passed, target.model, target.container, self._timeout_s, relay)
         response = await self._send(request, endpoint, variant, place)
         self._measure(place, variant, target, response, int((time.perf_counter() - start) * 1e6))
         if response.status >= 300:
@@ -166,15 +167,17 @@ class Runtime:
     async def _send(
         self, request: InvocationRequest, endpoint: Endpoint, variant: Variant, place: Place
     ) -> ContainerResponse:
+        target = Target(request.target_model, request.target_container)
         try:
             return await variant.fleet.invoke(request)
         except ModelNotReady:
-            self._measure(place, variant, request.target_model)
+            self._measure(place, variant, target)
             raise
         except ModelServingError as error:
             # Clients can ask for any name: only models that exist get time series of their own.
-            model = None if isinstance(error, ModelDataMissingError) else request.target_model
-            self._measure(place, variant, model, failed=True)
+            if isinstance(error, ModelDataMissingError):
+                target = target._replace(model=None)
+            self._measure(place, variant, target, failed=True)
             if request.relay is not None and request.relay.started:
                 self._recorder.measure("MidStreamErrors", 1, "None", place)
             raise error_for_failure(error, endpoint) from error
@@ -198,31 +201,25 @@ class Runtime:
         self,
         place: Place,
         variant: Variant,
-        model: str | None,
+        target: Target,
         response: ContainerResponse | None = None,
         total_us: int = 0,
         failed: bool = False,
     ) -> None:
-        measure, name = self._recorder.measure, model or ""
+        measure, name = self._recorder.measure, target.model or ""
         status = response.status if response is not None else 0
         failed = failed or (response is not None and not 200 <= status < 300)
-        measure("Invocations", 1, "None", place, name)
         measure("InvocationsPerInstance", 1 / max(1, len(variant.fleet.instances)), "None", place, name)
-        measure("Invocation4XXErrors", float(400 <= status < 500), "None", place, name)
-        measure("Invocation5XXErrors", float(status >= 500), "None", place, name)
         measure("InvocationModelErrors", float(failed), "None", place)
         if response is not None:
             measure("ModelLatency", response.container_us, "Microseconds", place, name)
-            measure("OverheadLatency", max(0, total_us - response.container_us), "Microseconds", place, name)
-
-
-def _check_target(endpoint: Endpoint, variant: Variant, target: str | None) -> None:
-    if variant.spec.container.multi_model and target is None:
-        raise ValidationError(f"Request {uuid.uuid4()} is missing a target model header")
-    if target is not None and not variant.spec.container.multi_model:
-        raise ValidationError(
-            f"Endpoint {endpoint.name} is not a multi-model endpoint and does not support target model header."
-        )
+        # A container that is called directly has some of its own too (developer guide, multi-container-direct).
+        for where in (place, replace(place, container=target.container)) if target.container else (place,):
+            measure("Invocations", 1, "None", where, name)
+            measure("Invocation4XXErrors", float(400 <= status < 500), "None", where, name)
+            measure("Invocation5XXErrors", float(status >= 500), "None", where, name)
+            if response is not None:
+                measure("OverheadLatency", max(0, total_us - response.container_us), "Microseconds", where, name)
 
 
 def _response_headers(headers: Mapping[str, str], variant: str, content_type_header: bytes) -> ResponseHeaders:

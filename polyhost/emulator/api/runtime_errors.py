@@ -5,6 +5,7 @@ from polyhost.emulator.errors import ModelError, ServiceUnavailable, ValidationE
 from polyhost.emulator.hosting.endpoint import Endpoint
 from polyhost.emulator.hosting.failure_reasons import model_data_missing
 from polyhost.emulator.hosting.interfaces import ContainerResponse
+from polyhost.emulator.hosting.pipeline import PayloadTooLargeError
 from polyhost.model_cache.errors import (
     ContainerGoneError,
     ContainerTimeoutError,
@@ -20,7 +21,8 @@ _MAX_MESSAGE_CHARS = 2048  # botocore, Message: of a ModelError's Message and of
 
 def error_for_response(response: ContainerResponse, endpoint: Endpoint) -> ModelError:
     """Return the error for a container's response whose status is not 2xx."""
-    return _model_error(endpoint, response.status, response.body.decode(errors="replace"))
+    text = response.body.decode(errors="replace")
+    return _model_error(endpoint, response.status, text, response.container)
 
 
 def error_for_failure(
@@ -34,11 +36,13 @@ def error_for_failure(
     if isinstance(error, DownloadError):
         return ServiceUnavailable(f"Failed to download model data: {error}")
     if isinstance(error, LoadRejectedError):
-        return _model_error(endpoint, error.status, error.body.decode(errors="replace"))
+        return _model_error(endpoint, error.status, error.body.decode(errors="replace"), error.container)
+    if isinstance(error, PayloadTooLargeError):
+        return _error(endpoint, 0, str(error), f"{error} {_see(endpoint)}")
     if isinstance(error, ContainerTimeoutError):
         text = (
-            "Your invocation timed out while waiting for a response from container primary. Review the latency metrics"
-            " for each container in Amazon CloudWatch, resolve the issue, and try again."
+            f"Your invocation timed out while waiting for a response from container {error.container or 'primary'}."
+            " Review the latency metrics for each container in Amazon CloudWatch, resolve the issue, and try again."
         )
     else:
         assert isinstance(error, ContainerGoneError), error
@@ -46,21 +50,32 @@ def error_for_failure(
             f"Amazon SageMaker could not get a response from the {endpoint.name} endpoint. This can occur when CPU or"
             f" memory utilization is high. ({error})"
         )
-    return _model_error(endpoint, 0, text)
+    return _model_error(endpoint, 0, text, error.container)
 
 
-def _model_error(endpoint: Endpoint, status: int, text: str) -> ModelError:
-    group = f"/aws/sagemaker/Endpoints/{endpoint.name}"
-    console = f"https://{endpoint.region}.console.aws.amazon.com/cloudwatch/home?region={endpoint.region}"
-    received = f"Received {'client' if 0 < status < 500 else 'server'} error ({status}) from primary"
-    more = f" See {console}#logEventViewer:group={group} in account {ACCOUNT} for more information."
-    message = f'{received} with message "{text}".{more}'
+def _model_error(endpoint: Endpoint, status: int, text: str, container: str) -> ModelError:
+    side = "client" if 0 < status < 500 else "server"
+    received = f"Received {side} error ({status}) from {container or 'primary'}"
+    message = f'{received} with message "{text}". {_see(endpoint)}'
     if len(message) > _MAX_MESSAGE_CHARS:
-        message = f"{received} and could not load the entire response body.{more}"
+        message = f"{received} and could not load the entire response body. {_see(endpoint)}"
+    return _error(endpoint, status, text, message)
+
+
+def _error(endpoint: Endpoint, status: int, text: str, message: str) -> ModelError:
     return ModelError(
         message,
         OriginalStatusCode=status,
         OriginalMessage=text[:_MAX_MESSAGE_CHARS],
-        LogStreamArn=f"arn:aws:logs:{endpoint.region}:{ACCOUNT}:log-group:{group}",
+        LogStreamArn=f"arn:aws:logs:{endpoint.region}:{ACCOUNT}:log-group:{_group(endpoint)}",
         ErrorCode="CLIENT_ERROR_FROM_MODEL" if 400 <= status < 500 else "INTERNAL_FAILURE_FROM_MODEL",
     )
+
+
+def _see(endpoint: Endpoint) -> str:
+    console = f"https://{endpoint.region}.console.aws.amazon.com/cloudwatch/home?region={endpoint.region}"
+    return f"See {console}#logEventViewer:group={_group(endpoint)} in account {ACCOUNT} for more information."
+
+
+def _group(endpoint: Endpoint) -> str:
+    return f"/aws/sagemaker/Endpoints/{endpoint.name}"

@@ -12,10 +12,15 @@ class OwnControlGroup(ControlGroup):
     """A control group that the emulator has made. That needs root, on a machine or in a privileged container."""
 
     @classmethod
+    def at(cls, name: str, mount: Path = MOUNT) -> Self:
+        """Return the group that `make` has made under this name."""
+        root, version = memory_root(mount)
+        return cls(root / f"polyhost-{name}", version)
+
+    @classmethod
     def make(cls, name: str, limit_bytes: int, mount: Path = MOUNT) -> Self | None:
         """Make a control group with a memory limit, or return None where that is not possible."""
-        root, version = memory_root(mount)
-        group = cls(root / f"polyhost-{name}", version)
+        group = cls.at(name, mount)
         try:
             group.folder.mkdir()
             group.set_limit(limit_bytes)

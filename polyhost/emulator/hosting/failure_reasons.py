@@ -9,7 +9,7 @@ _MAX_LENGTH = 1024  # botocore, FailureReason
 
 def model_data_missing(error: ModelDataMissingError) -> str:
     """Return the service's sentence about an object that does not exist."""
-    return str(error) if isinstance(error, TargetOutsideError) else _not_downloaded(error.url)
+    return str(error) if isinstance(error, TargetOutsideError) else _not_downloaded(error.url, error.container)
 
 
 def failure_reason(error: BaseException, spec: VariantSpec) -> str:
@@ -19,10 +19,12 @@ def failure_reason(error: BaseException, spec: VariantSpec) -> str:
     if isinstance(error, ModelDataMissingError):
         return model_data_missing(error)[:_MAX_LENGTH]
     if isinstance(error, DownloadError):
-        sentence = _not_downloaded(spec.container.model_data_url)
+        failed = next((item for item in spec.containers if item.name == error.container), spec.containers[0])
+        sentence = _not_downloaded(failed.model_data_url, error.container)
     elif isinstance(error, ContainerError):
+        containers = f"{', '.join(error.containers) or 'primary'} container{'s' if len(error.containers) > 1 else ''}"
         sentence = (
-            f"The primary container for production variant {spec.name} did not pass the ping health check."
+            f"The {containers} for production variant {spec.name} did not pass the ping health check."
             " Please check CloudWatch logs for this endpoint."
         )
     else:  # the machine has no disk, process or port left
@@ -32,8 +34,9 @@ def failure_reason(error: BaseException, spec: VariantSpec) -> str:
     return f"{sentence} ({cause if len(cause) <= room else '…' + cause[-room + 1 :]})"
 
 
-def _not_downloaded(url: str | None) -> str:
+def _not_downloaded(url: str | None, container: str) -> str:
     return (
-        f'Failed to download model data for container "container_1" from URL: "{url}". Please ensure that there is an'
-        " object located at the URL and that the role passed to CreateModel has permissions to download the object."
+        f'Failed to download model data for container "{container or "container_1"}" from URL: "{url}". Please ensure'
+        " that there is an object located at the URL and that the role passed to CreateModel has permissions to"
+        " download the object."
     )

@@ -98,7 +98,7 @@ class Fleet:
                 if self.successor is None:
                     raise ContainerGoneError("the variant's instances have been stopped")
                 return await self.successor.invoke(request)
-            instance = self._of_session(request) or self._choose(request.target_model)
+            instance = self._of_session(request) or self._choose(request)
             late = asyncio.get_running_loop().time() > deadline
             if instance is not None:
                 try:
@@ -128,17 +128,17 @@ class Fleet:
         if closed := response.headers.get(_CLOSED_SESSION.lower()):
             self._sessions.pop(closed.strip(), None)
 
-    def _choose(self, model: str | None) -> Instance | None:
+    def _choose(self, request: InvocationRequest) -> Instance | None:
         """Choose an instance that has the model, unless it is overloaded; else the one with the least to do."""
         serving = [instance for instance in self.instances if instance.in_service]
         if len(serving) < 2:
             return serving[0] if serving else None
-        if model is None:
+        if request.target_model is None:
             return min(serving, key=lambda instance: instance.outstanding)
-        holding = [(copy.in_flight, instance) for instance in serving if (copy := instance.copy_of(model))]
+        holding = [(copy.in_flight, instance) for instance in serving if (copy := instance.copy_of(request))]
         if holding:
             in_flight, best = min(holding, key=lambda pair: pair[0])
-            others = [instance for instance in serving if not instance.copy_of(model)]
+            others = [instance for instance in serving if not instance.copy_of(request)]
             if in_flight < SPREAD_AT or not others:
                 return best
             other = min(others, key=_workload)
@@ -152,4 +152,4 @@ class Fleet:
 
 def _workload(instance: Instance) -> tuple[int, int]:
     """Return invocations in progress and models."""
-    return instance.outstanding, len(instance.cache.models.copies) if instance.cache is not None else 0
+    return instance.outstanding, instance.model_count

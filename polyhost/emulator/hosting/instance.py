@@ -1,35 +1,31 @@
-"""An instance of a variant: a disk, a container, and the models in it."""
+"""An instance of a variant: a disk, its containers, and how an invocation passes through them."""
 
 import asyncio
 import shutil
-import time
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
-from polyhost.emulator.errors import ModelNotReady
-from polyhost.emulator.hosting.cache_events import CacheEvents
-from polyhost.emulator.hosting.container_client import ContainerClient
-from polyhost.emulator.hosting.container_keeper import ContainerKeeper
+from polyhost.emulator.errors import ContainerError
 from polyhost.emulator.hosting.faults import Fault, FaultKind
-from polyhost.emulator.hosting.faulty_loads import FaultyLoads
+from polyhost.emulator.hosting.hosted_container import HostedContainer
 from polyhost.emulator.hosting.instance_types import TYPES
 from polyhost.emulator.hosting.interfaces import (
-    Container,
     ContainerResponse,
+    ContainerSpec,
     InvocationRequest,
     Launch,
     Platform,
+    ResourceUsage,
     VariantSpec,
 )
-from polyhost.emulator.hosting.model_snapshot import model_snapshot
+from polyhost.emulator.hosting.memory_watch import MemoryWatch
+from polyhost.emulator.hosting.pipeline import run_pipeline
 from polyhost.emulator.hosting.usage_meter import UsageMeter
 from polyhost.emulator.telemetry.recorder import EventKind, Place
-from polyhost.model_cache.cache import CacheSettings, ModelCache
-from polyhost.model_cache.disk_cache import DiskSettings
-from polyhost.model_cache.errors import ContainerGoneError, ContainerTimeoutError
+from polyhost.model_cache.errors import ContainerTimeoutError
 from polyhost.model_cache.model_copy import ModelCopy
-from polyhost.model_cache.model_url import ModelData
 
 
 class InstanceStatus(StrEnum):
@@ -44,13 +40,16 @@ class InstanceStatus(StrEnum):
 _TRANSITIONS: dict[InstanceStatus, frozenset[InstanceStatus]] = {
     InstanceStatus.CREATING: frozenset({InstanceStatus.IN_SERVICE, InstanceStatus.STOPPED}),
     InstanceStatus.IN_SERVICE: frozenset({InstanceStatus.RESTARTING, InstanceStatus.STOPPED}),
-    InstanceStatus.RESTARTING: frozenset({InstanceStatus.IN_SERVICE, InstanceStatus.STOPPED}),
+    # Further containers may be lost before the first is back.
+    InstanceStatus.RESTARTING: frozenset(
+        {InstanceStatus.RESTARTING, InstanceStatus.IN_SERVICE, InstanceStatus.STOPPED}
+    ),
     InstanceStatus.STOPPED: frozenset({InstanceStatus.STOPPED}),  # a stop that was cancelled is repeated
 }
 
 
 class Instance:
-    """Serves invocations while its container runs; `outstanding` counts those in progress."""
+    """Serves invocations while all its containers run; `outstanding` counts those in progress."""
 
     def __init__(self, platform: Platform, place: Place, spec: VariantSpec) -> None:
         self.id = place.instance
@@ -60,92 +59,82 @@ class Instance:
         self._place = place
         self._spec = spec
         self._folder = platform.folder / self.id
-        memory_limit = int(TYPES[spec.instance_type].memory_bytes * platform.memory_scale)
-        launch = Launch(
-            name=f"{place.endpoint.lower()}-{self.id}",
-            image=spec.container.image,
-            environment=spec.container.environment,
-            folder=self._folder,
-            multi_model=spec.container.multi_model,
-            memory_bytes=memory_limit,
-            on_line=lambda line: platform.recorder.log_line(place, line),
-        )
-        self.keeper = ContainerKeeper(
-            platform.driver, platform.http, launch, spec.startup_timeout_s, listener=self, report=self._event
-        )
-        self._meter = UsageMeter(self.keeper.usage, memory_limit)
-        self.cache = self._new_cache() if spec.container.multi_model else None
+        self._memory_limit = int(TYPES[spec.instance_type].memory_bytes * platform.memory_scale)
+        self._lost = 0
+        self.containers = [self._new_container(container) for container in spec.containers]
+        self._by_name = {container.spec.name: container for container in self.containers}
+        self._meter = UsageMeter(self._usage, self._memory_limit)
+        self._watch = MemoryWatch(self.containers, self._memory_limit, self._event)
 
-    def _new_cache(self) -> ModelCache:
-        spec = self._spec
-        assert spec.container.model_data_url is not None
-        disk = DiskSettings(
-            ModelData.parse(spec.container.model_data_url),
-            self._place.region,
-            spec.volume_bytes,
-            spec.download_timeout_s,
+    def _new_container(self, spec: ContainerSpec) -> HostedContainer:
+        place = replace(self._place, container=spec.name)
+        name = f"{place.endpoint.lower()}-{self.id}"
+        folder = self._folder / "containers" / spec.name if spec.name else self._folder
+        launch = Launch(
+            name=f"{name}-{spec.name}" if spec.name else name,
+            image=spec.image,
+            environment=spec.environment,
+            folder=folder,
+            multi_model=spec.multi_model,
+            memory_bytes=self._memory_limit,
+            on_line=lambda line: self._platform.recorder.log_line(place, line),
+            owner=self._platform.folder.name,
+            shared_with=f"{name}-all" if spec.name else "",
+            hostname=spec.name,
         )
-        return ModelCache(
-            self._folder / "models",
-            CacheSettings(disk, spec.container.keeps_models),
-            self._platform.source,
-            CacheEvents(self._platform.recorder, self._place),
-            self._meter.memory,
-        )
+        return HostedContainer(self._platform, self._place, self._spec, spec, launch, self, self._memory)
 
     @property
     def in_service(self) -> bool:
-        return self.status is InstanceStatus.IN_SERVICE and not self.keeper.doubted
+        return self.status is InstanceStatus.IN_SERVICE and not any(
+            container.keeper.doubted for container in self.containers
+        )
 
     # Lifecycle
 
     async def start(self) -> None:
-        """Start the container. Raises ContainerError or DownloadError, and then leaves nothing behind."""
+        """Start the containers. Raises ContainerError or DownloadError, and then leaves nothing behind."""
         try:
-            for name in ("models", "state"):
-                (self._folder / name).mkdir(parents=True)
-            if self.cache is None:
-                await self._provide_model()
-            await self.keeper.start()
+            await self._start_all()
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
         self._become(InstanceStatus.IN_SERVICE)
         self._event(EventKind.INSTANCE, "in service")
-        self.keeper.watch()
+        for container in self.containers:
+            container.watch()
+        if len(self.containers) > 1 and not self._platform.driver.limits_together:
+            self._watch.start()
 
     async def stop(self) -> None:
         self._become(InstanceStatus.STOPPED)
-        await self.keeper.unwatch()
-        if self.cache is not None:
-            await self.cache.close()
-        await self.keeper.stop()
+        await self._watch.stop()
+        await asyncio.gather(*(container.stop() for container in self.containers))
         await asyncio.to_thread(shutil.rmtree, self._folder, True)
         self._event(EventKind.INSTANCE, "stopped")
         self._platform.recorder.remove(self._place)
 
-    async def _provide_model(self) -> None:
-        """Unpack the one model's archive into `model`, before the container starts."""
-        folder = self._folder / "model"
-        url = self._spec.container.model_data_url
-        if url is None:  # the model is part of the image
-            folder.mkdir()
-            return
-        fetch = self._platform.source.fetch
-        data = ModelData.parse(url)
-        await fetch(data, folder, self._spec.volume_bytes, self._spec.download_timeout_s, self._place.region)
-
-    def on_started(self, container: Container, client: ContainerClient) -> None:
-        if self.cache is not None:
-            self.cache.attach(FaultyLoads(client, self._platform.faults, self._place), container.models_folder)
+    async def _start_all(self) -> None:
+        """Start all containers, or none."""
+        try:
+            results = await asyncio.gather(
+                *(container.start() for container in self.containers), return_exceptions=True
+            )
+            if errors := [result for result in results if result is not None]:
+                raise _one_of(errors)
+        except BaseException:
+            await asyncio.gather(*(container.stop() for container in self.containers))
+            raise
 
     def on_lost(self) -> None:
-        self._become(InstanceStatus.RESTARTING)
-        if self.cache is not None:
-            self.cache.detach()
+        self._lost += 1
+        if self.status is not InstanceStatus.STOPPED:
+            self._become(InstanceStatus.RESTARTING)
 
     def on_replaced(self) -> None:
-        self._become(InstanceStatus.IN_SERVICE)
+        self._lost -= 1
+        if not self._lost and self.status is not InstanceStatus.STOPPED:
+            self._become(InstanceStatus.IN_SERVICE)
 
     def _become(self, status: InstanceStatus) -> None:
         assert status in _TRANSITIONS[self.status], f"{self.id} is {self.status} and cannot become {status}"
@@ -153,93 +142,67 @@ class Instance:
 
     # Invocations
 
-    def copy_of(self, model: str) -> ModelCopy | None:
-        return self.cache.models.copies.get(model) if self.cache is not None else None
+    @property
+    def model_count(self) -> int:
+        """How many models are in the containers, on their way included."""
+        return sum(len(container.cache.models.copies) for container in self.containers if container.cache is not None)
+
+    def copy_of(self, request: InvocationRequest) -> ModelCopy | None:
+        """Return the copy of the request's model, if it has one and it is here."""
+        spec = self._spec.container_for(request.target_container)
+        cache = self._by_name[spec.name].cache if spec is not None else None
+        return cache.models.copies.get(request.target_model or "") if cache is not None else None
 
     async def invoke(self, request: InvocationRequest) -> ContainerResponse:
-        """Return the container's response. Raises ModelNotReady and ModelServingError."""
+        """Return the response of the container or the pipeline. Raises ModelNotReady and ModelServingError."""
         self.outstanding += 1
         try:
+            first = self._by_name[request.target_container] if request.target_container else self.containers[0]
             if self._take_fault(FaultKind.TIME_OUT, request):
-                raise ContainerTimeoutError("a fault on demand: the container gave no response in time")
-            if self._take_fault(FaultKind.KILL_CONTAINER, request) and self.keeper.container is not None:
+                error = ContainerTimeoutError("a fault on demand: the container gave no response in time")
+                error.container = first.spec.name
+                raise error
+            if self._take_fault(FaultKind.KILL_CONTAINER, request) and first.keeper.container is not None:
                 self._event(EventKind.FAULT, "the container is killed on demand")
-                await self.keeper.kill()
-            if self.cache is None:
-                return await self._ask(None, request)
-            assert request.target_model is not None
-            return await self._invoke_model(self.cache, request.target_model, request)
-        except ContainerGoneError:
-            # The next invocations must not be lost like this one: they go elsewhere, or wait.
-            await self.keeper.doubt()
-            raise
+                await first.keeper.kill()
+            if self._spec.direct or len(self.containers) == 1:
+                return await first.invoke(request)
+            return await run_pipeline(self.containers, request)
         finally:
             self.outstanding -= 1
-
-    async def _invoke_model(self, cache: ModelCache, name: str, request: InvocationRequest) -> ContainerResponse:
-        waited_us, hit = 0, True
-        for attempt in (1, 2):
-            copy = cache.loaded(name)
-            if copy is None:
-                hit = False
-                waited_us += await self._wait_for(cache, name, request)
-                copy = cache.loaded(name)
-                if copy is None:  # evicted before its turn
-                    continue
-            cache.acquire(copy)
-            try:
-                response = await self._ask(copy.key, request)
-            finally:
-                cache.release(copy)
-            if response.status == 404 and attempt == 1 and not await self.keeper.client.is_loaded(copy.key):
-                cache.discard(copy)
-                continue
-            copy.usage.latencies_ms.append(response.container_us / 1e3)
-            copy.usage.errors += response.status >= 400
-            self._measure("ModelCacheHit", float(hit), "None", name)
-            if not hit:
-                self._measure("ModelLoadingWaitTime", waited_us, "Microseconds", name)
-            return replace(response, waited_us=waited_us, cache_hit=hit)
-        raise ContainerGoneError(f"{name} was unloaded as often as it was loaded")
-
-    async def _wait_for(self, cache: ModelCache, name: str, request: InvocationRequest) -> int:
-        """Return the time in microseconds that it took until the model was loaded."""
-        start = time.monotonic()
-        try:
-            async with asyncio.timeout(request.timeout_s):
-                await cache.load(name)
-        except TimeoutError:
-            raise ModelNotReady(
-                f"Model {name} is not ready for inference: it is still being downloaded or loaded. Try again."
-            ) from None
-        return int((time.monotonic() - start) * 1e6)
-
-    async def _ask(self, key: str | None, request: InvocationRequest) -> ContainerResponse:
-        return await self.keeper.client.invoke(key, request.body, request.headers, request.timeout_s, request.relay)
 
     # Telemetry
 
     async def snapshot(self) -> dict[str, Any]:
         """Describe the instance in JSON; `memory_used` and `cpu_percent` are None if they are not known."""
         memory_used, cpu_percent = await self._meter.sample()
-        container = self.keeper.container
+        containers = await asyncio.gather(*(container.snapshot() for container in self.containers))
         return {
             "id": self.id,
             "status": self.status,
-            "pid": container.pid if container is not None else None,
-            "url": container.url if container is not None else None,
-            "restarts": self.keeper.restarts,
+            "pid": containers[0]["pid"],
+            "url": containers[0]["url"],
+            "restarts": sum(container["restarts"] for container in containers),
             "memory_used": memory_used,
-            "memory_limit": self._meter.memory_limit,
+            "memory_limit": self._memory_limit,
             "cpu_percent": cpu_percent,
-            "disk_used": self.cache.disk.used_bytes if self.cache is not None else 0,
+            "disk_used": sum(container["disk_used"] for container in containers),
             "disk_limit": self._spec.volume_bytes,
             "outstanding": self.outstanding,
-            "models": [model_snapshot(copy) for copy in self._copies_by_last_use()],
+            "containers": containers,
+            "models": [model for container in containers for model in container["models"]],
         }
 
-    def _copies_by_last_use(self) -> list[ModelCopy]:
-        return list(reversed(self.cache.models.copies.values())) if self.cache is not None else []
+    async def _memory(self) -> tuple[int, int]:
+        return await self._meter.memory()
+
+    async def _usage(self) -> ResourceUsage | None:
+        """Return what all containers use together, or None if that is not known of one."""
+        usages = await asyncio.gather(*(container.keeper.usage() for container in self.containers))
+        known = [usage for usage in usages if usage is not None]
+        if len(known) < len(usages):
+            return None
+        return ResourceUsage(sum(usage.memory_bytes for usage in known), sum(usage.cpu_s for usage in known))
 
     def _take_fault(self, kind: FaultKind, request: InvocationRequest) -> Fault | None:
         if not self._platform.faults.pending:
@@ -247,8 +210,15 @@ class Instance:
         target = request.target_model or ""
         return self._platform.faults.take(kind, self._place.endpoint, self._place.variant, target)
 
-    def _measure(self, name: str, value: float, unit: str, model: str) -> None:
-        self._platform.recorder.measure(name, value, unit, self._place, model)
-
     def _event(self, kind: EventKind, message: str) -> None:
         self._platform.recorder.event(kind, self._place, message)
+
+
+def _one_of(errors: Sequence[BaseException]) -> BaseException:
+    """Return the first error, or, if all are of containers that did not start, one that names all of these."""
+    failed = [error for error in errors if isinstance(error, ContainerError)]
+    if len(failed) < 2 or len(failed) < len(errors):
+        return errors[0]
+    together = ContainerError("; ".join(f"{', '.join(error.containers)}: {error}" for error in failed))
+    together.containers = tuple(name for error in failed for name in error.containers)
+    return together

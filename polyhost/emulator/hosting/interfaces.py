@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -13,9 +14,16 @@ from polyhost.emulator.telemetry.recorder import Recorder
 from polyhost.model_cache.downloads import ModelSource
 
 
+class Execution(StrEnum):
+    """How the containers of a model are called (botocore, InferenceExecutionMode)."""
+
+    SERIAL = "Serial"
+    DIRECT = "Direct"
+
+
 @dataclass(frozen=True)
 class ContainerSpec:
-    """A container as CreateModel describes it.
+    """A container as CreateModel describes it; `name` tells it from the others of its model, and is empty without.
 
     `model_data_url` is `s3://BUCKET/KEY` or `file:///PATH`: a prefix that ends with `/` for a multi-model container,
     else one archive.
@@ -26,6 +34,7 @@ class ContainerSpec:
     multi_model: bool
     environment: Mapping[str, str] = field(default_factory=dict)
     keeps_models: bool = True  # MultiModelConfig.ModelCacheSetting
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,18 +42,33 @@ class VariantSpec:
     """A variant as CreateEndpointConfig describes it, with its model looked up."""
 
     name: str
-    container: ContainerSpec
+    containers: tuple[ContainerSpec, ...]
     instance_type: str
     instance_count: int
     weight: float
     volume_bytes: int
     startup_timeout_s: float = 480.0
     download_timeout_s: float = 3600.0
+    execution: Execution = Execution.SERIAL
+
+    @property
+    def direct(self) -> bool:
+        return self.execution is Execution.DIRECT
+
+    def container_for(self, name: str | None) -> ContainerSpec | None:
+        """Return the container that gets TargetModel: the one of this name, or a pipeline's multi-model one."""
+        if self.direct:
+            return next((container for container in self.containers if container.name == name), None)
+        return next((container for container in self.containers if container.multi_model), self.containers[0])
 
 
 @dataclass(frozen=True)
 class Launch:
-    """A container to start. `folder` stands for /opt/ml and has `models` or `model` in it."""
+    """A container to start. `folder` stands for /opt/ml and has `models` or `model` in it.
+
+    `owner` names the emulator's run folder. If the instance has several containers, they have the same `shared_with`,
+    the memory limit is for all of them, and `hostname` is the container's name.
+    """
 
     name: str  # unique on this machine, and a valid name of a Docker container
     image: str
@@ -53,6 +77,9 @@ class Launch:
     multi_model: bool
     memory_bytes: int
     on_line: Callable[[str], None]  # called in the event loop with each line of output, without its line feed
+    owner: str = ""
+    shared_with: str = ""
+    hostname: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,8 +116,13 @@ class Container(Protocol):
 class Driver(Protocol):
     """A way to start containers."""
 
-    async def check(self, image: str, multi_model: bool) -> str:
-        """Return the image's digest, or a name in its place. Raises ImageError."""
+    limits_together: bool  # whether it limits the memory of the containers of one instance together
+
+    async def check(self, image: str, multi_model: bool, among_others: bool = False) -> str:
+        """Return the image's digest, or a name in its place. Raises ImageError.
+
+        `among_others` says that an instance has other containers too, so that its port must be one of its own.
+        """
 
     async def start(self, launch: Launch) -> Container:
         """Return once the process runs, before it answers /ping.
@@ -137,13 +169,17 @@ class InvocationRequest:
     body: bytes
     headers: Mapping[str, str]
     target_model: str | None = None
+    target_container: str | None = None
     timeout_s: float = INVOCATION_TIMEOUT_S
     relay: Relay | None = None
 
 
 @dataclass(frozen=True)
 class ContainerResponse:
-    """What a container answered, whatever the status. The body is empty if a relay received it."""
+    """What a container answered, whatever the status. The body is empty if a relay received it.
+
+    `container` is the name of the container among several.
+    """
 
     status: int
     headers: Mapping[str, str]  # names in lower case
@@ -151,3 +187,4 @@ class ContainerResponse:
     container_us: int  # time until the container had answered
     waited_us: int = 0  # for download and load
     cache_hit: bool = True
+    container: str = ""

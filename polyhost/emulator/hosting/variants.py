@@ -22,7 +22,7 @@ class Variant:
     weight: float
     desired_weight: float
     desired_count: int
-    digest: str = ""  # of the image
+    digests: tuple[str, ...] = ()  # of the containers' images
     started: float = 0.0
 
     @property
@@ -53,21 +53,23 @@ async def start_variants(platform: Platform, region: str, endpoint: str, specs: 
     except BaseException:
         await asyncio.gather(*(fleet.stop(0) for fleet in fleets))
         raise
+    started = [result for result in results if not isinstance(result, BaseException)]
     return [
-        Variant(spec, fleet, spec.weight, spec.weight, spec.instance_count, str(digest), time.time())
-        for spec, fleet, digest in zip(specs, fleets, results, strict=True)
+        Variant(spec, fleet, spec.weight, spec.weight, spec.instance_count, digests, time.time())
+        for spec, fleet, digests in zip(specs, fleets, started, strict=True)
     ]
 
 
-async def _start(platform: Platform, fleet: Fleet) -> str:
-    """Return the image's digest."""
+async def _start(platform: Platform, fleet: Fleet) -> tuple[str, ...]:
+    """Return the digests of the containers' images."""
     try:
-        container = fleet.spec.container
-        digest = await platform.driver.check(container.image, container.multi_model)
+        containers = fleet.spec.containers
+        checks = (platform.driver.check(item.image, item.multi_model, len(containers) > 1) for item in containers)
+        digests = await asyncio.gather(*checks)
         await fleet.start()
     except Exception as error:
         raise ContainerError(failure_reason(error, fleet.spec)) from error
-    return digest
+    return tuple(digests)
 
 
 async def resize_variants(variants: Sequence[Variant], weights: dict[str, float], counts: dict[str, int]) -> None:

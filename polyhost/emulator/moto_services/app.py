@@ -10,8 +10,8 @@ from a2wsgi.wsgi import build_environ
 from polyhost.emulator.api.asgi import ClientDisconnected, Receive, RequestHeaders, Scope, Send
 from polyhost.emulator.errors import AwsError
 from polyhost.emulator.moto_services.bodies import BodyLimits, receive_body
-from polyhost.emulator.moto_services.dispatcher import Dispatcher
-from polyhost.emulator.moto_services.errors import Response
+from polyhost.emulator.moto_services.errors import MotoResponse
+from polyhost.emulator.moto_services.moto_server import MotoServer
 
 _THREADS = 16
 _PIECE_BYTES = 1 << 20
@@ -22,7 +22,7 @@ class MotoServices:
 
     def __init__(self, limits: BodyLimits) -> None:
         self._limits = limits
-        self._dispatcher = Dispatcher()
+        self._moto = MotoServer()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="moto")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,13 +32,13 @@ class MotoServices:
         except ClientDisconnected:
             return
         except AwsError as error:
-            response = self._dispatcher.reject(_environ(scope, io.BytesIO()), error)
+            response = self._moto.reject(_environ(scope, io.BytesIO()), error)
             response.headers.append((b"connection", b"close"))  # the rest of the body is not read
         else:
             with body:
                 environ = _environ(scope, body)
                 loop = asyncio.get_running_loop()
-                response = await loop.run_in_executor(self._threads, self._dispatcher.respond, environ)
+                response = await loop.run_in_executor(self._threads, self._moto.respond, environ)
         await _send_response(send, response)
 
 
@@ -50,7 +50,7 @@ def _environ(scope: Scope, body: IO[bytes]) -> dict[str, Any]:
     return environ
 
 
-async def _send_response(send: Send, response: Response) -> None:
+async def _send_response(send: Send, response: MotoResponse) -> None:
     await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
     for chunk in response.chunks:
         # In pieces: whatever is sent at once is copied, and a client may be slow.

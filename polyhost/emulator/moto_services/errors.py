@@ -22,7 +22,7 @@ _JSON = "application/x-amz-json-"
 
 
 @dataclass(frozen=True)
-class Response:
+class MotoResponse:
     status: int
     headers: ResponseHeaders
     chunks: list[bytes]
@@ -42,7 +42,7 @@ class Call:
         action: str = self._request.values.get("Action", "")
         return target.rpartition(".")[2] or action or self._operation_of_path()
 
-    def error_response(self, error: AwsError) -> Response:
+    def error_response(self, error: AwsError) -> MotoResponse:
         """Return the error in the service's protocol."""
         request_id = str(uuid.uuid4())
         content_type, body = _encode(self._protocol(), error.code, error.message or "", request_id)
@@ -51,7 +51,7 @@ class Call:
             (b"x-amzn-errortype", error.code.encode()),
             (b"x-amzn-requestid", request_id.encode()),
         ]
-        return Response(error.status, headers, [] if self._request.method == "HEAD" else [body.encode()])
+        return MotoResponse(error.status, headers, [] if self._request.method == "HEAD" else [body.encode()])
 
     def _operation_of_path(self) -> str:
         try:

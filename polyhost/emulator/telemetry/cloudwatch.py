@@ -7,7 +7,7 @@ and metric, and sets older than an hour are removed: a busy endpoint costs some 
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from polyhost.emulator import aws_clients
 from polyhost.emulator.config import ACCOUNT
@@ -22,7 +22,14 @@ _RETENTION = timedelta(hours=1)
 _PERIODS_PER_CLEANUP = 60
 _MAX_METRICS = 500  # of one PutMetricData
 
-_Key = tuple[str, str, str, str, str]  # region, endpoint, variant, name, unit
+
+class _Key(NamedTuple):
+    region: str
+    endpoint: str
+    variant: str
+    container: str
+    name: str
+    unit: str
 
 
 @dataclass
@@ -55,15 +62,16 @@ class CloudWatchPublisher:
 
     def _on_metric(self, metric: MetricValue) -> None:
         place = metric.place
-        self._pending[place.region, place.endpoint, place.variant, metric.name, metric.unit].add(metric.value)
+        key = _Key(place.region, place.endpoint, place.variant, place.container, metric.name, metric.unit)
+        self._pending[key].add(metric.value)
 
     def _publish(self) -> None:
         pending, self._pending = self._pending, defaultdict(_StatisticSet)
         now = datetime.now(UTC)
         batches: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
         for key, statistics in list(pending.items()):  # a copy: the event loop may still be adding the last one
-            namespace = _INSTANCE_NAMESPACE if key[3] in INSTANCE_METRICS else _ENDPOINT_NAMESPACE
-            batches[key[0], namespace].append(_datum(key, statistics, now))
+            namespace = _INSTANCE_NAMESPACE if key.name in INSTANCE_METRICS else _ENDPOINT_NAMESPACE
+            batches[key.region, namespace].append(_datum(key, statistics, now))
         for (region, namespace), data in batches.items():
             client = self._clients.get(region)
             if client is None:
@@ -95,12 +103,14 @@ def _is_ours(namespace: str) -> bool:
 
 
 def _datum(key: _Key, statistics: _StatisticSet, now: datetime) -> dict[str, Any]:
-    _, endpoint, variant, name, unit = key
+    dimensions = {"EndpointName": key.endpoint, "VariantName": key.variant}
+    if key.container:
+        dimensions["ContainerName"] = key.container
     return {
-        "MetricName": name,
-        "Dimensions": [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}],
+        "MetricName": key.name,
+        "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
         "Timestamp": now,
-        "Unit": unit,
+        "Unit": key.unit,
         "StatisticValues": {
             "SampleCount": statistics.count,
             "Sum": statistics.sum,

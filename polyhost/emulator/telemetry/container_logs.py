@@ -1,4 +1,7 @@
-"""Containers' output in CloudWatch Logs: group /aws/sagemaker/Endpoints/NAME, stream VARIANT/INSTANCE."""
+"""Containers' output in CloudWatch Logs: group /aws/sagemaker/Endpoints/NAME, stream VARIANT/INSTANCE.
+
+The stream of a container that is one of several is VARIANT/INSTANCE/CONTAINER.
+"""
 
 import logging
 import time
@@ -60,7 +63,8 @@ class ContainerLogPublisher:
 
     def _publish_instance(self, place: Place, events: list[dict[str, Any]]) -> None:
         client = self._client(place)
-        group, stream = f"{_GROUP_PREFIX}{place.endpoint}", f"{place.variant}/{place.instance}"
+        group = f"{_GROUP_PREFIX}{place.endpoint}"
+        stream = "/".join(filter(None, (place.variant, place.instance, place.container)))
         while events:
             batch, events = _split_batch(events)
             if place in self._known_streams:

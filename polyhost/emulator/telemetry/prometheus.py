@@ -57,6 +57,8 @@ class PrometheusExporter:
 
     def _on_metric(self, metric: MetricValue) -> None:
         place = metric.place
+        if place.container:  # of one of several: the instance has the sum
+            return
         labels = place.region, place.endpoint, place.variant, metric.model
         if counter := self._counters.get(metric.name):
             counter.labels(*labels).inc(metric.value)

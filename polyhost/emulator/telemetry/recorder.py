@@ -13,12 +13,13 @@ KEPT_EVENTS = 1000
 
 @dataclass(frozen=True)
 class Place:
-    """An endpoint, one of its variants, or one of its instances."""
+    """An endpoint, one of its variants or instances, or one of several containers, in an instance or in all."""
 
     region: str
     endpoint: str
     variant: str = ""
     instance: str = ""
+    container: str = ""
 
 
 class EventKind(StrEnum):

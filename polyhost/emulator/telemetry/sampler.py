@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from polyhost.emulator.hosting.endpoint import Endpoint
@@ -38,6 +39,8 @@ class InstanceSampler:
                     if instance["status"] != InstanceStatus.STOPPED:
                         place = Place(endpoint.region, endpoint.name, variant.name, instance["id"])
                         self._measure(place, instance)
+                        if variant.spec.direct:
+                            self._measure_containers(place, instance)
 
     def _measure(self, place: Place, instance: dict[str, Any]) -> None:
         loaded = sum(model["state"] == CopyState.LOADED for model in instance["models"])
@@ -50,3 +53,12 @@ class InstanceSampler:
         ):
             if used is not None:
                 self._recorder.measure(name, 100 * used / limit, "Percent", place)
+
+    def _measure_containers(self, place: Place, instance: dict[str, Any]) -> None:
+        for container in instance["containers"]:
+            where = replace(place, container=container["name"])
+            if container["cpu_percent"] is not None:
+                self._recorder.measure("CPUUtilization", container["cpu_percent"], "Percent", where)
+            if container["memory_used"] is not None:
+                percent = 100 * container["memory_used"] / instance["memory_limit"]
+                self._recorder.measure("MemoryUtilization", percent, "Percent", where)

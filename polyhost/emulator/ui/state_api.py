@@ -111,7 +111,9 @@ async def _endpoint_state(endpoint: Endpoint) -> dict[str, Any]:
                 "name": variant.name,
                 "instance_type": variant.spec.instance_type,
                 "share": variant.weight / total if total else 1 / len(endpoint.variants),
-                "multi_model": variant.spec.container.multi_model,
+                "multi_model": any(container.multi_model for container in variant.spec.containers),
+                "containers": [container.name for container in variant.spec.containers],
+                "execution": variant.spec.execution,
                 "instances": await variant.fleet.snapshot(),
             }
             for variant in endpoint.variants

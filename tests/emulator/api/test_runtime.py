@@ -236,7 +236,7 @@ def test_members_are_checked_against_their_shapes(local: Local, hosted: Hosted) 
         ({"SessionId": "-"}, "Value '-' at 'sessionId' failed to satisfy constraint: Member must satisfy regular"),
         ({"InferenceComponentName": "c"}, "does not support InferenceComponentName"),
         ({"EnableExplanations": "`true`"}, "does not support EnableExplanations"),
-        ({"TargetContainerHostname": "h"}, "does not support TargetContainerHostname"),
+        ({"TargetContainerHostname": "h"}, "does not support target container hostname header"),
     ):
         error = _error(local, endpoint, **({"TargetModel": "a.tar.gz"} | members))
         assert error.response["Error"]["Code"] == "ValidationError"

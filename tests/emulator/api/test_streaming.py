@@ -67,7 +67,7 @@ def test_errors_before_the_first_chunk_are_those_of_invoke_endpoint(local: Local
         ("nowhere", {}, "Endpoint nowhere of account 123456789012 not found."),
         (endpoint, {"TargetVariant": "other"}, "Variant other not found"),
         (endpoint, {"Body": b"x" * 6_291_457}, "less than or equal to 6291456"),
-        (endpoint, {"TargetContainerHostname": "h"}, "does not support TargetContainerHostname"),
+        (endpoint, {"TargetContainerHostname": "h"}, "does not support target container hostname header"),
     ):
         with pytest.raises(ClientError) as caught:
             _stream(local, name, **members)

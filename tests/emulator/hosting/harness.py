@@ -34,11 +34,13 @@ def no_s3(region: str) -> ObjectStore:
 class DriverWrapper:
     """A process driver whose `start` can be changed."""
 
+    limits_together = True
+
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
 
-    async def check(self, image: str, multi_model: bool) -> str:
-        return await self._driver.check(image, multi_model)
+    async def check(self, image: str, multi_model: bool, among_others: bool = False) -> str:
+        return await self._driver.check(image, multi_model, among_others)
 
     async def start(self, launch: Launch) -> Container:
         return await self._driver.start(launch)
@@ -69,7 +71,7 @@ def variant_spec(
 ) -> VariantSpec:
     variables = {name.upper(): str(value) for name, value in environment.items()}
     container = ContainerSpec("small", f"file://{folder}/archives/", True, variables, keeps_models)
-    return VariantSpec("AllTraffic", container, "ml.m5.large", instances, 1.0, volume_bytes, startup_timeout_s=30.0)
+    return VariantSpec("AllTraffic", (container,), "ml.m5.large", instances, 1.0, volume_bytes, startup_timeout_s=30.0)
 
 
 def request_for(model: str, timeout_s: float = DEADLINE_S) -> InvocationRequest:

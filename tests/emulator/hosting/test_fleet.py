@@ -81,8 +81,8 @@ async def test_a_killed_container_fails_only_invocations_in_flight(tmp_path: Pat
         await until(lambda: answered > 100)
         victim = fleet.instances[0]
         in_flight = victim.outstanding
-        await victim.keeper.kill()
-        await until(lambda: victim.keeper.restarts == 1)
+        await victim.containers[0].keeper.kill()
+        await until(lambda: victim.containers[0].keeper.restarts == 1)
         seen = answered
         await until(lambda: answered > seen + 100)
         stop.set()
@@ -98,7 +98,7 @@ async def test_a_container_killed_during_a_load_fails_no_invocation(tmp_path: Pa
         def kill_first(event: Event) -> None:
             if event.kind == "downloaded" and not kills:
                 victim = next(instance for instance in fleet.instances if instance.outstanding)
-                kills.append(asyncio.create_task(victim.keeper.kill()))
+                kills.append(asyncio.create_task(victim.containers[0].keeper.kill()))
 
         given.recorder.listen(on_event=kill_first)
         assert (await fleet.invoke(request_for("a"))).status == 200
@@ -110,7 +110,7 @@ async def test_an_invocation_waits_while_the_only_instance_restarts(tmp_path: Pa
     upload(tmp_path, "a")
     async with running(tmp_path, instances=1) as (fleet, _given):
         before = pid(await fleet.invoke(request_for("a")))
-        await fleet.instances[0].keeper.kill()
+        await fleet.instances[0].containers[0].keeper.kill()
         await until(lambda: not fleet.instances[0].in_service)
         assert pid(await fleet.invoke(request_for("a"))) != before
 

@@ -49,8 +49,9 @@ async def running(
         instance = Instance(given, Place("us-east-1", "e", "AllTraffic", INSTANCE), variant_spec(folder, **settings))
         await instance.start()
         try:
-            assert instance.cache is not None
-            yield instance, instance.cache, given
+            cache = instance.containers[0].cache
+            assert cache is not None
+            yield instance, cache, given
         finally:
             await instance.stop()
             assert instance.outstanding == 0
@@ -205,7 +206,7 @@ async def test_a_model_that_the_container_lost_is_loaded_again(tmp_path: Path) -
     upload(tmp_path, "says-404", status=404)
     async with running(tmp_path) as (instance, cache, given):
         await instance.invoke(request_for("a"))
-        await instance.keeper.client.unload(cache.models.copies["a"].key)  # behind the platform's back
+        await instance.containers[0].keeper.client.unload(cache.models.copies["a"].key)  # behind the platform's back
         assert (await instance.invoke(request_for("a"))).status == 200
         assert recorded(given, "loaded") == ["a", "a"]
         assert (await instance.invoke(request_for("says-404"))).status == 404
@@ -290,7 +291,7 @@ async def test_a_container_that_ended_is_replaced(tmp_path: Path) -> None:
         with pytest.raises(ContainerGoneError) as gone:
             await instance.invoke(request_for("deadly"))
         assert not gone.value.may_retry
-        await until(lambda: instance.keeper.restarts == 1)
+        await until(lambda: instance.containers[0].keeper.restarts == 1)
         assert json.loads((await instance.invoke(request_for("a"))).body)["pid"] != before
         (message,) = recorded(given, "restarted")
         assert "ended with status 7" in message and "invoked a" in message
@@ -306,7 +307,7 @@ async def test_a_container_that_hangs_is_replaced(tmp_path: Path, monkeypatch: p
         await until(lambda: recorded(given, "restarted"))
         monkeypatch.undo()  # the next container has all the time it needs
         assert "missed 3 pings" in recorded(given, "restarted")[0]
-        await until(lambda: instance.keeper.restarts == 1)
+        await until(lambda: instance.containers[0].keeper.restarts == 1)
         assert (await instance.invoke(request_for("a"))).status == 200
 
 
@@ -357,8 +358,8 @@ async def test_an_unexpected_error_of_the_driver_is_recorded_and_retried(tmp_pat
 
     upload(tmp_path, "a")
     async with running(tmp_path, DriverThatFailsOnce(ProcessDriver(COMMAND))) as (instance, _cache, given):
-        await instance.keeper.kill()
-        await until(lambda: instance.keeper.restarts == 1)
+        await instance.containers[0].keeper.kill()
+        await until(lambda: instance.containers[0].keeper.restarts == 1)
         assert any("KeyError('odd'); again in" in message for message in recorded(given, "failed"))
         assert (await instance.invoke(request_for("a"))).status == 200
 
@@ -380,6 +381,6 @@ async def test_faults_on_demand(tmp_path: Path) -> None:
         given.faults.add(Fault(FaultKind.KILL_CONTAINER))
         with pytest.raises(ContainerGoneError):
             await instance.invoke(request_for("a"))
-        await until(lambda: instance.keeper.restarts == 1)
+        await until(lambda: instance.containers[0].keeper.restarts == 1)
         assert (await instance.invoke(request_for("a"))).status == 200
         assert not given.faults.pending

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -112,6 +113,48 @@ async def test_memory_is_limited_if_a_control_group_can_be_made(tmp_path: Path) 
     assert await container.wait() == -signal.SIGKILL
     await container.stop(1)
     assert lines == ["eating"]
+
+
+async def test_containers_of_one_instance_share_its_memory_limit(tmp_path: Path) -> None:
+    probe = OwnControlGroup.make(f"probe-{os.getpid()}", LIMIT)
+    if probe is None:
+        pytest.skip("a control group cannot be made here; that needs root")
+    probe.remove()
+    shared = f"shared-{os.getpid()}-all"
+    driver = ProcessDriver((sys.executable, "-c", EATER))
+    containers = []
+    for name in ("a", "b"):  # each fits, but not both
+        (tmp_path / name).mkdir()
+        launch = replace(_launch(tmp_path / name, [], EAT_MB="160"), name=f"{shared}-{name}", shared_with=shared)
+        containers.append(await driver.start(launch))
+    ends = [asyncio.create_task(container.wait()) for container in containers]
+    done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    assert [end.result() for end in done] == [-signal.SIGKILL]
+    killed, left = sorted(containers, key=lambda container: not ends[containers.index(container)].done())
+    await killed.stop(1)
+    usage = await left.usage()
+    assert usage is not None and usage.memory_bytes > 0  # the group is still there, with the other container in it
+    await left.stop(0.2)
+    assert not OwnControlGroup.named(shared)
+    for end in ends:
+        await end
+
+
+async def test_containers_of_one_instance_have_ports_of_their_own(tmp_path: Path) -> None:
+    program = "import os; print(os.environ['SAGEMAKER_BIND_TO_PORT'], os.environ['SAGEMAKER_SAFE_PORT_RANGE'])"
+    driver = ProcessDriver((sys.executable, "-c", program))
+    taken: list[int] = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        lines: list[str] = []
+        launch = replace(_launch(tmp_path / name, lines), name=f"ports-{name}-{os.getpid()}", shared_with="ports")
+        container = await driver.start(launch)
+        await until(lambda lines=lines: lines)  # type: ignore[misc]
+        await container.stop(1)
+        port, _, ports = lines[0].partition(" ")
+        first, last = map(int, ports.split("-"))
+        taken += [int(port), *range(first, last + 1)]
+    assert len(taken) == len(set(taken)) == 22
 
 
 async def test_a_command_that_does_not_exist_is_named_in_the_error(tmp_path: Path) -> None:

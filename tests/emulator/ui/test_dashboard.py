@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from polyhost.emulator.config import EmulatorConfig
 from polyhost.emulator.server import Emulator
+from tests.emulator.api.several_containers import container, delete, host
 from tests.emulator.conftest import COMMAND, Local
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -82,6 +83,20 @@ def test_root_redirects_to_the_dashboard_which_updates_live(page: Page, local: L
     assert "of 16 GiB" in (memory.get_attribute("aria-valuetext") or "")
     event = page.locator("#events li", has_text=name).filter(has_text="b.tar.gz").filter(has_text="loaded in")
     expect(event.first).to_be_visible()
+
+
+def test_several_containers_are_shown(page: Page, local: Local) -> None:
+    for mode, words in (
+        ("Serial", "pipeline of one → two"),
+        ("Direct", "direct invocation of one, two"),
+    ):
+        name = f"shown-{mode}"
+        host(local, name, container(local, name, "one"), container(local, name, "two"), mode=mode)
+        endpoint = page.get_by_role("region", name=f"Endpoint {name}")
+        expect(endpoint).to_contain_text(f"1 \u00d7 ml.m5.xlarge, {words}")
+        expect(endpoint).to_contain_text("2 containers")
+        expect(endpoint).to_contain_text("two (pid ")
+        delete(local, name)
 
 
 def test_models_are_ordered_by_last_use(page: Page, local: Local, hosted: Hosted) -> None:

@@ -30,16 +30,20 @@ def _variants(endpoint: Endpoint) -> list[Members]:
 
 
 def _variant(variant: Variant) -> Members:
-    image, digest = variant.spec.container.image, variant.digest
-    resolved = f"{image.partition('@')[0]}@{digest}" if digest.startswith("sha256:") else image
+    images = zip(variant.spec.containers, variant.digests, strict=True)
     return {
         "VariantName": variant.name,
-        "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": resolved, "ResolutionTime": variant.started}],
+        "DeployedImages": [_deployed_image(container.image, digest, variant.started) for container, digest in images],
         "CurrentWeight": variant.weight,
         "DesiredWeight": variant.desired_weight,
         "CurrentInstanceCount": len(variant.fleet.instances),
         "DesiredInstanceCount": variant.desired_count,
     }
+
+
+def _deployed_image(image: str, digest: str, since: float) -> Members:
+    resolved = f"{image.partition('@')[0]}@{digest}" if digest.startswith("sha256:") else image
+    return {"SpecifiedImage": image, "ResolvedImage": resolved, "ResolutionTime": since}
 
 
 def _pending_variant(spec: VariantSpec, since: float) -> Members:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
+from polyhost.emulator.api.control_plane.container_specs import container_specs
 from polyhost.emulator.api.control_plane.operation import Members, Operation, OperationRequest
 from polyhost.emulator.api.control_plane.pagination import list_page
 from polyhost.emulator.api.control_plane.store import ResourceKind, ResourceStore
-from polyhost.emulator.api.control_plane.variant_specs import container_spec
 from polyhost.emulator.errors import ImageError, ValidationException
 from polyhost.emulator.hosting.interfaces import Driver
 
@@ -25,12 +25,11 @@ class ModelOperations:
 
     async def _create(self, request: OperationRequest) -> Members:
         region, members = request.region, request.members
-        spec = container_spec(members)
-        if (members.get("InferenceExecutionConfig") or {}).get("Mode") == "Direct":
-            raise ValidationException("The emulator does not support InferenceExecutionConfig of Mode Direct.")
+        specs = container_specs(members)
         self._store.require_absent(region, ResourceKind.MODEL, members["ModelName"])
         try:
-            await self._driver.check(spec.image, spec.multi_model)
+            for spec in specs:
+                await self._driver.check(spec.image, spec.multi_model, len(specs) > 1)
         except ImageError as error:
             raise ValidationException(str(error)) from None
         # Again: another request may have created the model during the check.

@@ -4,49 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from polyhost.emulator.api.control_plane.container_specs import container_specs, execution
 from polyhost.emulator.api.control_plane.operation import Members
 from polyhost.emulator.errors import ValidationException
 from polyhost.emulator.hosting.instance_types import DEFAULT_VOLUME_BYTES, TYPES
-from polyhost.emulator.hosting.interfaces import ContainerSpec, VariantSpec
-from polyhost.model_cache.model_url import ModelData
+from polyhost.emulator.hosting.interfaces import ContainerSpec, Execution, VariantSpec
 
 _GB = 1024**3
 _STARTUP_TIMEOUT_S = 480.0  # SageMaker developer guide, "Custom Inference Code with Hosting Services"
 _DOWNLOAD_TIMEOUT_S = 3600.0
-
-
-def container_spec(model: Members) -> ContainerSpec:
-    """Translate a CreateModel request. Raises ValidationException for anything that the emulator cannot host."""
-    container = _container_of(model)
-    multi_model = container.get("Mode") == "MultiModel"
-    url = container.get("ModelDataUrl")
-    if multi_model and not url:
-        raise ValidationException("A container of Mode MultiModel needs ModelDataUrl, the prefix of its models.")
-    try:
-        data = str(ModelData.parse(url)) if url else None
-    except ValueError as error:
-        raise ValidationException(str(error)) from None
-    if multi_model and data is not None and not data.endswith("/"):
-        data += "/"
-    caching = (container.get("MultiModelConfig") or {}).get("ModelCacheSetting") or "Enabled"
-    environment = container.get("Environment") or {}
-    return ContainerSpec(container["Image"], data, multi_model, environment, caching == "Enabled")
-
-
-def _container_of(model: Members) -> Members:
-    containers = [*(model.get("Containers") or []), *filter(None, [model.get("PrimaryContainer")])]
-    if len(containers) != 1:
-        raise ValidationException(
-            "The emulator hosts models of one container, given as PrimaryContainer or in Containers;"
-            f" got {len(containers)}."
-        )
-    container: Members = containers[0]
-    if not container.get("Image"):
-        raise ValidationException("The container has no Image; the emulator does not support model packages.")
-    for member in ("ModelDataSource", "AdditionalModelDataSources"):
-        if container.get(member):
-            raise ValidationException(f"The emulator does not support {member}; use ModelDataUrl.")
-    return container
 
 
 def variant_spec(variant: Members, model: Members) -> VariantSpec:
@@ -69,7 +35,8 @@ def variant_spec(variant: Members, model: Members) -> VariantSpec:
     weight = variant.get("InitialVariantWeight")
     return VariantSpec(
         name=variant["VariantName"],
-        container=container_spec(model),
+        containers=container_specs(model),
+        execution=execution(model),
         instance_type=variant["InstanceType"],
         instance_count=variant["InitialInstanceCount"],
         weight=1.0 if weight is None else weight,
@@ -98,9 +65,15 @@ def _retain_properties(spec: VariantSpec, current: VariantSpec, excluded: Sequen
 
 def to_json(spec: VariantSpec) -> Members:
     """Return a spec as it is saved with its endpoint."""
-    return asdict(replace(spec, container=replace(spec.container, environment=dict(spec.container.environment))))
+    containers = (replace(container, environment=dict(container.environment)) for container in spec.containers)
+    return asdict(replace(spec, containers=tuple(containers)))
 
 
 def from_json(saved: Mapping[str, Any]) -> VariantSpec:
     """Return a saved spec. Raises KeyError or TypeError if members are missing or unknown."""
-    return VariantSpec(**{**saved, "container": ContainerSpec(**saved["container"])})
+    members = dict(saved)
+    if "container" in members:  # saved by polyhost 0.2
+        members["containers"] = [members.pop("container")]
+    containers = tuple(ContainerSpec(**container) for container in members.pop("containers"))
+    mode = Execution(members.pop("execution", Execution.SERIAL))
+    return VariantSpec(**members, containers=containers, execution=mode)

@@ -14,12 +14,18 @@ from polyhost.emulator.hosting.interfaces import Container, Launch, ResourceUsag
 from polyhost.processes import free_port
 
 MULTI_MODEL_LABEL = "com.amazonaws.sagemaker.capabilities.multi-models"
+BIND_TO_PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
 _OWNER_LABEL = "polyhost.emulator"  # its value is the name of the emulator's run directory
 _PORT = 8080
+# Of a container among others. They share a network on SageMaker, so an image that heeds no such port fails there too.
+_OWN_PORT = 14000
+_SAFE_PORTS = "23000-23999"
 
 
 class DockerDriver:
     """Starts containers of images that the local engine has; it pulls none."""
+
+    limits_together = False
 
     def __init__(self) -> None:
         self._engine: Engine | None = None
@@ -34,29 +40,32 @@ class DockerDriver:
         _, address, _ = await _run("context", "inspect", "--format={{.Endpoints.docker.Host}}")
         self._engine = Engine(address.strip())
 
-    async def check(self, image: str, multi_model: bool) -> str:
+    async def check(self, image: str, multi_model: bool, among_others: bool = False) -> str:
         status, output, _ = await _run("image", "inspect", image)
         if status:
             raise ImageError(f"Requested image {image} not found.")
         found: dict[str, Any] = json.loads(output)[0]
         labels = (found.get("Config") or {}).get("Labels") or {}
-        if multi_model and labels.get(MULTI_MODEL_LABEL) != "true":
-            raise ImageError(
-                f"Your Ecr Image {image} does not contain required {MULTI_MODEL_LABEL}=true Docker label(s)."
-            )
+        for label, needed in ((MULTI_MODEL_LABEL, multi_model), (BIND_TO_PORT_LABEL, among_others)):
+            if needed and labels.get(label) != "true":
+                raise ImageError(f"Your Ecr Image {image} does not contain required {label}=true Docker label(s).")
         return str(found["Id"])
 
     async def start(self, launch: Launch) -> Container:
         inside = "models" if launch.multi_model else "model"
         port = free_port()
+        inner_port = _OWN_PORT if launch.shared_with else _PORT
         settings = dict(launch.environment) | ({"SAGEMAKER_MULTI_MODEL": "true"} if launch.multi_model else {})
+        if launch.shared_with:
+            settings |= {"SAGEMAKER_BIND_TO_PORT": str(_OWN_PORT), "SAGEMAKER_SAFE_PORT_RANGE": _SAFE_PORTS}
         # A single model's folder is read-only for the container (developer guide, your-algorithms-inference-code).
         mount = f"{launch.folder / inside}:/opt/ml/{inside}" + ("" if launch.multi_model else ":ro")
         options = [
             f"--name={launch.name}",
-            f"--label={_OWNER_LABEL}={launch.folder.parent.name}",
+            f"--label={_OWNER_LABEL}={launch.owner}",
+            *([f"--hostname={launch.hostname}"] if launch.hostname else []),
             f"--memory={launch.memory_bytes}",
-            f"--publish=127.0.0.1:{port}:{_PORT}",
+            f"--publish=127.0.0.1:{port}:{inner_port}",
             f"--volume={mount}",
             *(f"--env={name}={value}" for name, value in settings.items()),
         ]

@@ -2,21 +2,22 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import re
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from polyhost.emulator.errors import ContainerError
 from polyhost.emulator.hosting.control_group import OwnControlGroup
+from polyhost.emulator.hosting.drivers.memory_groups import MemoryGroup, MemoryGroups
 from polyhost.emulator.hosting.drivers.output import each_line
 from polyhost.emulator.hosting.interfaces import Container, Launch, ResourceUsage
-from polyhost.processes import free_port, processes_with
+from polyhost.processes import free_port, free_port_range, processes_with
 
 _MARK = "POLYHOST_INSTANCE"
 _RUN_DIR = "ph-"
@@ -24,29 +25,31 @@ _RUN_DIR = "ph-"
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "JAVA_HOME", "TMPDIR", "VIRTUAL_ENV")
 # Joins the control group, then becomes the container.
 _JOIN = 'echo $$ >"$1" && shift && exec "$@"'
-
-logger = logging.getLogger(__name__)
+_OWN_COMMAND = (str(Path(sys.executable).with_name("polyhost")),)
+_SAFE_PORTS = 10
 
 
 class ProcessDriver:
-    """Starts a command with the argument `serve`, which an image's entry point gets too; by default ours."""
+    """Starts a command with the argument `serve`, which an image's entry point gets too; by default ours.
 
-    def __init__(self, command: tuple[str, ...] | None = None) -> None:
-        self._command = command or (str(Path(sys.executable).with_name("polyhost")),)
-        self._own = command is None
-        self._warned = False
+    `image_commands` are the commands for images that match a pattern of shell style; the first that does is used.
+    """
 
-    async def check(self, image: str, multi_model: bool) -> str:
-        """Return the name given: whatever it is, the one image is this installation."""
+    limits_together = True  # as far as it limits memory at all
+
+    def __init__(
+        self, command: tuple[str, ...] | None = None, image_commands: Mapping[str, tuple[str, ...]] | None = None
+    ) -> None:
+        self._command = command
+        self._image_commands = image_commands or {}
+        self._groups = MemoryGroups()
+
+    async def check(self, image: str, multi_model: bool, among_others: bool = False) -> str:
+        """Return the name given: an image is a command here, and most are this installation."""
         return image
 
     async def start(self, launch: Launch) -> Container:
-        group = OwnControlGroup.make(launch.name, launch.memory_bytes)
-        if group is None and not self._warned:
-            self._warned = True
-            logger.warning(
-                "cannot make control groups (that needs root): the memory of instances is measured, not limited"
-            )
+        group = self._groups.join(launch)
         run_dir = Path(
             tempfile.mkdtemp(prefix=_RUN_DIR)
         )  # not in the instance's folder: a socket's path has at most 108 bytes
@@ -66,9 +69,9 @@ class ProcessDriver:
             )
         except BaseException as error:
             os.close(output)
-            await asyncio.to_thread(_clear, group, run_dir, launch.name)
+            await asyncio.to_thread(_clear, group, run_dir)
             if isinstance(error, OSError):
-                raise ContainerError(f"{self._command[0]} does not start: {error}") from error
+                raise ContainerError(f"{self._command_for(launch.image)[0]} does not start: {error}") from error
             raise
         finally:
             os.close(writer)
@@ -77,7 +80,7 @@ class ProcessDriver:
     async def sweep(self, folder: Path) -> None:
         """Remove control groups and run directories; the processes ended with their emulator."""
         for instance in folder.glob("i-*"):
-            for noted in instance.glob(f"{_RUN_DIR}*"):
+            for noted in (*instance.glob(f"{_RUN_DIR}*"), *instance.glob(f"containers/*/{_RUN_DIR}*")):
                 await asyncio.to_thread(shutil.rmtree, Path(tempfile.gettempdir(), noted.name), True)
             for group in OwnControlGroup.named(f"*-{instance.name}-*"):
                 with contextlib.suppress(OSError):
@@ -86,9 +89,14 @@ class ProcessDriver:
     async def close(self) -> None:
         """Do nothing: the driver has nothing open."""
 
-    def _arguments(self, port: int, launch: Launch, group: OwnControlGroup | None) -> list[str]:
-        arguments = [*self._command, "serve"]
-        if self._own:
+    def _command_for(self, image: str) -> tuple[str, ...]:
+        matching = (command for pattern, command in self._image_commands.items() if fnmatchcase(image, pattern))
+        return next(matching, None) or self._command or _OWN_COMMAND
+
+    def _arguments(self, port: int, launch: Launch, group: MemoryGroup | None) -> list[str]:
+        command = self._command_for(launch.image)
+        arguments = [*command, "serve"]
+        if command == _OWN_COMMAND:
             arguments += ["--port", str(port), "--base-dir", str(launch.folder), "--log-format", "json"]
             arguments += [] if launch.multi_model else ["--single-model"]
         if setpriv := shutil.which("setpriv"):
@@ -106,7 +114,8 @@ class ProcessDriver:
             _MARK: launch.name,
         }
         mode = {"SAGEMAKER_MULTI_MODEL": "true"} if launch.multi_model else {}
-        return inherited | dict(launch.environment) | documented | mode
+        among_others = {"SAGEMAKER_SAFE_PORT_RANGE": free_port_range(_SAFE_PORTS)} if launch.shared_with else {}
+        return inherited | dict(launch.environment) | documented | mode | among_others
 
 
 class ContainerProcess:
@@ -118,7 +127,7 @@ class ContainerProcess:
         output: int,
         port: int,
         launch: Launch,
-        group: OwnControlGroup | None,
+        group: MemoryGroup | None,
         run_dir: Path,
     ) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -164,29 +173,25 @@ class ContainerProcess:
 
     def _usage(self) -> ResourceUsage:
         members = self._members()
-        memory = self._group.used() if self._group else sum(map(_proportional_bytes, members))
+        alone = self._group is not None and not self._group.shared
+        memory = self._group.used() if self._group and alone else sum(map(_proportional_bytes, members))
         return ResourceUsage(memory, sum(map(_cpu_s, members)))
 
     def _sweep(self) -> None:
         self._kill()
-        _clear(self._group, self._run_dir, self._name)
+        _clear(self._group, self._run_dir)
+        self._group = None  # it is left once, and a stop may be repeated
 
     def _members(self) -> list[int]:
-        """Return the processes of the control group, or, without one, those that have the container's mark."""
-        if self._group:
-            try:
-                return [int(pid) for pid in self._group.members.read_text().split()]
-            except OSError:
-                return []
+        """Return the processes of the container's own control group, or else those that have the container's mark."""
+        if self._group and not self._group.shared:
+            return self._group.processes()
         return processes_with(_MARK, self._name)
 
 
-def _clear(group: OwnControlGroup | None, run_dir: Path, name: str) -> None:
+def _clear(group: MemoryGroup | None, run_dir: Path) -> None:
     if group:
-        try:
-            group.remove()
-        except OSError as error:
-            logger.warning("the control group of %s could not be removed: %s", name, error)
+        group.leave()
     shutil.rmtree(run_dir, ignore_errors=True)
 
 

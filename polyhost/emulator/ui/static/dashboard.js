@@ -188,14 +188,22 @@ function newInstance(instance) {
   return withParts(element, { status, facts, memory, memoryText, disk, diskText, body, scroll, none });
 }
 
+/** Describes one of several containers: its name, its process and its memory. */
+function containerFacts(container) {
+  const memory = container.memory_used === null ? "" : `, ${bytes(container.memory_used)}`;
+  return `${container.name} (pid ${container.pid ?? "–"}${memory})`;
+}
+
 function updateInstance(element, instance, multiModel) {
   const parts = element.parts;
   pill(parts.status, instance.status);
   const loaded = instance.models.filter((model) => model.state === "loaded").length;
-  const facts = multiModel ? [`${count(loaded)} ${loaded === 1 ? "model" : "models"} loaded`] : ["one model"];
+  const facts = multiModel ? [`${count(loaded)} ${loaded === 1 ? "model" : "models"} loaded`] : [];
+  if (!facts.length) facts.push(instance.containers.length > 1 ? `${instance.containers.length} containers` : "one model");
   facts.push(`${count(instance.outstanding)} in flight`);
   if (instance.cpu_percent !== null) facts.push(`${Math.round(instance.cpu_percent)} % of a core`);
-  if (instance.pid) facts.push(`pid ${instance.pid}`);
+  if (instance.containers.length > 1) facts.push(instance.containers.map(containerFacts).join(", "));
+  else if (instance.pid) facts.push(`pid ${instance.pid}`);
   if (instance.restarts) facts.push(`${instance.restarts} ${instance.restarts === 1 ? "restart" : "restarts"}`);
   setText(parts.facts, facts.join(" · "));
   for (const [meter, text, used, limit] of [
@@ -224,14 +232,21 @@ function newVariant(variant) {
   });
 }
 
+function kindOf(variant) {
+  const model = variant.multi_model ? "multi-model" : "single model";
+  if (variant.containers.length < 2) return model;
+  return variant.execution === "Direct"
+    ? `direct invocation of ${variant.containers.join(", ")}`
+    : `pipeline of ${variant.containers.join(" → ")}`;
+}
+
 function updateVariant(element, variant) {
   const { share, shareText, type, instances } = element.parts;
   const traffic = `${percent(variant.share, 1)} of the traffic`;
   fill(share, variant.share, traffic);
   share.classList.add("share");
   setText(shareText, traffic);
-  const kind = variant.multi_model ? "multi-model" : "single model";
-  setText(type, `${variant.instances.length} × ${variant.instance_type}, ${kind}`);
+  setText(type, `${variant.instances.length} × ${variant.instance_type}, ${kindOf(variant)}`);
   reconcile(instances, variant.instances, (instance) => instance.id, newInstance, (part, instance) =>
     updateInstance(part, instance, variant.multi_model));
 }

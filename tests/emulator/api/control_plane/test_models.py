@@ -3,7 +3,7 @@
 import pytest
 
 from polyhost.emulator.errors import ValidationException
-from tests.emulator.api.control_plane.harness import ARN, ROLE, ControlPlaneHarness
+from tests.emulator.api.control_plane.harness import ARN, ROLE, ControlPlaneHarness, variant
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +43,7 @@ async def test_regions_are_separate(plane: ControlPlaneHarness) -> None:
         ({"Mode": "MultiModel"}, "no Image"),
         ({"Image": "i", "Mode": "MultiModel"}, "needs ModelDataUrl"),
         ({"Image": "i", "ModelDataUrl": "https://example.org/models/"}, "no address of model data"),
-        (None, "got 0"),
+        (None, "needs a container"),
     ],
 )
 async def test_unsupported_model_is_rejected(
@@ -51,3 +51,66 @@ async def test_unsupported_model_is_rejected(
 ) -> None:
     given = {"PrimaryContainer": container} if container else {}
     assert message in await plane.rejection("CreateModel", ModelName="m", **given)
+
+
+def _containers(*names: str | None, **members: str) -> list[dict[str, str]]:
+    return [{"Image": "i"} | ({"ContainerHostname": name} if name else {}) | members for name in names]
+
+
+MULTI_MODEL = {"Mode": "MultiModel", "ModelDataUrl": "s3://b/p/"}
+
+
+@pytest.mark.parametrize(
+    ("containers", "mode", "message"),
+    [
+        (_containers("a", "b", "a"), None, "ContainerHostname must be unique, but got a, b, a."),
+        (_containers("a", None), None, "Container 2 has no ContainerHostname; others of the model have one."),
+        (_containers(None, "b"), "Serial", "Container 1 has no ContainerHostname; others of the model have one."),
+        (
+            _containers(None, None),
+            "Direct",
+            "Container 1 has no ContainerHostname; Mode Direct calls containers by it.",
+        ),
+        (
+            _containers("a"),
+            "Direct",
+            "InferenceExecutionConfig of Mode Direct is for Containers, of which it needs two.",
+        ),
+        (
+            _containers("a", "b", **MULTI_MODEL),
+            "Serial",
+            "More than one container in MultiModel mode is not supported with inference pipeline.",
+        ),
+        (_containers("-a", "b"), None, "at 'containers.1.member.containerHostname' failed to satisfy constraint"),
+        (
+            _containers(*map(str, range(16))),
+            None,
+            "at 'containers' failed to satisfy constraint: Member must have length",
+        ),
+        (_containers("a", "b"), "Parallel", "at 'inferenceExecutionConfig.mode' failed to satisfy constraint"),
+        ([{"ContainerHostname": "a"}, {"Image": "i", "ContainerHostname": "b"}], None, "no Image"),
+    ],
+)
+async def test_invalid_containers_are_rejected(
+    plane: ControlPlaneHarness, containers: list[dict[str, str]], mode: str | None, message: str
+) -> None:
+    how = {"InferenceExecutionConfig": {"Mode": mode}} if mode else {}
+    assert message in await plane.rejection("CreateModel", ModelName="m", Containers=containers, **how)
+    assert (await plane.call("ListModels"))["Models"] == []
+
+
+async def test_primary_container_and_containers_exclude_each_other(plane: ControlPlaneHarness) -> None:
+    given = {"PrimaryContainer": {"Image": "i"}, "Containers": _containers("a")}
+    assert "but not both" in await plane.rejection("CreateModel", ModelName="m", **given)
+
+
+async def test_several_containers_are_described_as_given(plane: ControlPlaneHarness) -> None:
+    for name, containers, mode in (
+        ("unnamed", _containers(*[None] * 15), "Serial"),
+        ("named", [*_containers("a", **MULTI_MODEL), *_containers("b", **MULTI_MODEL)], "Direct"),
+    ):
+        how = {"Mode": mode}
+        await plane.call("CreateModel", ModelName=name, Containers=containers, InferenceExecutionConfig=how)
+        seen = await plane.call("DescribeModel", ModelName=name)
+        assert (seen["Containers"], seen["InferenceExecutionConfig"]) == (containers, how)
+        await plane.create_config(name, variant(model=name))

@@ -76,6 +76,23 @@ def test_unknown_kind_in_the_state_is_an_error_at_start(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
+async def test_an_endpoint_saved_by_an_earlier_version_is_restored(tmp_path: Path, anyio_backend: object) -> None:
+    async with running_control_plane(tmp_path, tmp_path) as plane:
+        await plane.create_model()
+        await plane.create_config()
+        await plane.create_endpoint()
+    saved = json.loads((tmp_path / "resources.json").read_text())
+    (endpoint,) = (item for item in saved["resources"] if item["kind"] == "endpoint")
+    (variant,) = endpoint["changes"]["Variants"]
+    (variant["container"],) = variant.pop("containers")  # one, without a name
+    del variant["container"]["name"], variant["execution"]
+    (tmp_path / "resources.json").write_text(json.dumps(saved))
+    async with running_control_plane(tmp_path, tmp_path) as plane:
+        await plane.until_settled()
+        assert (await plane.invoke())["name"] == "a"
+
+
+@pytest.mark.anyio
 async def test_unreadable_endpoint_is_an_error_at_start(tmp_path: Path) -> None:
     async with running_control_plane(tmp_path, tmp_path) as plane:
         await plane.create_model()
@@ -83,7 +100,7 @@ async def test_unreadable_endpoint_is_an_error_at_start(tmp_path: Path) -> None:
         await plane.create_endpoint()
     saved = json.loads((tmp_path / "resources.json").read_text())
     (endpoint,) = (item for item in saved["resources"] if item["kind"] == "endpoint")
-    del endpoint["changes"]["Variants"][0]["container"]["image"]
+    del endpoint["changes"]["Variants"][0]["containers"][0]["image"]
     (tmp_path / "resources.json").write_text(json.dumps(saved))
     with pytest.raises(StartError, match=r"cannot restore endpoint e from the saved state .*image.* another --state"):
         async with running_control_plane(tmp_path, tmp_path):

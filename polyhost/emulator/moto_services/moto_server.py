@@ -11,7 +11,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from polyhost.emulator.errors import AwsError, NotEmulated
-from polyhost.emulator.moto_services.errors import Call, Response
+from polyhost.emulator.moto_services.errors import Call, MotoResponse
 
 _SERVICE = "polyhost.service"  # the environ's key for the name of moto's service
 _GENERIC = "action has not been implemented"  # what moto says of operations that it does not know
@@ -27,13 +27,13 @@ _UNKNOWN_TO_S3 = frozenset(
 logger = logging.getLogger(__name__)
 
 
-class Dispatcher:
+class MotoServer:
     """Has moto answer requests; what moto lacks or fails at becomes an error of AWS."""
 
     def __init__(self) -> None:
-        self._moto = _MotoServer()
+        self._applications = _Applications()
 
-    def respond(self, environ: dict[str, Any]) -> Response:
+    def respond(self, environ: dict[str, Any]) -> MotoResponse:
         """Return the response to a WSGI request. Blocks; any thread may call it."""
         failure: AwsError
         try:
@@ -48,17 +48,17 @@ class Dispatcher:
             failure = AwsError(f"the emulator failed: {error!r}")
         return call.error_response(failure)
 
-    def reject(self, environ: dict[str, Any], error: AwsError) -> Response:
+    def reject(self, environ: dict[str, Any], error: AwsError) -> MotoResponse:
         """Return an error as the response to a WSGI request."""
         return _call(environ).error_response(error)
 
-    def _call(self, environ: dict[str, Any]) -> Response:
+    def _call(self, environ: dict[str, Any]) -> MotoResponse:
         started: list[tuple[str, list[tuple[str, str]]]] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
             started.append((status, headers))
 
-        with closing(self._moto(environ, start_response)) as chunks:
+        with closing(self._applications(environ, start_response)) as chunks:
             body = list(chunks)
         status, headers = started[-1]
         number = int(status.split(" ", 1)[0])
@@ -66,10 +66,10 @@ class Dispatcher:
             # moto's response if no operation has this method and path.
             raise NotImplementedError
         encoded = [(name.lower().encode("latin-1"), value.strip().encode("latin-1")) for name, value in headers]
-        return Response(number, encoded, body)
+        return MotoResponse(number, encoded, body)
 
 
-class _MotoServer(DomainDispatcherApplication):
+class _Applications(DomainDispatcherApplication):
     def __init__(self) -> None:
         super().__init__(_create_app)
 
