@@ -3,6 +3,8 @@
 import asyncio
 import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from polyhost.container.native.errors import Rejection
 from polyhost.container.native.load_request import LoadRequest
 from polyhost.container.native.served_model import ModelState, ModelTimeouts
 from tests.container.native.fork_server_side import ForkServerSide, run_scenario
+from tests.support.container import ROOT
 from tests.support.waiting import until
 
 
@@ -88,8 +91,16 @@ def test_unload_during_a_load_asks_for_no_worker(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("free", range(4))
 def test_load_without_a_free_descriptor_is_rejected(tmp_path: Path, free: int) -> None:
-    """Wherever it is missing: the connection needs three, the message to the fork server another."""
+    """Wherever it is missing: the connection needs three, the message to the fork server another.
 
+    In a process of its own: in this one threads of other tests may close descriptors meanwhile.
+    """
+    module, function = __name__, load_without_a_free_descriptor.__name__
+    code = f"import pathlib, {module}; {module}.{function}(pathlib.Path({str(tmp_path)!r}), {free})"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def load_without_a_free_descriptor(folder: Path, free: int) -> None:
     async def scenario(side: ForkServerSide) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         directory = side.create_directory("m")
@@ -106,7 +117,7 @@ def test_load_without_a_free_descriptor_is_rejected(tmp_path: Path, free: int) -
         with pytest.raises(Rejection, match="Too many open files"):
             await load
 
-    run_scenario(scenario, tmp_path)
+    run_scenario(scenario, folder)
 
 
 @pytest.mark.parametrize("url", ["models/m", "/", "{models}", "{models}/../x", "{models}/link"])
