@@ -32,7 +32,12 @@ from polyhost.container.memory.gauge import private_bytes
 from polyhost.processes import ProcessError
 
 ALL_ON = "all on"
-VARIANTS = {ALL_ON: "", **{f"without {name}": str(name) for name in Optimization}}
+# Settings by variant.
+VARIANTS: dict[str, dict[str, str]] = {
+    ALL_ON: {},
+    **{f"without {name}": {"POLYHOST_DISABLE": str(name)} for name in Optimization},
+    "without isolation": {"POLYHOST_ISOLATION": "off"},
+}
 COLD_MODELS = ("lr", "rf", "mlp", "squeezenet")
 HOT_MODELS = ("lr",)
 CLIENTS = (1, 8)
@@ -58,15 +63,16 @@ class Ablation:
 
     effort: Effort
     shelf: Shelf
+    variants: Sequence[str] = tuple(VARIANTS)
     samples: defaultdict[str, defaultdict[str, list[float]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
     )
 
     def run(self, report: Callable[[str], None]) -> None:
         for number in range(self.effort.rounds):
-            for variant, disabled in random.sample(list(VARIANTS.items()), len(VARIANTS)):
+            for variant in random.sample(self.variants, len(self.variants)):
                 try:
-                    self._measure(self.samples[variant], disabled)
+                    self._measure(self.samples[variant], VARIANTS[variant])
                 except (ResponseError, ProcessError, OSError, psutil.Error) as error:
                     report(f"round {number + 1}, {variant}: {error}")
                 else:
@@ -79,8 +85,8 @@ class Ablation:
             for variant, figures in self.samples.items()
         }
 
-    def _measure(self, samples: Mapping[str, list[float]], disabled: str) -> None:
-        with running(native(POLYHOST_DISABLE=disabled)) as server:
+    def _measure(self, samples: Mapping[str, list[float]], settings: Mapping[str, str]) -> None:
+        with running(native(**settings)) as server:
             _wait_for_zygotes(server)
             samples["start: all zygotes ready ms"].append((time.perf_counter() - server.started) * 1000)
             for name in COLD_MODELS:
@@ -147,12 +153,13 @@ def _process(server: BenchServer) -> psutil.Process:
 def table(medians: Mapping[str, Mapping[str, float]]) -> Table:
     made = Table(box=box.SIMPLE_HEAD)
     made.add_column(no_wrap=True)
-    for variant in VARIANTS:
+    variants = [variant for variant in VARIANTS if variant in medians]
+    for variant in variants:
         made.add_column(variant, justify="right", no_wrap=True)
     with_all = medians.get(ALL_ON, {})
     for figure, reference in with_all.items():
         cells = [_number(reference)]
-        for variant in list(VARIANTS)[1:]:
+        for variant in variants[1:]:
             value = medians.get(variant, {}).get(figure)
             cells.append(
                 "" if value is None else f"{value:,.{0 if value >= 100 else 1}f} ({value / reference - 1:+.1%})"
@@ -169,6 +176,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench --ablation", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few rounds: to try, not to publish")
     parser.add_argument("--rounds", type=int, help=f"servers of each variant; {Effort.rounds}")
+    parser.add_argument("--without", help="measure one only, such as prefault or isolation")
     parser.add_argument("--json", type=Path, help="the file for the results")
     given = parser.parse_args(arguments)
     effort = QUICK if given.quick else Effort()
@@ -177,7 +185,10 @@ def main(arguments: Sequence[str]) -> int:
     shelf = Shelf(ROOT / "build" / "bench-models")
     subprocess.run([sys.executable, "-m", "benchmarks.models", str(shelf.folder)], cwd=ROOT, check=True)
     console = Console(width=None if sys.stdout.isatty() else 200)
-    ablation = Ablation(effort, shelf)
+    variants = [ALL_ON, f"without {given.without}"] if given.without else list(VARIANTS)
+    if not set(variants) <= set(VARIANTS):
+        parser.error(f"--without {given.without}: give one of {', '.join(name[8:] for name in list(VARIANTS)[1:])}")
+    ablation = Ablation(effort, shelf, variants)
     machine = Machine.current()
     try:
         ablation.run(lambda text: console.print(text, highlight=False, markup=False))

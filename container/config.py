@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from polyhost.container.errors import ConfigError
+from polyhost.container.isolation.shared_folders import CACHE_VARIABLES, SHARED_FOLDERS, shared_folders
 from polyhost.handlers import frameworks, lookup
 from polyhost.handlers.errors import BadSettingError
 from polyhost.handlers.settings import Settings
@@ -18,6 +19,7 @@ from polyhost.handlers.settings import Settings
 _MB = 1024 * 1024
 _MAX_NUMBER = 1_000_000  # of invocations, workers, seconds: what is above must be a mistake
 _NETTY_THREADS = 32  # a load holds a Netty thread until the model is up: with few threads, loads would delay requests
+_WORKER_DESCRIPTORS = 65_536
 _STEP = re.compile(r"\w+(\.\w+)*(:\w+)?")  # "package.module" or "package.module:function"
 
 
@@ -28,6 +30,14 @@ class Optimization(StrEnum):
     PREFAULT = "prefault"
     HEADER_CACHE = "header-cache"
     BURSTS = "bursts"
+
+
+class Isolation(StrEnum):
+    """How far models are kept apart (container/isolation)."""
+
+    STRICT = "strict"
+    STANDARD = "standard"
+    OFF = "off"
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,11 @@ class Config:
     netty_client_threads: int
     job_queue_size: int | None
     disabled: tuple[str, ...]
+    isolation: Isolation
+    shared_folders: tuple[str, ...]
+    home: str | None
+    worker_descriptors: int
+    worker_file_bytes: int | None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -102,6 +117,11 @@ class Config:
             netty_client_threads=read("MMS_NETTY_CLIENT_THREADS", _whole_number(0), os.cpu_count() or 1),
             job_queue_size=read("MMS_JOB_QUEUE_SIZE", _positive, None),
             disabled=read("POLYHOST_DISABLE", _optimizations, ()),
+            isolation=Isolation(read("POLYHOST_ISOLATION", _one_of(*Isolation), Isolation.STANDARD)),
+            shared_folders=_shared_folders(read, environ),
+            home=read("HOME", str, None),
+            worker_descriptors=read("POLYHOST_WORKER_DESCRIPTORS", _whole_number(64), _WORKER_DESCRIPTORS),
+            worker_file_bytes=read("POLYHOST_WORKER_FILE_MB", _megabytes, None),
         )
 
     def enabled(self, optimization: Optimization) -> bool:
@@ -119,8 +139,9 @@ class Config:
     @classmethod
     def from_json(cls, text: str) -> Self:
         values = json.loads(text)
-        for name in ("preload", "zygotes", "disabled"):
+        for name in ("preload", "zygotes", "disabled", "shared_folders"):
             values[name] = tuple(values[name]) if values[name] is not None else None
+        values["isolation"] = Isolation(values["isolation"])
         return cls(**{item.name: values[item.name] for item in fields(cls)})
 
 
@@ -154,6 +175,16 @@ def _check_settings_of_others(read: _EnvironReader, environ: Mapping[str, str]) 
         Settings.from_environ(environ)
     except BadSettingError as error:
         raise ConfigError(str(error)) from None
+
+
+def _shared_folders(read: _EnvironReader, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Read the folders that all models may write to, those of libraries' caches included."""
+    caches = {name: value for name in (*CACHE_VARIABLES, "HOME") if (value := read(name, str, ""))}
+
+    def convert(value: str) -> tuple[str, ...]:
+        return shared_folders({**caches, SHARED_FOLDERS: value})
+
+    return tuple(read(SHARED_FOLDERS, convert, None) or convert(""))
 
 
 def _whole_number(minimum: int, maximum: int = _MAX_NUMBER, what: str = "a whole number") -> Callable[[str], int]:

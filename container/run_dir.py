@@ -19,6 +19,7 @@ from pathlib import Path
 from polyhost.container.config import Config
 from polyhost.container.errors import ConfigError
 from polyhost.container.mms.launcher import FIFO, LAUNCHES
+from polyhost.private_folder import private_parent
 
 # A socket's path has 107 bytes at most (unix(7)): PARENT/polyhost-XXXXXXXX/tmp/.mms.sock.PORT
 _MAX_PARENT = 107 - len("/polyhost-XXXXXXXX/tmp/.mms.sock.65535")
@@ -27,7 +28,7 @@ _ATTEMPTS, _ATTEMPT_S = 60, 0.05
 
 def create(config: Config) -> Path:
     """Create the container's run folder. Raises ConfigError."""
-    parent = Path(config.run_dir or tempfile.gettempdir()).absolute()
+    parent = Path(config.run_dir or private_parent()).absolute()
     if len(os.fsencode(parent)) > _MAX_PARENT:
         raise ConfigError(
             f"POLYHOST_RUN_DIR: {parent} has more than {_MAX_PARENT} bytes, too many for the paths of sockets below it;"

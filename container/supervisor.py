@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from polyhost.container import log, run_dir
-from polyhost.container.config import Config
+from polyhost.container.config import Config, Isolation
 from polyhost.container.errors import EXIT_MODEL_FAILED, ConfigError
+from polyhost.container.isolation.confinement import usable_landlock
+from polyhost.container.isolation.in_force import log_what_is_in_force
 from polyhost.container.mms.environment import prepare_environment
 from polyhost.container.system.event_loop import EventLoop
 from polyhost.container.system.heartbeats import HEARTBEAT_S, HeartbeatMonitor
@@ -47,6 +49,7 @@ def serve(config: Config, environ: Mapping[str, str]) -> int:
     folder = run_dir.create(config)
     # From here on, the log's events take turns with those of the other processes on the same stdout.
     log.configure_for(config, folder)
+    log_what_is_in_force(config, folder)
     try:
         # The kernel sends process 1 of a container no signal that it has no handler for, and fetching takes a while.
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -70,13 +73,18 @@ def _submitted_code(config: Config, folder: Path, environ: Mapping[str, str]) ->
 
 
 def _check(config: Config) -> None:
-    """Check the port and the model directory, of which MMS would complain only in its own log."""
+    """Check the port and the model directory, of which MMS would complain only in its own log, and the isolation."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((config.host, config.port))
         except OSError as error:
             raise ConfigError(f"SAGEMAKER_BIND_TO_PORT={config.port}: {error.strerror}; choose another port") from None
+    if config.isolation is Isolation.STRICT and not usable_landlock():
+        raise ConfigError(
+            "POLYHOST_ISOLATION='strict': it takes Landlock, which this kernel does not have (Linux 5.19 or later,"
+            " `landlock` among its security modules); use standard, which closes what it can"
+        )
     if not config.multi_model and not config.models_dir.is_dir():
         raise ConfigError(f"{config.models_dir} does not exist: mount a model there, or set SAGEMAKER_MULTI_MODEL=true")
 

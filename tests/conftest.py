@@ -34,6 +34,7 @@ _SLOW = (
     "emulator/ui/",
     "examples/",
     "fuzz/",
+    "hostile/",
     "image/",
     "integration/",
 )

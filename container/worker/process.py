@@ -14,6 +14,7 @@ from polyhost.container import log
 from polyhost.container.config import Config, Optimization
 from polyhost.container.control_protocol import ForkDescriptors, ForkRequest
 from polyhost.container.errors import Failure, LoadError, WorkerDiedError
+from polyhost.container.isolation.confinement import Confinement
 from polyhost.container.system import malloc, procfs
 from polyhost.container.worker import printed, surroundings
 from polyhost.container.worker.model import Model, ModelSpec
@@ -42,10 +43,10 @@ _MAX_NAME_CHARACTERS = 100
 logger = get_logger(__name__)
 
 
-def become_worker(request: ForkRequest, descriptors: list[int], config: Config) -> int:
+def become_worker(request: ForkRequest, descriptors: list[int], config: Config, confinement: Confinement | None) -> int:
     """Serve the model in this forked process until the connection ends; return the exit status.
 
-    `descriptors` are ForkDescriptors.
+    `descriptors` are ForkDescriptors; `confinement` is entered before the first file of the model is opened.
     """
     connection, output, page = ForkDescriptors(*descriptors)
     _set_up_process(request, output)
@@ -55,7 +56,7 @@ def become_worker(request: ForkRequest, descriptors: list[int], config: Config) 
         try:
             reads_forms = not request.extended_protocol  # MMS does, the native front end does not
             front_end = FrontEndConnection(sock, config.enabled(Optimization.HEADER_CACHE), reads_forms)
-            return Worker(request, front_end, status, config).run()
+            return Worker(request, front_end, status, config, confinement).run()
         except SystemExit as error:
             logger.error("the model's code called sys.exit(%r)", error.code, exc_info=error)
             return error.code if isinstance(error.code, int) else int(error.code is not None)
@@ -82,12 +83,18 @@ class Worker:
     """
 
     def __init__(
-        self, request: ForkRequest, connection: FrontEndConnection, status: StatusPage, config: Config
+        self,
+        request: ForkRequest,
+        connection: FrontEndConnection,
+        status: StatusPage,
+        config: Config,
+        confinement: Confinement | None = None,
     ) -> None:
         self._request = request
         self._connection = connection
         self._status = status
         self._config = config
+        self._confinement = confinement
         self._model: Model | None = None
         self._forked = time.monotonic()
         self._timeline: dict[str, float] = {}  # of the load, in milliseconds
@@ -163,12 +170,17 @@ class Worker:
         logger.info("loaded", extra={"phase": "load", "duration_ms": total, "details": {"timeline_ms": self._timeline}})
 
     def _enter_directory(self, spec: ModelSpec) -> None:
-        """Make the model's directory the current one. Raises LoadError if it is not below BASE/models."""
+        """Enter the confinement, and make the model's directory the current one.
+
+        Raises LoadError if the directory is not below BASE/models.
+        """
         models_dir = self._config.models_dir
         if not is_within(spec.directory, models_dir):
             error = HandlerNotFoundError(f"{spec.directory} is not below {models_dir} (SAGEMAKER_BASE_DIR)")
             logger.error("%s", error, extra={"phase": "load"})
             raise LoadError(Failure.of(error, spec.name, "load"))
+        if self._confinement is not None:
+            self._confinement.enter(spec.directory, Path(self._request.temp_dir))
         os.chdir(spec.directory)
 
     def _create_io_files(self, io_name: str) -> None:

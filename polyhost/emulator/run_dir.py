@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from polyhost.emulator.hosting.interfaces import Driver
+from polyhost.private_folder import private_parent
 
 _PREFIX = "polyhost-emulator-"
 # Holds the driver's name. The kernel frees the lock on it when the emulator ends, however it does.
@@ -24,7 +25,7 @@ async def run_dir(driver: Driver, driver_name: str) -> AsyncIterator[Path]:
     First, directories and containers that killed emulators with the same driver left behind are removed.
     """
     await _sweep(driver, driver_name)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=private_parent()))
     try:
         with (folder / _LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -36,7 +37,7 @@ async def run_dir(driver: Driver, driver_name: str) -> AsyncIterator[Path]:
 
 
 async def _sweep(driver: Driver, driver_name: str) -> None:
-    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
+    for path in private_parent().glob(f"{_PREFIX}*/{_LOCK}"):
         try:
             with path.open("r+") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from polyhost.container.config import Config, Optimization, child_environment
+from polyhost.container.config import Config, Isolation, Optimization, child_environment
 from polyhost.container.errors import ConfigError
+from polyhost.container.isolation.shared_folders import CACHE_VARIABLES
 from polyhost.handlers.lookup import SERVICE
 from tests.support.container import ENTRY_POINT, ROOT
 
@@ -78,6 +79,11 @@ def test_defaults() -> None:
         ("POLYHOST_MEMORY_RESERVE_MB", "5", "memory_reserve_bytes", 5 * MB),
         ("POLYHOST_STATE_DIR", "/state", "state_dir", "/state"),
         ("POLYHOST_RUN_DIR", "/run", "run_dir", "/run"),
+        ("POLYHOST_ISOLATION", "Strict", "isolation", Isolation.STRICT),
+        ("POLYHOST_WORKER_DESCRIPTORS", "1000", "worker_descriptors", 1000),
+        ("POLYHOST_WORKER_FILE_MB", "3", "worker_file_bytes", 3 * MB),
+        ("POLYHOST_SHARED_FOLDERS", "/a:/b c", "shared_folders", ("/tmp", "/dev/shm", "/a", "/b c")),
+        ("HF_HOME", "/hf", "shared_folders", ("/tmp", "/dev/shm", "/hf")),
         ("POLYHOST_DISABLE", "prefault,fill-heap", "disabled", ("prefault", "fill-heap")),
         ("MMS_NUMBER_OF_NETTY_THREADS", "0", "netty_threads", 0),
         ("MMS_NETTY_CLIENT_THREADS", "3", "netty_client_threads", 3),
@@ -119,6 +125,10 @@ UNUSABLE = [
     ("POLYHOST_PRELOAD", "a/b.py", "names of modules"),
     ("POLYHOST_MAX_WORKERS", "none", "from 1 to"),
     ("POLYHOST_MEMORY_RESERVE_MB", "5%", "megabytes"),
+    ("POLYHOST_ISOLATION", "paranoid", "strict, standard, off"),
+    ("POLYHOST_WORKER_DESCRIPTORS", "3", "from 64 to"),
+    ("POLYHOST_WORKER_FILE_MB", "0", "megabytes"),
+    ("POLYHOST_SHARED_FOLDERS", "cache", "absolute paths"),
     ("POLYHOST_DISABLE", "prefault,everything", "fill-heap, prefault"),
     ("MMS_NUMBER_OF_NETTY_THREADS", "-1", "from 0 to"),
     ("MMS_NETTY_CLIENT_THREADS", "few", "from 0 to"),
@@ -126,7 +136,7 @@ UNUSABLE = [
 ]
 ANY_VALUE = {
     "SAGEMAKER_BASE_DIR", "SAGEMAKER_MULTI_MODEL", "SAGEMAKER_MODEL_SERVER_VMARGS", "CUDA_VISIBLE_DEVICES",
-    "POLYHOST_STATE_DIR", "POLYHOST_RUN_DIR", "SAGEMAKER_REGION", "AWS_REGION",
+    "POLYHOST_STATE_DIR", "POLYHOST_RUN_DIR", "SAGEMAKER_REGION", "AWS_REGION", "HOME", *CACHE_VARIABLES,
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     log.configure_for(config, Path(run_dir), int(log_descriptor))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the supervisor acts on it
     channel = Channel(socket.socket(fileno=int(socket_descriptor)))
-    return run_zygote(name, steps.split(), channel, config)
+    return run_zygote(name, steps.split(), channel, config, Path(run_dir))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from polyhost.container.control_protocol import (
     Started,
 )
 from polyhost.container.forkserver.zygote.restarts import EXIT_SHORTAGE, is_shortage
+from polyhost.container.isolation.confinement import Confinement
 from polyhost.container.prefork.prefault import Prefault
 from polyhost.container.prefork.prepare import LoadExercise, prepare_for_forks
 from polyhost.container.worker import surroundings
@@ -49,7 +50,7 @@ class Spare(NamedTuple):
     channel: Channel
 
 
-def run_zygote(name: str, steps: Sequence[str], channel: Channel, config: Config) -> int:
+def run_zygote(name: str, steps: Sequence[str], channel: Channel, config: Config, run_dir: Path) -> int:
     """Run the steps, then fork workers until the fork server closes the channel; return the exit status."""
     try:
         seconds, failures, load_exercises = _preload(steps)
@@ -57,12 +58,13 @@ def run_zygote(name: str, steps: Sequence[str], channel: Channel, config: Config
         logger.warning("zygote %s: %s", name, error)
         return EXIT_SHORTAGE
     surroundings.prepare()
+    confinement = Confinement.of(config, run_dir)
     prefault = prepare_for_forks(config, load_exercises)
     sys.stdout.flush()  # or each fork would print again what the imports have printed
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads > 1:
         logger.warning("zygote %s has %d threads after its imports: forks may hang", name, threads)
-    zygote = ZygoteProcess(name, channel, config, prefault)
+    zygote = ZygoteProcess(name, channel, config, prefault, confinement)
     zygote.send(Ready(round(seconds, 3), failures))
     return zygote.run()
 
@@ -70,11 +72,14 @@ def run_zygote(name: str, steps: Sequence[str], channel: Channel, config: Config
 class ZygoteProcess:
     """Waits for requests and for children. Single-threaded, for a fork copies the calling thread only."""
 
-    def __init__(self, name: str, channel: Channel, config: Config, prefault: Prefault) -> None:
+    def __init__(
+        self, name: str, channel: Channel, config: Config, prefault: Prefault, confinement: Confinement | None
+    ) -> None:
         self._name = name
         self._channel = channel
         self._config = config
         self._prefault = prefault
+        self._confinement = confinement
         self._sequences: dict[int, int] = {}  # of the workers, by pid
         self._spare: Spare | None = None
         self._spare_delay_s = _SPARE_DELAY_S
@@ -178,6 +183,8 @@ class ZygoteProcess:
             self._wake_reader.close()
             self._wake_writer.close()
             self._prefault.run()
+            if self._confinement is not None:
+                self._confinement.prepare()
             received = requests.receive()
             requests.close()
             if received is None:
@@ -187,7 +194,7 @@ class ZygoteProcess:
             os.setsid()  # what the model starts is in this process group, and is killed with it
             self._channel.send(Started(request.sequence, os.getpid()))
             self._channel.close()
-            status = become_worker(request, descriptors, self._config)
+            status = become_worker(request, descriptors, self._config, self._confinement)
         except BaseException:
             logger.exception("the worker failed")
         finally:

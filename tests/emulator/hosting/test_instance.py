@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from polyhost.emulator.hosting.interfaces import Container, Driver, Launch, Plat
 from polyhost.emulator.telemetry.recorder import Place
 from polyhost.model_cache.cache import ModelCache
 from polyhost.model_cache.errors import ContainerGoneError, DownloadError, LoadRejectedError, ModelDataMissingError
+from polyhost.private_folder import private_parent
 from tests.emulator.archives import archive, packed
 from tests.emulator.conftest import COMMAND
 from tests.emulator.hosting.harness import (
@@ -343,7 +343,7 @@ async def test_a_stop_during_a_restart_leaves_no_container(tmp_path: Path) -> No
         await container.kill()
         await container.stopping.wait()
         await instance.stop()
-        assert not Path(tempfile.gettempdir(), noted.name).exists()
+        assert not (private_parent() / noted.name).exists()
 
 
 async def test_an_unexpected_error_of_the_driver_is_recorded_and_retried(tmp_path: Path) -> None:

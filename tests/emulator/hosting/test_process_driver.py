@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from polyhost.emulator.hosting.container_client import ContainerClient, session
 from polyhost.emulator.hosting.control_group import OwnControlGroup
 from polyhost.emulator.hosting.drivers.process import ProcessDriver
 from polyhost.emulator.hosting.interfaces import Launch
+from polyhost.private_folder import private_parent
 from tests.emulator.conftest import COMMAND
 from tests.support.waiting import until
 
@@ -93,7 +93,7 @@ async def test_a_sweep_removes_the_run_directory_of_a_killed_emulators_container
     driver = ProcessDriver(COMMAND)
     container = await driver.start(_launch(instance, []))
     (noted,) = instance.glob("ph-*")
-    run_dir = Path(tempfile.gettempdir(), noted.name)
+    run_dir = private_parent() / noted.name
     assert run_dir.is_dir()
     await container.kill()
     await container.wait()

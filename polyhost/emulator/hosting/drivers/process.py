@@ -17,6 +17,7 @@ from polyhost.emulator.hosting.control_group import OwnControlGroup
 from polyhost.emulator.hosting.drivers.memory_groups import MemoryGroup, MemoryGroups
 from polyhost.emulator.hosting.drivers.output import each_line
 from polyhost.emulator.hosting.interfaces import Container, Launch, ResourceUsage
+from polyhost.private_folder import private_parent
 from polyhost.processes import free_port, free_port_range, processes_with
 
 _MARK = "POLYHOST_INSTANCE"
@@ -50,9 +51,8 @@ class ProcessDriver:
 
     async def start(self, launch: Launch) -> Container:
         group = self._groups.join(launch)
-        run_dir = Path(
-            tempfile.mkdtemp(prefix=_RUN_DIR)
-        )  # not in the instance's folder: a socket's path has at most 108 bytes
+        # Not in the instance's folder: a socket's path has at most 108 bytes.
+        run_dir = Path(tempfile.mkdtemp(prefix=_RUN_DIR, dir=private_parent()))
         (launch.folder / run_dir.name).touch()  # for `sweep`
         port = free_port()
         # Not asyncio's own pipe: Process.wait() would return only when the last descendant has closed it.
@@ -81,7 +81,7 @@ class ProcessDriver:
         """Remove control groups and run directories; the processes ended with their emulator."""
         for instance in folder.glob("i-*"):
             for noted in (*instance.glob(f"{_RUN_DIR}*"), *instance.glob(f"containers/*/{_RUN_DIR}*")):
-                await asyncio.to_thread(shutil.rmtree, Path(tempfile.gettempdir(), noted.name), True)
+                await asyncio.to_thread(shutil.rmtree, private_parent() / noted.name, True)
             for group in OwnControlGroup.named(f"*-{instance.name}-*"):
                 with contextlib.suppress(OSError):
                     await asyncio.to_thread(group.remove)

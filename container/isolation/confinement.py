@@ -1,0 +1,107 @@
+"""What a zygote prepares, and a worker enters before it opens a file of its model."""
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from polyhost.container.config import Config, Isolation
+from polyhost.container.isolation import kernel, landlock, seccomp
+from polyhost.container.isolation.capabilities import drop_capabilities
+from polyhost.container.isolation.home import make_home
+from polyhost.container.isolation.landlock import Access, Ruleset, open_place
+from polyhost.container.isolation.limits import Limits
+from polyhost.container.isolation.places import Place, devices, readable, writable
+from polyhost.handlers.script import submitted_code
+from polyhost.handlers.settings import Settings
+
+# In the strict mode: where users and orchestrators keep what is theirs.
+_HIDDEN = (Path("/root"), Path("/home"), Path("/run/secrets"), Path("/var/tmp"))  # noqa: S108
+
+
+class Confinement:
+    """The confinement of the workers of one zygote. Forks share what is opened here, and enter it each for itself.
+
+    Three steps, for the first two cost more than the last: the zygote opens the places that all models may reach, once;
+    a fork makes its rules of them (`prepare`), a spare before its load comes; the load adds the model's own (`enter`).
+    """
+
+    def __init__(self, config: Config, places: Iterable[Place], *, landlock_abi: int, seccomp_filter: bool) -> None:
+        """`places`: what all models may reach, used if there is Landlock."""
+        self._abi = landlock_abi
+        self._filter = seccomp_filter
+        self._home = Path(config.home) if config.home and config.isolation is Isolation.STANDARD else None
+        self._limits = Limits(config.worker_descriptors, config.worker_file_bytes)
+        self._ruleset: Ruleset | None = None
+        self._places: list[tuple[int, int]] = []  # descriptor, access
+        for place in places if landlock_abi else ():
+            with contextlib.suppress(OSError):  # there is no such file, or this user may not reach it
+                descriptor, possible = open_place(place.path)
+                self._places.append((descriptor, place.access & possible))
+
+    @classmethod
+    def of(cls, config: Config, run_dir: Path) -> "Confinement | None":
+        """Return what the settings and the kernel have for the workers; None if the settings switch it off."""
+        if config.isolation is Isolation.OFF:
+            return None
+        abi = usable_landlock()
+        places = common_places(config, run_dir) if abi else ()
+        return cls(config, places, landlock_abi=abi, seccomp_filter=seccomp.is_supported())
+
+    def prepare(self) -> None:
+        """Make the rules that all models have, in a fork. Raises OSError."""
+        if self._abi and self._ruleset is None:
+            ruleset = Ruleset(self._abi)
+            for descriptor, access in self._places:
+                ruleset.allow(descriptor, access)
+            self._ruleset = ruleset
+            self._close_places()
+
+    def enter(self, model_dir: Path, temp_dir: Path) -> None:
+        """Confine this process to the model's folders, and to what all models may reach, for good. Raises OSError."""
+        self.prepare()
+        # A home in the temp folder is the model's own.
+        os.environ["HOME"] = str(make_home(temp_dir, self._home))
+        self._limits.enter()
+        kernel.set_no_new_privileges()
+        drop_capabilities()
+        if self._ruleset is not None:
+            for folder in (model_dir, temp_dir):
+                descriptor, possible = open_place(folder)
+                self._ruleset.allow(descriptor, Access.WRITE & possible)
+                os.close(descriptor)
+            self._ruleset.enter()
+            self._ruleset.close()
+            self._ruleset = None
+        if self._filter:
+            seccomp.install(os.getpid())
+
+    def _close_places(self) -> None:
+        for descriptor, _ in self._places:
+            os.close(descriptor)
+        self._places = []
+
+
+def usable_landlock() -> int:
+    """Return the version of Landlock, 0 if the kernel has none that could be used."""
+    version = landlock.abi()
+    return version if version >= landlock.MIN_ABI else 0
+
+
+def common_places(config: Config, run_dir: Path) -> list[Place]:
+    """Return what all models may reach, the code that lies beside them and the log's lock included."""
+    protected = protected_folders(config, run_dir)
+    strict = config.isolation is Isolation.STRICT
+    shared = () if strict else config.shared_folders
+    return [
+        *readable(protected, [*_HIDDEN, *map(Path, filter(None, [config.home]))] if strict else ()),
+        *devices(),
+        *writable(shared, protected),
+        *(Place(folder, Access.READ) for folder in [submitted_code.folder(Settings.of_process())] if folder),
+        Place(run_dir / "log.lock", Access.WRITE_FILE),  # every process that logs opens it
+    ]
+
+
+def protected_folders(config: Config, run_dir: Path) -> list[Path]:
+    """Return the folders that no model may reach, but for its own part of them."""
+    return [run_dir, config.models_dir, *map(Path, filter(None, [config.state_dir]))]
