@@ -49,7 +49,6 @@ def serve(config: Config, environ: Mapping[str, str]) -> int:
     folder = run_dir.create(config)
     # From here on, the log's events take turns with those of the other processes on the same stdout.
     log.configure_for(config, folder)
-    log_what_is_in_force(config, folder)
     try:
         # The kernel sends process 1 of a container no signal that it has no handler for, and fetching takes a while.
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -110,6 +109,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Run the container; return its exit status. No child process is left afterwards."""
+        log_what_is_in_force(self._config, self._run_dir)
         become_subreaper()  # process 1 of a container is one in any case
         _raise_descriptor_limit()
         try:

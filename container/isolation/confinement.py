@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from polyhost.container.config import Config, Isolation
@@ -11,7 +11,7 @@ from polyhost.container.isolation.capabilities import drop_capabilities
 from polyhost.container.isolation.home import make_home
 from polyhost.container.isolation.landlock import Access, Ruleset, open_place
 from polyhost.container.isolation.limits import Limits
-from polyhost.container.isolation.places import Place, devices, readable, writable
+from polyhost.container.isolation.places import Place, devices, holds_any, readable, writable
 from polyhost.handlers.script import submitted_code
 from polyhost.handlers.settings import Settings
 
@@ -97,9 +97,18 @@ def common_places(config: Config, run_dir: Path) -> list[Place]:
         *readable(protected, [*_HIDDEN, *map(Path, filter(None, [config.home]))] if strict else ()),
         *devices(),
         *writable(shared, protected),
-        *(Place(folder, Access.READ) for folder in [submitted_code.folder(Settings.of_process())] if folder),
+        *(Place(folder, Access.READ) for folder in _code_folders(config, protected)),
         Place(run_dir / "log.lock", Access.WRITE_FILE),  # every process that logs opens it
     ]
+
+
+def _code_folders(config: Config, protected: Collection[Path]) -> Iterator[Path]:
+    """Yield where code lies that the settings name: it may be in a folder of which not everything is allowed."""
+    if submitted := submitted_code.folder(Settings.of_process()):
+        yield submitted
+    handler = Path(config.handler.partition(":")[0])
+    if handler.is_absolute():
+        yield handler if holds_any(handler.parent, protected) else handler.parent
 
 
 def protected_folders(config: Config, run_dir: Path) -> list[Path]:
