@@ -72,8 +72,9 @@ def shares_memory() -> int:
     from multiprocessing.shared_memory import SharedMemory
 
     memory = SharedMemory(create=True, size=100)
-    memory.buf[0] = 7
     again = SharedMemory(memory.name)
+    assert memory.buf is not None and again.buf is not None
+    memory.buf[0] = 7
     value = int(again.buf[0])
     again.close()
     memory.close()
