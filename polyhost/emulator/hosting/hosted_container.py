@@ -68,7 +68,7 @@ class HostedContainer:
         self.keeper = ContainerKeeper(
             platform.driver, platform.http, launch, variant.startup_timeout_s, listener=self, report=self._event
         )
-        self._meter = UsageMeter(self.keeper.usage, launch.memory_bytes)
+        self._meter = UsageMeter(self.keeper.usage)
         self.cache = self._new_cache(memory) if spec.multi_model else None
 
     def _new_cache(self, memory: Callable[[], Awaitable[tuple[int, int]]]) -> ModelCache:

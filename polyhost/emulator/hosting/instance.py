@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any
@@ -17,12 +17,10 @@ from polyhost.emulator.hosting.interfaces import (
     InvocationRequest,
     Launch,
     Platform,
-    ResourceUsage,
     VariantSpec,
 )
 from polyhost.emulator.hosting.memory_watch import MemoryWatch
 from polyhost.emulator.hosting.pipeline import run_pipeline
-from polyhost.emulator.hosting.usage_meter import UsageMeter
 from polyhost.emulator.telemetry.recorder import EventKind, Place
 from polyhost.model_cache.errors import ContainerTimeoutError
 from polyhost.model_cache.model_copy import ModelCopy
@@ -63,7 +61,6 @@ class Instance:
         self._lost = 0
         self.containers = [self._new_container(container) for container in spec.containers]
         self._by_name = {container.spec.name: container for container in self.containers}
-        self._meter = UsageMeter(self._usage, self._memory_limit)
         self._watch = MemoryWatch(self.containers, self._memory_limit, self._event)
 
     def _new_container(self, spec: ContainerSpec) -> HostedContainer:
@@ -175,7 +172,6 @@ class Instance:
 
     async def snapshot(self) -> dict[str, Any]:
         """Describe the instance in JSON; `memory_used` and `cpu_percent` are None if they are not known."""
-        memory_used, cpu_percent = await self._meter.sample()
         containers = await asyncio.gather(*(container.snapshot() for container in self.containers))
         return {
             "id": self.id,
@@ -183,9 +179,9 @@ class Instance:
             "pid": containers[0]["pid"],
             "url": containers[0]["url"],
             "restarts": sum(container["restarts"] for container in containers),
-            "memory_used": memory_used,
+            "memory_used": _sum_if_known(container["memory_used"] for container in containers),
             "memory_limit": self._memory_limit,
-            "cpu_percent": cpu_percent,
+            "cpu_percent": _sum_if_known(container["cpu_percent"] for container in containers),
             "disk_used": sum(container["disk_used"] for container in containers),
             "disk_limit": self._spec.volume_bytes,
             "outstanding": self.outstanding,
@@ -194,15 +190,9 @@ class Instance:
         }
 
     async def _memory(self) -> tuple[int, int]:
-        return await self._meter.memory()
-
-    async def _usage(self) -> ResourceUsage | None:
-        """Return what all containers use together, or None if that is not known of one."""
+        """Return the bytes that all containers use, as far as that is known, and the limit."""
         usages = await asyncio.gather(*(container.keeper.usage() for container in self.containers))
-        known = [usage for usage in usages if usage is not None]
-        if len(known) < len(usages):
-            return None
-        return ResourceUsage(sum(usage.memory_bytes for usage in known), sum(usage.cpu_s for usage in known))
+        return sum(usage.memory_bytes for usage in usages if usage is not None), self._memory_limit
 
     def _take_fault(self, kind: FaultKind, request: InvocationRequest) -> Fault | None:
         if not self._platform.faults.pending:
@@ -212,6 +202,12 @@ class Instance:
 
     def _event(self, kind: EventKind, message: str) -> None:
         self._platform.recorder.event(kind, self._place, message)
+
+
+def _sum_if_known(values: Iterable[float | None]) -> float | None:
+    """Return the sum, or None if a value is."""
+    known = list(values)
+    return None if None in known else sum(value for value in known if value is not None)
 
 
 def _one_of(errors: Sequence[BaseException]) -> BaseException:

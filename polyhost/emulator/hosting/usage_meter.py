@@ -1,4 +1,4 @@
-"""Memory and CPU of an instance's container."""
+"""Memory and CPU of a container."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -9,23 +9,16 @@ _LOAD_OVER_S = 0.9
 
 
 class UsageMeter:
-    """What a container uses, beside its limit; `usage` returns None if that cannot be measured."""
+    """What a container uses; `usage` returns None if that cannot be measured."""
 
-    def __init__(self, usage: Callable[[], Awaitable[ResourceUsage | None]], memory_limit: int) -> None:
-        self.memory_limit = memory_limit
+    def __init__(self, usage: Callable[[], Awaitable[ResourceUsage | None]]) -> None:
         self._usage = usage
-        self._last: ResourceUsage | None = None
         self._cpu = CpuLoad()
-
-    async def memory(self) -> tuple[int, int]:
-        """Return the bytes in use, 0 if that is not known, and the limit."""
-        self._last = await self._usage()
-        return self._last.memory_bytes if self._last is not None else 0, self.memory_limit
 
     async def sample(self) -> tuple[int | None, float | None]:
         """Return the bytes in use and the percentage of a CPU core; None for what is not known."""
-        used, _ = await self.memory()
-        return used if self._last is not None else None, self._cpu.percent(self._last)
+        usage = await self._usage()
+        return usage.memory_bytes if usage is not None else None, self._cpu.percent(usage)
 
 
 class CpuLoad:

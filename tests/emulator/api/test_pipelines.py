@@ -137,6 +137,19 @@ def test_a_container_that_ends_is_replaced_alone(local: Local, broken: str) -> N
     assert _error(local, broken, TargetModel="rejects.tar.gz")["OriginalStatusCode"] == 415
 
 
+def test_faults_on_demand_reach_a_pipeline(local: Local, pipeline: str) -> None:
+    url = f"{local.emulator.url}/_polyhost/faults"
+    for kind, words in (
+        ("time-out", "while waiting for a response from container before."),
+        ("kill-container", "could not get a response from the pipeline endpoint"),
+    ):
+        httpx.post(url, json={"kind": kind, "endpoint": pipeline}, trust_env=False).raise_for_status()
+        response = _error(local, pipeline, TargetModel="a.tar.gz")
+        assert response["Error"]["Code"] == "ModelError"
+        assert words in response["OriginalMessage"]
+    assert _invoke(local, pipeline, TargetModel="a.tar.gz")["ContentType"] == "application/json"
+
+
 def test_the_last_container_s_response_is_streamed(local: Local) -> None:
     name = "pipeline-stream"
     host(local, name, container(local, name, "one"), container(local, name, "two", chunks=["a", "b"], chunk_seconds=1))

@@ -87,18 +87,23 @@ async def test_a_container_that_ignores_sigterm_is_killed_with_its_descendants(t
     assert not psutil.wait_procs(family, timeout=60)[1]
 
 
-async def test_a_sweep_removes_the_run_directory_of_a_killed_emulators_container(tmp_path: Path) -> None:
-    instance = tmp_path / "i-1"
-    instance.mkdir()
+@pytest.mark.parametrize("several", [False, True], ids=["one", "one of several"])
+async def test_a_sweep_removes_what_a_killed_emulators_container_leaves(tmp_path: Path, several: bool) -> None:
+    instance = tmp_path / f"i-{os.getpid():x}"
+    folder = instance / "containers" / "a" if several else instance
+    folder.mkdir(parents=True)
     driver = ProcessDriver(COMMAND)
-    container = await driver.start(_launch(instance, []))
-    (noted,) = instance.glob("ph-*")
+    name = f"swept-{instance.name}"
+    shared_with = f"{name}-all" if several else ""
+    container = await driver.start(replace(_launch(folder, []), name=f"{name}-a-1", shared_with=shared_with))
+    (noted,) = folder.glob("ph-*")
     run_dir = private_parent() / noted.name
     assert run_dir.is_dir()
     await container.kill()
     await container.wait()
     await driver.sweep(tmp_path)
     assert not run_dir.exists()
+    assert not OwnControlGroup.named(f"{name}*")
     await container.stop(1)
 
 
