@@ -35,6 +35,7 @@ class ForkDescriptors(NamedTuple):
 
     connection: int  # to the front end
     output: int  # the writing end of a pipe for what native code prints
+    events: int  # a socket to the log collector, for log events
     status_page: int
 
 
@@ -104,6 +105,40 @@ class ForkFailed:
 
     sequence: int
     reason: str
+
+
+# Between the fork server and the log collector
+
+
+@dataclass(frozen=True)
+class WatchWorker:
+    """Write the worker's events and output to the container's log. Sent with the reading ends of both.
+
+    Sent again to a collector that has started anew.
+    """
+
+    pid: int
+    name: str  # of its model
+
+
+@dataclass(frozen=True)
+class DrainWorker:
+    """Log what is left of a worker that has ended, close what is held for it, and answer with WorkerDrained."""
+
+    pid: int
+
+
+@dataclass(frozen=True)
+class WorkerDrained:
+    """`lines` are the last ones of the worker's output."""
+
+    pid: int
+    lines: list[str]
+
+
+@dataclass(frozen=True)
+class CollectorStarted:
+    """The log collector has started, perhaps not for the first time."""
 
 
 # From the native front end to the fork server
@@ -197,6 +232,10 @@ Message = (
     | Started
     | Exited
     | ForkFailed
+    | WatchWorker
+    | DrainWorker
+    | WorkerDrained
+    | CollectorStarted
     | OpenModel
     | AddWorker
     | AddSurvivor
@@ -233,7 +272,8 @@ class Channel:
     def send(self, message: Message, descriptors: tuple[int, ...] = (), flags: int = 0) -> None:
         """Send one message and duplicates of the descriptors; `flags` are those of sendmsg(2).
 
-        Raises MessageError if the message is too long, OSError if the other end is closed.
+        Raises MessageError if the message is too long, OSError if the other end is closed; with
+        MSG_DONTWAIT also BlockingIOError if it has not read what it was sent before.
         """
         kind = type(message).__name__
         data = json.dumps({"kind": kind, **asdict(message)}).encode()

@@ -1,33 +1,59 @@
-"""Log events, each a JSON object or a line of text. All processes of a container write them to its stdout.
+"""Log events, each a JSON object or a line of text, on the container's stdout.
 
-polyhost's own events come from `polyhost.events`; those of a model and of libraries from `logging`'s root logger.
+polyhost's own events come from `polyhost.events`; those of a model and of libraries from `logging`'s root logger. The
+processes that run no model's code write to stdout themselves, in turns. A worker writes to a socket of its own, whose
+reader is the log collector (log_collector/): so no model can write other models' events, or hold up anybody's.
 """
 
 import contextvars
 import fcntl
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from json import dumps  # by name: a model may replace an attribute of the module
-from pathlib import Path
 from traceback import format_exception
-from typing import Any
+from typing import Any, NamedTuple
 
 from polyhost import events
 from polyhost.container import log_records
 from polyhost.container.config import Config
+from polyhost.container.log_formats import FIELDS, EventSocket, Format, PlainEvent, to_json, to_text, to_wire
 from polyhost.events import LogEvent
 
-# Fields of an event besides its time, level, logger and message, in this order.
-FIELDS = ("model", "target_model", "request_id", "phase", "duration_ms", "pid")
-
-_LOCK_FILE = "log.lock"  # in the run directory
 _LOCK_TIMEOUT_S = 2.0  # the holder of the lock may have been stopped (SIGSTOP)
 _LOCK_POLL_S = 0.001
 
 _context: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("polyhost_log_context")
 _process_fields: dict[str, Any] = {}
+
+Output = Callable[[bytes], None]
+"""Takes one formatted event, or several, with their ends of line. May raise OSError."""
+
+
+class LogDescriptors(NamedTuple):
+    """What a process that runs no model's code needs to write to the container's log."""
+
+    output: int = 1
+    lock: int = -1  # a memfd, which has no path for a model to open; -1: the process does not share the output
+
+    @classmethod
+    def shared(cls, output: int = 1) -> "LogDescriptors":
+        """Return descriptors for processes that are to share the output."""
+        return cls(output, os.memfd_create("polyhost-log-lock", os.MFD_CLOEXEC))
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """The descriptors that a child process must inherit to use these."""
+        return (self.output, *((self.lock,) if self.lock >= 0 else ()))
+
+    @property
+    def lock_path(self) -> str | None:
+        """A path by which this process opens the lock file anew: a lock belongs to the open file."""
+        return f"/proc/self/fd/{self.lock}" if self.lock >= 0 else None
+
+
+STDOUT = LogDescriptors()  # of a process that has it for itself
 
 
 def bind(**fields: Any) -> None:
@@ -45,94 +71,76 @@ def bound(**fields: Any) -> Iterator[None]:
         _context.reset(token)
 
 
-def _fields_of(event: LogEvent) -> dict[str, Any]:
+def plain(event: LogEvent) -> PlainEvent:
+    """Return the event with the fields of the process and of the request in progress, and its traceback as text."""
     known = {**_process_fields, **_context.get({}), **event.fields}
-    return {name: known[name] for name in FIELDS if known.get(name) is not None}
-
-
-Format = Callable[[LogEvent], str]
-
-
-def to_json(event: LogEvent) -> str:
-    """Format an event as one JSON object: time, level, logger, the FIELDS, message, details, traceback."""
-    known = {
-        "time": _timestamp(event),
-        "level": event.level_name,
-        "logger": event.logger,
-        **_fields_of(event),
-        "message": event.message,
-    }
-    known |= {name: value for name, value in _details_of(event).items() if name not in known}
-    if event.exception is not None:
-        known["traceback"] = _traceback(event.exception)
-    return dumps(known, ensure_ascii=False, default=str, skipkeys=True)
-
-
-def to_text(event: LogEvent) -> str:
-    """Format an event for people: time, level, logger, [model], message, fields; a traceback on the next lines."""
-    fields = _fields_of(event)
-    model = fields.pop("model", None)
-    words = [_timestamp(event), f"{event.level_name:<7}", event.logger]
-    if model:
-        words.append(f"[{model}]")
-    words.append(event.message)
-    words += [f"{name}={value}" for name, value in fields.items() if name != "pid"]
-    words += [f"{name}={value}" for name, value in _details_of(event).items()]
-    text = " ".join(words)
-    return text if event.exception is None else f"{text}\n{_traceback(event.exception)}"
-
-
-def _details_of(event: LogEvent) -> Mapping[str, Any]:
     details = event.fields.get("details")
-    if details is None:  # an abstract class looks at all its subclasses first, at 80 memory pages of a worker's
-        return {}
-    return details if isinstance(details, Mapping) else {}
+    error = event.exception
+    return PlainEvent(
+        event.created,
+        event.level_name,
+        event.logger,
+        event.message,
+        {name: known[name] for name in FIELDS if known.get(name) is not None},
+        # An abstract class looks at all its subclasses first, at 80 memory pages of a worker's.
+        details if details is not None and isinstance(details, Mapping) else {},
+        None if error is None else "".join(format_exception(error)).rstrip("\n"),
+    )
 
 
-def _timestamp(event: LogEvent) -> str:
-    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(event.created))
-    return f"{seconds}.{int(event.created % 1 * 1000):03d}Z"
+class LogSink:
+    """Formats each event and hands it to the output; both can be replaced, wherever the sink is known."""
+
+    def __init__(self, form: Format, output: Output) -> None:
+        self._format = form
+        self.output = output
+
+    def redirect(self, form: Format, output: Output) -> tuple[Format, Output]:
+        """Format and write events so from now on; return what did it before."""
+        former = self._format, self.output
+        self._format, self.output = form, output
+        return former
+
+    def __call__(self, event: LogEvent) -> None:
+        try:
+            text = self._format(plain(event))
+        except Exception as error:  # what a model passed as `details` or raised may fail in any way
+            message = f"{event.message} ({type(error).__name__}: this event's fields and traceback cannot be written)"
+            text = self._format(plain(LogEvent(event.level, event.logger, message, created=event.created)))
+        try:
+            self.output((text + "\n").encode(errors="backslashreplace"))
+        except OSError:
+            pass  # the reader of the log has ended; serving goes on
 
 
-def _traceback(error: BaseException) -> str:
-    return "".join(format_exception(error)).rstrip("\n")
-
-
-class DescriptorSink:
-    """Writes each event without interleaving: the processes of a container share a lock file.
+class SharedDescriptor:
+    """Writes to the container's stdout without interleaving: the processes that write there share a lock file.
 
     A pipe keeps writes of up to PIPE_BUF bytes whole by itself (POSIX), but a short write may land inside a long one
     that waits for room in the pipe.
     """
 
-    def __init__(self, descriptor: int, lock_path: str | None, form: Format) -> None:
-        self._descriptor = descriptor
-        self._lock_path = lock_path
-        self._format = form
-        self._lock_timeout_s = _LOCK_TIMEOUT_S
+    def __init__(self, descriptors: LogDescriptors, write: Callable[[int, bytes], None] | None = None) -> None:
+        self.descriptors = descriptors
+        self._write = write or write_all
+        self.lock_timeout_s = _LOCK_TIMEOUT_S
 
-    def redirect(self, descriptor: int) -> int:
-        """Write to this descriptor from now on, and return the former one."""
-        former, self._descriptor = self._descriptor, descriptor
-        return former
+    def __call__(self, data: bytes) -> None:
+        """Write the data in one piece. Raises OSError."""
+        with self._lock():
+            self._write(self.descriptors.output, data)
 
-    def __call__(self, event: LogEvent) -> None:
-        try:
-            text = self._format(event)
-        except Exception as error:  # what a model passed as `details` or raised may fail in any way
-            message = f"{event.message} ({type(error).__name__}: this event's fields and traceback cannot be written)"
-            text = self._format(LogEvent(event.level, event.logger, message, created=event.created))
-        try:
-            with self._lock():
-                write_all(self._descriptor, (text + "\n").encode(errors="backslashreplace"))
-        except OSError:
-            pass  # the reader of the container's log has ended; serving goes on
+    def close(self) -> None:
+        """Close the descriptors."""
+        for descriptor in self.descriptors.inherited:
+            os.close(descriptor)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
         """Hold the lock file, opened anew each time: a lock belongs to the open file, which a fork would share."""
         try:
-            lock = os.open(self._lock_path, os.O_WRONLY | os.O_CREAT, 0o600) if self._lock_path else None
+            path = self.descriptors.lock_path
+            lock = os.open(path, os.O_WRONLY | os.O_CLOEXEC) if path else None
         except OSError:
             lock = None  # out of descriptors, or the container is ending: better interleaved than not at all
         try:
@@ -150,17 +158,17 @@ class DescriptorSink:
 
         After one timeout, events go out without the lock and without waiting, until the lock is free again.
         """
-        end = time.monotonic() + self._lock_timeout_s
+        end = time.monotonic() + self.lock_timeout_s
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() >= end:
-                    self._lock_timeout_s = 0.0
+                    self.lock_timeout_s = 0.0
                     return
                 time.sleep(_LOCK_POLL_S)
             else:
-                self._lock_timeout_s = _LOCK_TIMEOUT_S
+                self.lock_timeout_s = _LOCK_TIMEOUT_S
                 return
 
 
@@ -171,15 +179,15 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def configure_for(config: Config, run_dir: Path | None = None, descriptor: int = 1) -> None:
-    """Configure logging as the settings say; the processes that share a run directory share its lock file."""
-    lock_path = str(run_dir / _LOCK_FILE) if run_dir else None
-    configure(as_json=config.log_json, level=config.log_level, descriptor=descriptor, lock_path=lock_path)
+def configure_for(config: Config, descriptors: LogDescriptors = STDOUT) -> None:
+    """Send all events of this process to the descriptor, as the settings say; a later call replaces an earlier one."""
+    configure(as_json=config.log_json, level=config.log_level, descriptors=descriptors)
 
 
-def configure(*, as_json: bool, level: int, descriptor: int = 1, lock_path: str | None = None) -> None:
+def configure(*, as_json: bool, level: int, descriptors: LogDescriptors = STDOUT) -> None:
     """Send all events of this process to the descriptor; a later call replaces an earlier one."""
-    send_to(DescriptorSink(descriptor, lock_path, to_json if as_json else to_text), level)
+    output = SharedDescriptor(descriptors)
+    send_to(LogSink(to_json if as_json else to_text, output), level)
 
 
 def send_to(sink: events.Sink, level: int) -> None:
@@ -188,16 +196,36 @@ def send_to(sink: events.Sink, level: int) -> None:
     log_records.take_over(sink, level)
 
 
+def hand_over(descriptor: int) -> None:
+    """Send all events of this process to the log collector, on the worker's socket; forget the container's stdout.
+
+    The sink stays the same: to configure another one would write to a hundred memory pages.
+    """
+    sink = events.current_sink()
+    assert isinstance(sink, LogSink)
+    _, output = sink.redirect(to_wire, EventSocket(descriptor))
+    assert isinstance(output, SharedDescriptor)
+    output.close()
+
+
 @contextmanager
 def muted() -> Iterator[None]:
-    """Discard the events inside the block, after formatting them as usual."""
+    """Discard the events inside the block, after formatting them as a worker does."""
     sink = events.current_sink()
-    if not isinstance(sink, DescriptorSink):
+    if not isinstance(sink, LogSink):
         yield
         return
-    with open(os.devnull, "wb") as null:  # noqa: PTH123
-        descriptor = sink.redirect(null.fileno())
+    reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with reader:
+        send = EventSocket(writer.detach())
+
+        def discard(data: bytes) -> None:
+            send(data)
+            reader.recv(1)
+
+        former = sink.redirect(to_wire, discard)
         try:
             yield
         finally:
-            sink.redirect(descriptor)
+            sink.redirect(*former)
+            send.close()

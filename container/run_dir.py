@@ -5,7 +5,6 @@ launch.fifo       their pids, for the fork server
 tmp/              models' temp folders; MMS's sockets and pid file
 attempts/         the models that a fork server is opening (forkserver/attempts.py)
 trash/            temp folders of models that are closed, until they are removed (forkserver/trash.py)
-log.lock          makes the processes' log events take turns (log.py)
 mms.properties    MMS's configuration, written by the toolkit
 """
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from polyhost.container import log, run_dir
@@ -16,6 +16,7 @@ from polyhost.container.config import Config, Isolation
 from polyhost.container.errors import EXIT_MODEL_FAILED, ConfigError
 from polyhost.container.isolation.confinement import usable_landlock
 from polyhost.container.isolation.in_force import log_what_is_in_force
+from polyhost.container.log_collector.keeper import LogCollectorKeeper
 from polyhost.container.mms.environment import prepare_environment
 from polyhost.container.system.event_loop import EventLoop
 from polyhost.container.system.heartbeats import HEARTBEAT_S, HeartbeatMonitor
@@ -48,12 +49,14 @@ def serve(config: Config, environ: Mapping[str, str]) -> int:
     _check(config)
     folder = run_dir.create(config)
     # From here on, the log's events take turns with those of the other processes on the same stdout.
-    log.configure_for(config, folder)
+    descriptors = log.LogDescriptors.shared()
+    log.configure_for(config, descriptors)
     try:
         # The kernel sends process 1 of a container no signal that it has no handler for, and fetching takes a while.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _exit_early)
-        return Supervisor(config, folder, {**environ, **_submitted_code(config, folder, environ)}).run()
+        environ = {**environ, **_submitted_code(config, folder, environ)}
+        return Supervisor(config, folder, environ, descriptors).run()
     finally:
         run_dir.remove(folder)
 
@@ -91,15 +94,24 @@ def _check(config: Config) -> None:
 class Supervisor:
     """Starts, watches and stops the processes of a container."""
 
-    def __init__(self, config: Config, folder: Path, environ: Mapping[str, str], silence_s: float = _SILENCE_S) -> None:
+    def __init__(
+        self,
+        config: Config,
+        folder: Path,
+        environ: Mapping[str, str],
+        log_descriptors: log.LogDescriptors,
+        silence_s: float = _SILENCE_S,
+    ) -> None:
         """`folder`: the run folder; `environ`: the environment of all processes.
 
-        `silence_s`: after which the fork server is taken to hang, and is killed.
+        `silence_s`: after which the fork server, or the log collector, is taken to hang, and is killed.
         """
         self._config = config
         self._run_dir = folder
         self._environ = dict(environ)
         self._loop = EventLoop()
+        self._log_lock = log_descriptors.lock
+        self._log_collector = LogCollectorKeeper(self._loop, config, log_descriptors, self._environ, silence_s)
         self._fork_server: subprocess.Popen[bytes] | None = None  # None while it is restarted
         self._heartbeats = HeartbeatMonitor(silence_s)  # of the fork server
         self._front_end: subprocess.Popen[bytes] | None = None  # None before it is started
@@ -119,6 +131,7 @@ class Supervisor:
             # Also without a signal: the kernel's list of children can lack one that ends while it is read (proc(5)).
             self._loop.every(_REAP_S, self._on_children)
             self._loop.every(HEARTBEAT_S, self._check_heartbeats)
+            self._log_collector.start()
             if self._config.native:
                 self._start_native_front_end()
                 self._start_fork_server()
@@ -130,14 +143,16 @@ class Supervisor:
             return self._loop.run()
         finally:
             self._stop_native_front_end()
-            _stop_children()
+            _stop_children(spared=self._log_collector.pids)
+            self._log_collector.stop()
 
     # Starting
 
     def _start_fork_server(self) -> None:
         """Start the fork server. The native front end gets a channel to it, which has no path for a model to open."""
         channel = self._new_channel() if self._config.native else None
-        command = [sys.executable, "-m", "polyhost.container.forkserver", str(self._run_dir), "1"]
+        inherited = [self._log_lock, self._log_collector.fileno()]
+        command = [sys.executable, "-m", "polyhost.container.forkserver", str(self._run_dir), *map(str, inherited)]
         command += [str(channel.fileno()) if channel else "", self._config.to_json()]
         try:
             with self._heartbeats.connect() as stdin:  # our end closes when this process ends, however that happens
@@ -145,7 +160,7 @@ class Supervisor:
                     command,
                     env=frameworks.environment() | self._environ,
                     stdin=stdin.fileno(),
-                    pass_fds=[channel.fileno()] if channel else [],
+                    pass_fds=[*inherited, *([channel.fileno()] if channel else [])],
                 )
         finally:
             if channel:
@@ -162,21 +177,25 @@ class Supervisor:
     def _start_native_front_end(self) -> None:
         self._front_end_socket, front_ends_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with front_ends_end:
-            descriptor = front_ends_end.fileno()
+            inherited = [front_ends_end.fileno(), self._log_lock]
             self._front_end = subprocess.Popen(
-                [sys.executable, "-m", "polyhost.container.native", str(descriptor), self._config.to_json()],
+                [sys.executable, "-m", "polyhost.container.native", *map(str, inherited), self._config.to_json()],
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
                 cwd=self._run_dir,
-                pass_fds=[descriptor],
+                pass_fds=inherited,
             )
 
     def _start_mms(self) -> None:
         environ = dict(self._environ)
         prepare_environment(self._config, self._run_dir, environ)
         self._front_end = subprocess.Popen(
-            [sys.executable, "-m", "polyhost.container.mms", str(self._run_dir), self._config.to_json()],
+            [
+                *(sys.executable, "-m", "polyhost.container.mms", str(self._run_dir), str(self._log_lock)),
+                self._config.to_json(),
+            ],
             env=environ,
+            pass_fds=[self._log_lock],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -205,6 +224,7 @@ class Supervisor:
 
     def _on_children(self) -> None:
         self._reap_orphans()
+        self._log_collector.check_end()
         if self._front_end is not None and self._front_end.poll() is not None:
             name = "the native front end" if self._config.native else "Multi Model Server"
             logger.error("%s has ended; the container ends with it", name)
@@ -214,8 +234,9 @@ class Supervisor:
             self._on_fork_server_ended(status)
 
     def _reap_orphans(self) -> None:
-        """Reap the orphans that this process has adopted, but not the two children whose status Popen collects."""
+        """Reap the orphans that this process has adopted, but not the children whose status Popen collects."""
         named = {process.pid for process in (self._fork_server, self._front_end) if process is not None}
+        named |= self._log_collector.pids
         for pid in set(children()) - named:
             try:
                 os.waitpid(pid, os.WNOHANG)
@@ -227,6 +248,7 @@ class Supervisor:
         if self._fork_server is not None and self._heartbeats.check():
             logger.error("the fork server has not responded for %g s; killing it", self._heartbeats.limit_s)
             self._fork_server.kill()
+        self._log_collector.check_heartbeats()
 
     def _on_fork_server_ended(self, status: int) -> None:
         now = time.monotonic()
@@ -263,11 +285,11 @@ class Supervisor:
                 front_end.wait(self._config.finish_s + _FRONT_END_MARGIN_S)
 
 
-def _stop_children() -> None:
+def _stop_children(spared: Collection[int]) -> None:
     """Send SIGTERM to all children, adopted ones included, and SIGKILL to those that do not end."""
     deadline = time.monotonic() + _TERMINATE_S
     for number, until in ((signal.SIGTERM, deadline), (signal.SIGKILL, deadline + _KILL_S)):
-        while (left := children()) and time.monotonic() < until:
+        while (left := set(children()) - set(spared)) and time.monotonic() < until:
             for pid in left:
                 _signal(pid, number)
             _reap_one_or_wait(0.05)
@@ -289,6 +311,6 @@ def _reap_one_or_wait(seconds: float) -> None:
 
 
 def _raise_descriptor_limit() -> None:
-    """Raise the limit: each model costs the fork server five descriptors, and a shell's usual limit is 1024."""
+    """Raise the limit: each model costs the fork server six descriptors, and a shell's usual limit is 1024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

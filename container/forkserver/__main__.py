@@ -1,12 +1,14 @@
 """The fork server's process, started by the supervisor."""
 
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from polyhost.container import log
 from polyhost.container.config import Config
+from polyhost.container.control_protocol import Channel
 from polyhost.container.forkserver.front_end import FrontEnd, Host
 from polyhost.container.forkserver.server import ForkServer
 from polyhost.container.mms.adapter import MmsAdapter
@@ -16,11 +18,11 @@ from polyhost.container.system.event_loop import EventLoop
 
 def main(arguments: Sequence[str]) -> int:
     """Run the fork server; the native front end's channel is one of the arguments, empty if MMS is the front end."""
-    run_dir, log_descriptor, channel_descriptor, config_json = arguments
+    run_dir, log_lock, log_collector, channel_descriptor, config_json = arguments
     config = Config.from_json(config_json)
     # The log gets a descriptor of its own: in a worker, 1 and 2 become a pipe for what native code prints.
-    descriptor = os.dup(int(log_descriptor))
-    log.configure_for(config, Path(run_dir), descriptor)
+    descriptors = log.LogDescriptors(os.dup(1), int(log_lock))
+    log.configure_for(config, descriptors)
     loop = EventLoop()
 
     def make_front_end(host: Host) -> FrontEnd:
@@ -28,7 +30,8 @@ def main(arguments: Sequence[str]) -> int:
             return NativeAdapter(host, loop, int(channel_descriptor))
         return MmsAdapter(host, loop, config, Path(run_dir))
 
-    return ForkServer(config, loop, Path(run_dir), descriptor, make_front_end).run()
+    collector = Channel(socket.socket(fileno=int(log_collector)))
+    return ForkServer(config, loop, Path(run_dir), descriptors, collector, make_front_end).run()
 
 
 if __name__ == "__main__":

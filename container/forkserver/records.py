@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import time
-from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -14,14 +14,12 @@ from pathlib import Path
 from polyhost.container.control_protocol import ForkDescriptors, ModelRef
 from polyhost.container.errors import Failure, WorkerDiedError
 from polyhost.container.forkserver.connection_copy import ConnectionCopy
+from polyhost.container.forkserver.log_ends import LogReaders
 from polyhost.container.forkserver.survivors import Survivor
 from polyhost.container.memory.fingerprints import Fingerprint
-from polyhost.container.system.line_reader import LineReader
 from polyhost.container.worker.protocol import encode_load_reply, encode_predict_reply
 from polyhost.container.worker.status_page import LOAD_REPLY, StatusPage, WorkerState
 from polyhost.container.worker.types import Response
-
-_KEPT_LINES = 50
 
 
 class ModelLifecycle(Enum):
@@ -133,7 +131,7 @@ class WorkerRecord:
     # What is shared with it
     connection: ConnectionCopy
     status: StatusPage
-    output: LineReader  # what native code prints
+    logs: LogReaders | None  # None for a survivor
     descriptors: ForkDescriptors | None = None  # its own; open here until it has started, None for a survivor
 
     # What is known of it
@@ -143,7 +141,7 @@ class WorkerRecord:
     pid: int | None = None
     created: float = field(default_factory=time.monotonic)
     timed_out_after_s: float | None = None  # the deadline for which it was killed
-    last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))  # of its output
+    last_lines: Sequence[str] = ()  # of what native code has printed, once it has ended
     _loaded: bool = False  # cached, for the status page is read for it at every load
     _busy_ns: int = 0
     _measured_responses: int | None = None  # how many it had given when its memory was measured
@@ -275,7 +273,8 @@ class WorkerRecord:
         self._remove_io_files()
         self.connection.close(hang_up)
         self.status.close()
-        self.output.close()
+        if self.logs is not None:
+            self.logs.close()
 
     def _remove_io_files(self) -> None:
         if io_name := self.status.io_name:

@@ -16,6 +16,7 @@ from pathlib import Path
 from polyhost.cgroup import ControlGroup
 from polyhost.container import run_dir as run_directory
 from polyhost.container.config import Config
+from polyhost.container.control_protocol import Channel
 from polyhost.container.errors import EXIT_MODEL_FAILED, Failure
 from polyhost.container.forkserver.attempts import Attempts
 from polyhost.container.forkserver.connections import Connections
@@ -28,9 +29,10 @@ from polyhost.container.forkserver.reaper import Reaper
 from polyhost.container.forkserver.records import HostedModel, ModelLifecycle, WorkerLifecycle, WorkerRecord
 from polyhost.container.forkserver.scaler import Load, Scaler
 from polyhost.container.forkserver.trash import Trash
-from polyhost.container.forkserver.worker_output import OutputLog
+from polyhost.container.forkserver.worker_logs import WorkerLogs
 from polyhost.container.forkserver.workers import Workers
 from polyhost.container.forkserver.zygote.pool import ForkEvents, ZygotePool
+from polyhost.container.log import LogDescriptors
 from polyhost.container.memory.admission import AdmissionControl
 from polyhost.container.memory.gauge import MemoryGauge
 from polyhost.container.memory.oom import OomKills
@@ -53,7 +55,13 @@ class ForkServer:
     """The parts of the fork server, put together; and the `Host` of the front end's adapter."""
 
     def __init__(
-        self, config: Config, loop: EventLoop, run_dir: Path, log_descriptor: int, make_front_end: MakeFrontEnd
+        self,
+        config: Config,
+        loop: EventLoop,
+        run_dir: Path,
+        log_descriptors: LogDescriptors,
+        log_collector: Channel,
+        make_front_end: MakeFrontEnd,
     ) -> None:
         """`make_front_end` gets this object as its host; see `Host` for when it may use it."""
         self._config = config
@@ -69,10 +77,11 @@ class ForkServer:
         self._oom_kills = OomKills(gauge.oom_kills)
         self._front_end = make_front_end(self)
         events = ForkEvents(self._on_started, self._on_exited, self._on_fork_failed)
-        self._zygotes = ZygotePool(loop, config, frameworks.zygote_steps(), run_dir, log_descriptor, events)
+        self._zygotes = ZygotePool(loop, config, frameworks.zygote_steps(), log_descriptors, events)
         connections = Connections(loop, self._on_hang_up)
+        self._logs = WorkerLogs(loop, log_collector, lambda: self._workers)
         self._workers = Workers(
-            self._front_end, self._zygotes, connections, OutputLog(loop), self._close_if_last_worker_ended
+            self._front_end, self._zygotes, connections, self._logs.watch, self._close_if_last_worker_ended
         )
         self._exits = ExitHandler(
             self._workers, self._front_end, self._oom_kills, None if config.multi_model else self._on_only_model_failed
@@ -192,7 +201,8 @@ class ForkServer:
         self._workers.on_started(sequence, pid)
 
     def _on_exited(self, sequence: int, wait_status: int) -> None:
-        self._exits.on_exited(sequence, wait_status)
+        if worker := self._workers.find(sequence):
+            self._logs.drain(worker, partial(self._exits.on_exited, sequence, wait_status))
 
     def _on_fork_failed(self, sequence: int, reason: str, status: int) -> None:
         self._exits.on_fork_failed(sequence, reason, status)

@@ -1,7 +1,6 @@
 """The workers of the fork server: created, forked, replaced and released."""
 
 import itertools
-import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -12,10 +11,9 @@ from polyhost.container.errors import Failure
 from polyhost.container.forkserver.connection_copy import ConnectionCopy
 from polyhost.container.forkserver.connections import Connections
 from polyhost.container.forkserver.front_end import FrontEnd
+from polyhost.container.forkserver.log_ends import LogReaders
 from polyhost.container.forkserver.records import HostedModel, WorkerLifecycle, WorkerRecord
-from polyhost.container.forkserver.worker_output import OutputLog
 from polyhost.container.forkserver.zygote.pool import ZygotePool
-from polyhost.container.system.line_reader import LineReader
 from polyhost.container.worker.status_page import StatusPage
 from polyhost.events import get_logger
 
@@ -40,19 +38,23 @@ class Workers:
         front_end: FrontEnd,
         zygotes: ZygotePool,
         connections: Connections,
-        output: OutputLog,
+        watch_logs: Callable[[WorkerRecord], None],
         on_released: Callable[[HostedModel], None],
     ) -> None:
         self._front_end = front_end
         self._zygotes = zygotes
         self._connections = connections
-        self._output = output
+        self._watch_logs = watch_logs
         self._on_released = on_released
         self._by_sequence: dict[int, WorkerRecord] = {}
         self._sequences = itertools.count(1)
 
     def __iter__(self) -> Iterator[WorkerRecord]:
         return iter(self._by_sequence.values())
+
+    def find(self, sequence: int) -> WorkerRecord | None:
+        """Return the worker, or None if it is not in the list any more."""
+        return self._by_sequence.get(sequence)
 
     def for_each(self, duty: Callable[[WorkerRecord], None]) -> None:
         """Do something for each worker; an error that concerns one of them does not cost the others their turn."""
@@ -70,15 +72,15 @@ class Workers:
 
     def _create(self, model: HostedModel, connection: ConnectionCopy, number: int, reload: bool) -> WorkerRecord:
         page = StatusPage.create()
-        output, output_writer = os.pipe2(os.O_CLOEXEC)
+        logs, writers = LogReaders.with_writers()
         return WorkerRecord(
             sequence=next(self._sequences),
             model=model,
             connection=connection,
             connection_number=number,
             status=StatusPage(page),
-            output=LineReader(output),
-            descriptors=ForkDescriptors(connection.dup_descriptor(), output_writer, page),
+            logs=logs,
+            descriptors=ForkDescriptors(connection.dup_descriptor(), writers.output, writers.events, page),
             reload=reload,
             need=model.need,
         )
@@ -110,18 +112,16 @@ class Workers:
     def add_survivor(self, model: HostedModel, connection: socket.socket, number: int, page: int, pid: int) -> None:
         """Watch a worker that outlived its fork server; takes the socket over.
 
-        Its native output went to that fork server's pipe and is lost. Nor does anyone report its exit: it becomes our
-        child when its zygote ends, and Reaper finds it.
+        The log collector knows it. Nobody reports its exit: it becomes our child when its zygote ends, and Reaper finds
+        it.
         """
-        output, output_writer = os.pipe2(os.O_CLOEXEC)
-        os.close(output_writer)
         worker = WorkerRecord(
             sequence=next(self._sequences),
             model=model,
             connection=ConnectionCopy(connection),
             connection_number=number,
             status=StatusPage(page),
-            output=LineReader(output),
+            logs=None,
             pid=pid,
         )
         worker.enter(WorkerLifecycle.RUNNING)
@@ -140,7 +140,6 @@ class Workers:
         self._by_sequence[worker.sequence] = worker
         worker.model.workers[worker.sequence] = worker
         self._connections.watch(worker)
-        self._output.watch(worker)
 
     def on_started(self, sequence: int, pid: int) -> None:
         """Note the pid of a worker that has started. Its descriptors are still open here: the front end gets one."""
@@ -148,6 +147,7 @@ class Workers:
         if worker is not None:
             worker.enter(WorkerLifecycle.RUNNING)
             worker.pid = pid
+            self._watch_logs(worker)
             self._front_end.on_started(worker)
             if worker.connection.hung_up:
                 worker.kill()
@@ -161,7 +161,6 @@ class Workers:
             worker.enter(WorkerLifecycle.ENDED)
             del worker.model.workers[sequence]
             worker.kill()  # what it has started and left in its process group
-            self._output.drain(worker)
         return worker
 
     def hold_rejected(self, worker: WorkerRecord) -> None:
@@ -174,8 +173,8 @@ class Workers:
 
         The order of the steps is an invariant:
 
-        1. The connection and the output leave the loop while they are open. A closed descriptor's number may belong to
-           another connection at once, and to unwatch it would then concern that one.
+        1. The connection leaves the loop while it is open. A closed descriptor's number may belong to another
+           connection at once, and to unwatch it would then concern that one.
         2. The front end hears of the release before the hang-up. The native one reads its messages before it acts on
            the end of a connection (ForkServerClient.drain), so the reason must have been sent by then.
         3. Only then is the connection closed.
@@ -183,7 +182,6 @@ class Workers:
            a replacement, which `replace` forks before it releases its predecessor, keeps the model.
         """
         self._connections.unwatch(worker)
-        self._output.unwatch(worker)
         self._front_end.on_released(worker, reason)
         worker.close(hang_up)
         self._on_released(worker.model)

@@ -13,9 +13,9 @@ from polyhost.container.system.prctl import signal_on_parent_death
 
 def main(arguments: Sequence[str]) -> int:
     """Run until MMS ends."""
-    run_dir, config_json = arguments
+    run_dir, log_lock, config_json = arguments
     config = Config.from_json(config_json)
-    log.configure_for(config, Path(run_dir))
+    log.configure_for(config, log.LogDescriptors(1, int(log_lock)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the supervisor acts on it
     signal_on_parent_death(signal.SIGTERM)  # if the supervisor is killed: the toolkit passes SIGTERM on to MMS
     run_toolkit(config, Path(run_dir))

@@ -1,11 +1,10 @@
-"""The native front end's process: python -m polyhost.container.native SUPERVISOR_DESCRIPTOR CONFIG_JSON.
+"""The native front end's process: python -m polyhost.container.native SUPERVISOR_DESCRIPTOR LOG_LOCK CONFIG_JSON.
 
 The supervisor starts it.
 """
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import uvloop
 
@@ -15,9 +14,9 @@ from polyhost.container.native.server import NativeServer
 
 
 def main(arguments: Sequence[str]) -> int:
-    supervisor, config_json = arguments
+    supervisor, log_lock, config_json = arguments
     config = Config.from_json(config_json)
-    log.configure_for(config, Path.cwd())
+    log.configure_for(config, log.LogDescriptors(1, int(log_lock)))
     return uvloop.run(NativeServer(config, int(supervisor)).run())
 
 

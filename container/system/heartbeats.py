@@ -1,11 +1,12 @@
 """Heartbeats: by them the supervisor notices that the fork server hangs, which the end of a process does not tell.
 
-The fork server's event loop sends one every second, on the socket that is its stdin.
+The fork server's event loop sends one every second, on the socket that is its stdin; so does the log collector's.
 """
 
 import contextlib
 import os
 import socket
+from collections.abc import Callable
 
 from polyhost.container.system.event_loop import EventLoop
 
@@ -14,8 +15,8 @@ HEARTBEAT_S = 1.0
 _START_S = 300.0
 
 
-def send_heartbeats(loop: EventLoop, descriptor: int) -> None:
-    """Have the loop send heartbeats from its first round on, for as long as it runs its timers."""
+def send_heartbeats(loop: EventLoop, descriptor: int) -> Callable[[], None]:
+    """Have the loop send heartbeats from its first round on, for as long as it runs; return what sends one more."""
     os.set_blocking(descriptor, False)
 
     def send() -> None:
@@ -24,6 +25,7 @@ def send_heartbeats(loop: EventLoop, descriptor: int) -> None:
 
     loop.after(0.0, send)  # in the first round: until the first one, a process that hangs has minutes
     loop.every(HEARTBEAT_S, send)
+    return send
 
 
 class HeartbeatMonitor:

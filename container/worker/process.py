@@ -48,7 +48,8 @@ def become_worker(request: ForkRequest, descriptors: list[int], config: Config, 
 
     `descriptors` are ForkDescriptors; `confinement` is entered before the first file of the model is opened.
     """
-    connection, output, page = ForkDescriptors(*descriptors)
+    connection, output, events, page = ForkDescriptors(*descriptors)
+    log.hand_over(events)
     _set_up_process(request, output)
     status = StatusPage(page)
     os.close(page)  # the mapping stays

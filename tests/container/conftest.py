@@ -88,9 +88,11 @@ def lines(restored: None, tmp_path: Path, request: pytest.FixtureRequest) -> Ite
     path = tmp_path / "log"
     descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     as_json = getattr(request, "param", "json") == "json"
-    log.configure(as_json=as_json, level=logging.INFO, descriptor=descriptor, lock_path=str(tmp_path / "lock"))
+    descriptors = log.LogDescriptors.shared(descriptor)
+    log.configure(as_json=as_json, level=logging.INFO, descriptors=descriptors)
     yield lambda: path.read_text().splitlines()
-    os.close(descriptor)
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 @pytest.fixture

@@ -13,7 +13,11 @@ from typing import Any
 
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import Exited, ForkDescriptors, ForkRequest, Message, ModelRef, Ready, Started
+from polyhost.container.forkserver.log_ends import LogReaders
 from polyhost.container.forkserver.zygote.handle import ZygoteHandle
+from polyhost.container.log import LogDescriptors
+from polyhost.container.log_collector.source import EventStream
+from polyhost.container.log_formats import to_json
 from polyhost.container.worker.status_page import StatusPage, WorkerState
 from tests.container.mms_side import Reply, ReplyReader, body_command, load_command
 from tests.support.waiting import wait_for
@@ -24,7 +28,8 @@ def zygote_in(folder: Path, *steps: str) -> Iterator[ZygoteHandle]:
     """Run a zygote whose models are in folder/models and whose log is folder/log."""
     config = Config.from_environ({"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_BASE_DIR": str(folder)})
     with (folder / "log").open("ab") as log:
-        zygote = ZygoteHandle("test", steps, config, folder, log.fileno())
+        descriptors = LogDescriptors.shared(log.fileno())
+        zygote = ZygoteHandle("test", steps, config, descriptors)
         zygote.channel.socket.settimeout(120)
         try:
             yield zygote
@@ -32,15 +37,16 @@ def zygote_in(folder: Path, *steps: str) -> Iterator[ZygoteHandle]:
             zygote.close()
             zygote.process.kill()
             zygote.process.wait()
+            os.close(descriptors.lock)
 
 
 def new_descriptors() -> ForkDescriptors:
     """Return descriptors for a fork request whose worker is of no interest: its front end has hung up."""
-    reader, writer = os.pipe()
-    os.close(reader)
+    logs, writers = LogReaders.with_writers()
+    logs.close()
     mms, connection = socket.socketpair()
     mms.close()
-    return ForkDescriptors(connection.detach(), writer, StatusPage.create())
+    return ForkDescriptors(connection.detach(), writers.output, writers.events, StatusPage.create())
 
 
 def descriptors_of(pid: int | str = "self") -> list[str]:
@@ -73,18 +79,18 @@ class Forks:
         temp_dir = self._folder / f"temp-{sequence}"
         temp_dir.mkdir()
         mms, theirs = socket.socketpair()
-        output, output_writer = os.pipe()
+        logs, writers = LogReaders.with_writers()
         page = StatusPage.create()
         fields = {
             "sequence": sequence, "model": ModelRef(directory.name, str(directory), "handle.py"),
             "temp_dir": str(temp_dir), "io_dir": str(self._folder / "io"), **request,
         }  # fmt: skip
-        worker = ForkedWorker(self, sequence, mms, output, StatusPage(page), directory)
-        self.zygote.fork(ForkRequest(**fields), ForkDescriptors(theirs.detach(), output_writer, page))
+        status = StatusPage(page)
+        descriptors = ForkDescriptors(theirs.detach(), writers.output, writers.events, page)
+        self.zygote.fork(ForkRequest(**fields), descriptors)
         started = self.wait_for(Started, sequence)
         self.zygote.complete(sequence)
-        worker.pid = started.pid
-        return worker
+        return ForkedWorker(self, sequence, started.pid, mms, logs, status, directory)
 
     def wait_for(self, kind: type[Any], sequence: int) -> Any:
         """Return the zygote's next message of this kind about this worker; other messages are kept."""
@@ -109,15 +115,25 @@ class ForkedWorker:
     """One worker and the front end's end of its connection."""
 
     def __init__(
-        self, forks: Forks, sequence: int, mms: socket.socket, output: int, status: StatusPage, directory: Path
+        self,
+        forks: Forks,
+        sequence: int,
+        pid: int,
+        mms: socket.socket,
+        logs: LogReaders,
+        status: StatusPage,
+        directory: Path,
     ) -> None:
-        self.pid = 0
+        self.pid = pid
         self.mms = mms
         self.status = status
         self.directory = directory
         self._forks = forks
         self._sequence = sequence
-        self._output = output
+        self._logs = logs
+        events, self._output = logs.descriptors
+        self._stream = EventStream(pid, directory.name, os.dup(events))
+        self._logged: list[dict[str, Any]] = []
         self._ended: int | None = None
         mms.settimeout(120)
         self._replies = ReplyReader(mms)
@@ -159,7 +175,10 @@ class ForkedWorker:
         return text.decode()
 
     def events(self, **fields: Any) -> list[dict[str, Any]]:
-        return self._forks.events(model=self.directory.name, **fields)
+        """Return what the log collector would log of the worker."""
+        while found := self._stream.read():
+            self._logged += [json.loads(to_json(event)) for event in found]
+        return [event for event in self._logged if all(event.get(name) == value for name, value in fields.items())]
 
     def close(self) -> None:
         self.mms.close()
@@ -168,4 +187,5 @@ class ForkedWorker:
                 os.kill(self.pid, signal.SIGKILL)
         self.wait_for_end()
         self.status.close()
-        os.close(self._output)
+        self._logs.close()
+        self._stream.close()

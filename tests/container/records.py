@@ -9,18 +9,18 @@ from pathlib import Path
 
 from polyhost.container.control_protocol import ModelRef
 from polyhost.container.forkserver.connection_copy import ConnectionCopy
+from polyhost.container.forkserver.log_ends import LogReaders, LogWriters
 from polyhost.container.forkserver.records import HostedModel, WorkerRecord
-from polyhost.container.system.line_reader import LineReader
 from polyhost.container.worker.status_page import StatusPage
 
 
 @dataclass
 class RecordedWorker:
-    """A worker's record, with the front end's end of its connection and the worker's end of its output."""
+    """A worker's record, with the front end's end of its connection and the worker's ends of its log."""
 
     record: WorkerRecord
     front_end: socket.socket
-    output: int
+    writers: LogWriters
 
 
 def hosted_model(folder: Path) -> HostedModel:
@@ -40,7 +40,7 @@ def recorded_worker(model: HostedModel) -> Iterator[RecordedWorker]:
     """Record a worker of the model; everything is closed at the end of the block."""
     front_end, connection = socket.socketpair()
     front_end.settimeout(30)
-    reader, writer = os.pipe()
+    logs, writers = LogReaders.with_writers()
     page = StatusPage.create()
     record = WorkerRecord(
         sequence=1,
@@ -48,13 +48,14 @@ def recorded_worker(model: HostedModel) -> Iterator[RecordedWorker]:
         connection_number=7,
         connection=ConnectionCopy(connection),
         status=StatusPage(page),
-        output=LineReader(reader),
+        logs=logs,
     )
     os.close(page)
     with front_end:
-        yield RecordedWorker(record, front_end, writer)
-    os.close(writer)
+        yield RecordedWorker(record, front_end, writers)
+    for descriptor in writers:
+        os.close(descriptor)
     if not record.is_released:
         record.connection.close(hang_up=True)
-        record.output.close()
+        logs.close()
         record.status.close()

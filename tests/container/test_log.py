@@ -17,6 +17,7 @@ import pytest
 
 from polyhost.container import log
 from polyhost.container.config import Config
+from polyhost.container.log_formats import FIELDS
 from polyhost.events import current_sink, get_logger
 from tests.container.conftest import Events, remove_pytests_handlers
 from tests.support.waiting import wait_for
@@ -60,9 +61,9 @@ def test_fields_of_event_request_and_process(events: Events, monkeypatch: pytest
 
     *inside, of_the_model, ours = events()
     for event in inside:
-        assert [event.get(name) for name in log.FIELDS] == ["m", "t.tar.gz", "r", None, None, 1]
-    assert [of_the_model.get(name) for name in log.FIELDS] == ["m", None, None, "train", None, 1]
-    assert [ours.get(name) for name in log.FIELDS] == ["m", None, None, None, None, 2]
+        assert [event.get(name) for name in FIELDS] == ["m", "t.tar.gz", "r", None, None, 1]
+    assert [of_the_model.get(name) for name in FIELDS] == ["m", None, None, "train", None, 1]
+    assert [ours.get(name) for name in FIELDS] == ["m", None, None, None, None, 2]
 
 
 @pytest.mark.parametrize("lines", ["text"], indirect=True)
@@ -91,7 +92,7 @@ def test_events_below_the_level_and_requests_of_http_libraries_are_not_written(e
 def test_logging_to_a_closed_pipe_does_not_raise() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    log.configure(as_json=True, level=logging.INFO, descriptor=writer)
+    log.configure(as_json=True, level=logging.INFO, descriptors=log.LogDescriptors(writer))
 
     logging.getLogger().info("unread")
 
@@ -99,11 +100,11 @@ def test_logging_to_a_closed_pipe_does_not_raise() -> None:
 
 
 @pytest.mark.usefixtures("restored")
-def test_a_short_event_never_lands_inside_a_long_one(tmp_path: Path) -> None:
+def test_a_short_event_never_lands_inside_a_long_one() -> None:
     """Stop a process that has filled the pipe with half of an event while another one wants to write."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
-    log.configure(as_json=True, level=logging.INFO, descriptor=writer, lock_path=str(tmp_path / "lock"))
+    descriptors = shared(writer)
     long = in_a_child(lambda: logging.getLogger().info("x" * 10_000))
     wait_for(lambda: unread_bytes(reader) == 4096, "a full pipe")
     os.kill(long, signal.SIGSTOP)
@@ -113,7 +114,7 @@ def test_a_short_event_never_lands_inside_a_long_one(tmp_path: Path) -> None:
     short = in_a_child(lambda: logging.getLogger().info("short"))
     wait_for(lambda: state_of(short) in "SZ", "waiting for the lock, or an end without it")
     os.kill(long, signal.SIGCONT)
-    os.close(writer)
+    close(descriptors)
     while piece := os.read(reader, 4096):
         data += piece
     for pid in (long, short):
@@ -124,15 +125,14 @@ def test_a_short_event_never_lands_inside_a_long_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("restored")
-def test_a_process_forked_by_another_thread_does_not_keep_the_lock(tmp_path: Path) -> None:
+def test_a_process_forked_by_another_thread_does_not_keep_the_lock() -> None:
     """Fork while the lock is held: the child holds the open file to which the lock belongs."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
-    lock_path = tmp_path / "lock"
-    log.configure(as_json=True, level=logging.INFO, descriptor=writer, lock_path=str(lock_path))
+    descriptors = shared(writer)
     long = threading.Thread(target=lambda: logging.getLogger().info("x" * 10_000))
     long.start()
-    wait_for(lambda: is_locked(lock_path), "the lock")
+    wait_for(lambda: is_locked(descriptors), "the lock")
     forked = in_a_child(signal.pause)
     try:
         os.set_blocking(reader, False)
@@ -140,40 +140,54 @@ def test_a_process_forked_by_another_thread_does_not_keep_the_lock(tmp_path: Pat
             with contextlib.suppress(BlockingIOError):
                 os.read(reader, 4096)
             long.join(0.01)
-        assert not is_locked(lock_path)
+        assert not is_locked(descriptors)
     finally:
         os.kill(forked, signal.SIGKILL)
         os.waitpid(forked, 0)
         os.close(reader)
-        os.close(writer)
+        close(descriptors)
 
 
-def test_a_stopped_lock_holder_does_not_stop_the_other_processes(events: Events, tmp_path: Path) -> None:
-    stopped = in_a_child(lambda: keep_lock(tmp_path / "lock"))
+def test_a_stopped_lock_holder_does_not_stop_the_other_processes(events: Events) -> None:
+    sink = current_sink()
+    assert isinstance(sink, log.LogSink)
+    output = sink.output
+    assert isinstance(output, log.SharedDescriptor)
+    stopped = in_a_child(lambda: keep_lock(output.descriptors))
     try:
-        wait_for(lambda: is_locked(tmp_path / "lock"), "the lock")
+        wait_for(lambda: is_locked(output.descriptors), "the lock")
         logging.getLogger().info("after a while")
         logging.getLogger().info("at once")
         assert [event["message"] for event in events()] == ["after a while", "at once"]
-        sink = current_sink()
-        assert isinstance(sink, log.DescriptorSink)
-        assert sink._lock_timeout_s == 0
+        assert output.lock_timeout_s == 0
     finally:
         os.kill(stopped, signal.SIGKILL)
         os.waitpid(stopped, 0)
 
     logging.getLogger().info("with the lock again")
-    assert sink._lock_timeout_s > 0
+    assert output.lock_timeout_s > 0
 
 
-def keep_lock(path: Path) -> None:
-    with path.open("ab") as file:
+def shared(descriptor: int) -> log.LogDescriptors:
+    """Log to the descriptor as the processes of a container do that run no model's code."""
+    descriptors = log.LogDescriptors.shared(descriptor)
+    log.configure(as_json=True, level=logging.INFO, descriptors=descriptors)
+    return descriptors
+
+
+def close(descriptors: log.LogDescriptors) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def keep_lock(descriptors: log.LogDescriptors) -> None:
+    with Path(descriptors.lock_path or "").open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         signal.pause()
 
 
-def is_locked(path: Path) -> bool:
-    with path.open("ab") as file:
+def is_locked(descriptors: log.LogDescriptors) -> bool:
+    with Path(descriptors.lock_path or "").open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -209,14 +223,13 @@ def test_without_descriptors_left_events_are_still_written(events: Events) -> No
 
 
 @pytest.mark.usefixtures("restored")
-def test_processes_of_one_run_directory_share_a_lock_file(tmp_path: Path) -> None:
+def test_settings_choose_form_and_level() -> None:
     reader, writer = os.pipe()
     settings = {"POLYHOST_LOG_FORMAT": "text", "SAGEMAKER_CONTAINER_LOG_LEVEL": "error"}
-    log.configure_for(Config.from_environ(settings), tmp_path, writer)
+    log.configure_for(Config.from_environ(settings), log.LogDescriptors(writer))
     logging.getLogger("polyhost").warning("below the level")
     logging.getLogger("polyhost").error("an error")
     os.close(writer)
 
     with open(reader) as lines:  # noqa: PTH123
         assert [line.split(" ", 1)[1] for line in lines] == ["ERROR   polyhost an error\n"]
-    assert [path.name for path in tmp_path.iterdir()] == ["log.lock"]

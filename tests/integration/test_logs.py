@@ -118,6 +118,7 @@ def test_client_error_event_has_no_traceback(container: ContainerProcess, new_mo
 
 def test_successful_requests_are_not_logged(container: ContainerProcess, new_model: NewModel) -> None:
     name = container.loaded(new_model("echo"))
+    container.wait_for_event("loaded", model=name)
     before = _own_events(container, name)
 
     for _ in range(5):

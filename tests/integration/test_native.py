@@ -130,7 +130,7 @@ def test_invalid_serving_options_fail_the_load(native: ContainerProcess, text: s
     assert (response.status_code, response.json()["type"]) == (400, "BadRequestError")
     assert words in response.json()["message"]
     assert name not in native.names()
-    assert native.events(level="WARNING", model=name)[0]["message"] == response.json()["message"]
+    native.wait_for_event(response.json()["message"], level="WARNING", model=name)
 
 
 # Streamed responses

@@ -74,7 +74,7 @@ def test_every_runtime_is_a_worker_of_the_fork_server(served: ContainerProcess, 
     name = served.loaded(write("m", {"service.py": HANDLER, MANIFEST: manifest(runtime=runtime)}))
 
     assert served.invoke(name, "1").text == "archive's 1"
-    (loaded,) = served.events(message="loaded", model=name)
+    loaded = served.wait_for_event("loaded", model=name)
     assert [worker.pid for worker in served.workers_of(name)] == [loaded["pid"]]
     assert served.unload(name).status_code == 200
     wait_for(lambda: not served.processes_of(name), "the end of its processes")
@@ -159,7 +159,7 @@ def test_single_model(tmp_path: Path, front: str, setting_file: Path) -> None:
 
         wait_for(lambda: invoke().status_code == 200, "a response")
         assert invoke().text == "archive's bytearray(b'1')"
-        assert container.events(message="loaded", model="model")
+        container.wait_for_event("loaded", model="model")
 
 
 # Batches

@@ -8,6 +8,7 @@ import pytest
 from polyhost.handlers.frameworks import ENTRY_POINTS
 from tests.support.container import running
 from tests.support.distribution import install
+from tests.support.waiting import wait_for
 
 ROW = """
 from polyhost.handlers.frameworks import Framework
@@ -40,4 +41,6 @@ def test_models_of_a_plugin_are_served_and_a_broken_plugin_is_logged(front: str,
         rejected = container.load("b").json()
         reason = "the handler plugin broken is not used: AttributeError: module 'linear_row' has no attribute 'MISSING'"
         assert (rejected["type"], reason in rejected["message"]) == ("BadModelError", True)
-        assert len([event for event in container.events() if reason in event["message"]]) == 2  # at start, and the load
+        wait_for(  # at start, and the load
+            lambda: len([event for event in container.events() if reason in event["message"]]) == 2, "both events"
+        )

@@ -4,7 +4,6 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from polyhost.container import log
 from polyhost.container.config import Config
@@ -14,10 +13,9 @@ from polyhost.container.forkserver.zygote.process import run_zygote
 
 def main(arguments: Sequence[str]) -> int:
     """Run until the fork server closes the channel; return the exit status."""
-    name, steps, socket_descriptor, log_descriptor, run_dir, config_json = arguments
+    name, steps, socket_descriptor, log_output, log_lock, config_json = arguments
     config = Config.from_json(config_json)
-    # The workers inherit the log as it is: configuring one writes to a hundred memory pages.
-    log.configure_for(config, Path(run_dir), int(log_descriptor))
+    log.configure_for(config, log.LogDescriptors(int(log_output), int(log_lock)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the supervisor acts on it
     channel = Channel(socket.socket(fileno=int(socket_descriptor)))
     return run_zygote(name, steps.split(), channel, config, Path(run_dir))

@@ -9,11 +9,11 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Sequence
-from pathlib import Path
 
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import Channel, ForkDescriptors, ForkRequest, MessageError
 from polyhost.container.forkserver.zygote.restarts import EXIT_SHORTAGE, RestartDelays, Restarts, reports_shortage
+from polyhost.container.log import LogDescriptors
 from polyhost.container.system.line_reader import LineReader
 from polyhost.container.system.procfs import children_of
 
@@ -31,8 +31,7 @@ class ZygoteHandle:
         name: str,
         steps: Sequence[str],
         config: Config,
-        run_dir: Path,
-        log_descriptor: int,
+        log_descriptors: LogDescriptors,
         delays: RestartDelays = _DELAYS,
     ) -> None:
         self.name = name
@@ -43,8 +42,7 @@ class ZygoteHandle:
         self._unsent: deque[int] = deque()  # those of them that the channel had no room for
         self._delays = delays
         self._config = config
-        self._run_dir = run_dir
-        self._log_descriptor = log_descriptor
+        self._log_descriptors = log_descriptors
         # `output` is what native code prints on import; the container's log takes events only.
         self.process, self.channel, self.output = self._start()
 
@@ -109,9 +107,9 @@ class ZygoteHandle:
             reader, writer = os.pipe2(os.O_CLOEXEC)
             output = LineReader(reader)
             on_failure.callback(output.close)
-            inherited = [zygotes_end.fileno(), self._log_descriptor]
-            command = [sys.executable, "-m", _MODULE, self.name, " ".join(self.steps)]
-            command += [*map(str, inherited), str(self._run_dir), self._config.to_json()]
+            inherited = [zygotes_end.fileno(), *self._log_descriptors.inherited]
+            command = [sys.executable, "-m", _MODULE, self.name, " ".join(self.steps), str(zygotes_end.fileno())]
+            command += [*map(str, self._log_descriptors), self._config.to_json()]
             try:
                 process = subprocess.Popen(
                     command, pass_fds=inherited, stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.STDOUT

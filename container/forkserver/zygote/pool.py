@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import (
@@ -21,6 +20,7 @@ from polyhost.container.control_protocol import (
 from polyhost.container.errors import INSUFFICIENT_STORAGE
 from polyhost.container.forkserver.zygote.handle import ZygoteHandle
 from polyhost.container.forkserver.zygote.restarts import RestartDelays
+from polyhost.container.log import LogDescriptors
 from polyhost.container.system.event_loop import EventLoop
 from polyhost.events import get_logger
 from polyhost.handlers.frameworks import BARE
@@ -51,8 +51,7 @@ class ZygotePool:
         loop: EventLoop,
         config: Config,
         preload: Mapping[str, tuple[str, ...]],
-        run_dir: Path,
-        log_descriptor: int,
+        log_descriptors: LogDescriptors,
         events: ForkEvents,
         delays: RestartDelays = _DELAYS,
     ) -> None:
@@ -65,7 +64,7 @@ class ZygotePool:
         # Imports nothing, so that nothing can crash; for the models of zygotes that are given up for a while.
         self._fallback: ZygoteHandle | None = None
         self._steps = {name: (*preload.get(name, ()), *config.preload) for name in _choose_frameworks(config, preload)}
-        self._make = partial(ZygoteHandle, config=config, run_dir=run_dir, log_descriptor=log_descriptor, delays=delays)
+        self._make = partial(ZygoteHandle, config=config, log_descriptors=log_descriptors, delays=delays)
 
     def start(self) -> None:
         """Start the zygotes that have not been started."""

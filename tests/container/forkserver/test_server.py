@@ -1,5 +1,6 @@
 """The fork server in a container: what one model does to the resources that it shares must not affect the others."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import Channel, Heartbeat
+from polyhost.container.log import LogDescriptors
 from tests.support.container import ContainerProcess, running
 from tests.support.models import place
 from tests.support.processes import is_alive, peak_memory
@@ -158,9 +160,13 @@ sys.exit(__main__.main(sys.argv[1:]))
 def test_orphan_is_reaped_at_once_and_not_a_round_later(tmp_path: Path) -> None:
     ours, theirs = Channel.pair()
     config = Config.from_environ({"POLYHOST_STATE_DIR": str(tmp_path), "POLYHOST_ZYGOTES": "bare"})
-    command = [sys.executable, "-c", WITHOUT_ROUNDS, str(tmp_path), "1", str(theirs.fileno()), config.to_json()]
-    server = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[theirs.fileno()])
-    theirs.close()
+    collector, collectors_end = Channel.pair()
+    inherited = [LogDescriptors.shared().lock, collectors_end.fileno(), theirs.fileno()]
+    command = [sys.executable, "-c", WITHOUT_ROUNDS, str(tmp_path), *map(str, inherited), config.to_json()]
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=inherited)
+    for channel in (theirs, collectors_end):
+        channel.close()
+    os.close(inherited[0])
     ours.send(Heartbeat(1))
     (zygote,) = wait_for(psutil.Process(server.pid).children, "a zygote")
     (spare,) = wait_for(zygote.children, "a spare")
@@ -169,3 +175,4 @@ def test_orphan_is_reaped_at_once_and_not_a_round_later(tmp_path: Path) -> None:
     wait_for(lambda: not psutil.pid_exists(spare.pid), "the end of the spare")
     server.communicate()  # it ends at the end of its stdin
     ours.close()
+    collector.close()

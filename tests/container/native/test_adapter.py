@@ -1,5 +1,6 @@
 """A real fork server with the test as its front end: whatever fails is reported, so that no request hangs."""
 
+import os
 import resource
 import shutil
 import socket
@@ -22,6 +23,7 @@ from polyhost.container.control_protocol import (
     OpenModel,
     WorkerLost,
 )
+from polyhost.container.log import LogDescriptors
 from tests.support.container import ROOT
 from tests.support.processes import peak_memory
 
@@ -36,22 +38,25 @@ class ForkServer:
         self.temp_dir.mkdir()
         self.channel, theirs = Channel.pair()
         self.channel.socket.settimeout(30)
+        self._collector, collectors_end = Channel.pair()
+        inherited = [LogDescriptors.shared().lock, collectors_end.fileno(), theirs.fileno()]
         command = [
             sys.executable,
             "-m",
             "polyhost.container.forkserver",
             str(folder),
-            "1",
-            str(theirs.fileno()),
+            *map(str, inherited),
             config.to_json(),
         ]
-        with theirs.socket:
+        with theirs.socket, collectors_end.socket:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, cwd=ROOT, pass_fds=[theirs.fileno()], stdout=subprocess.DEVNULL
+                command, stdin=subprocess.PIPE, cwd=ROOT, pass_fds=inherited, stdout=subprocess.DEVNULL
             )
+        os.close(inherited[0])
 
     def close(self) -> None:
         self.channel.close()
+        self._collector.close()
         self.process.terminate()
         self.process.communicate(timeout=30)
 

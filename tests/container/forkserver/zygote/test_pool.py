@@ -12,6 +12,7 @@ from polyhost.container.config import Config
 from polyhost.container.control_protocol import ForkRequest, ModelRef
 from polyhost.container.forkserver.zygote.pool import ForkEvents, ZygotePool
 from polyhost.container.forkserver.zygote.restarts import RestartDelays
+from polyhost.container.log import LogDescriptors
 from polyhost.container.system.event_loop import EventLoop
 from polyhost.container.system.procfs import children_of
 from polyhost.handlers.frameworks import BARE
@@ -40,7 +41,7 @@ class Stage:
         self._sequence = 0
         callbacks = ForkEvents(self._note("started"), self._note("exited"), self._note("failed"))
         config = Config.from_environ({"SAGEMAKER_BASE_DIR": str(folder), **environ})
-        self.pool = ZygotePool(self.loop, config, preload, folder, self._log.fileno(), callbacks, delays)
+        self.pool = ZygotePool(self.loop, config, preload, LogDescriptors(self._log.fileno()), callbacks, delays)
         self.pool.start()
         self.loop.after(60, lambda: self.loop.stop(1))
 
