@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
+from polyhost.container import withhold
 from polyhost.container.errors import ConfigError
 from polyhost.container.isolation.shared_folders import CACHE_VARIABLES, SHARED_FOLDERS, shared_folders
 from polyhost.handlers import frameworks, lookup
@@ -77,11 +78,13 @@ class Config:
     home: str | None
     worker_descriptors: int
     worker_file_bytes: int | None
+    withhold: tuple[str, ...]
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """Read the settings. Raises ConfigError, which names the variable, its value and what it may be."""
         read = _EnvironReader(environ)
+        isolation = Isolation(read("POLYHOST_ISOLATION", _one_of(*Isolation), Isolation.STANDARD))
         native = read("POLYHOST_FRONTEND", _one_of("mms", "native"), "mms") == "native"
         _check_settings_of_others(read, environ)
         return cls(
@@ -117,11 +120,12 @@ class Config:
             netty_client_threads=read("MMS_NETTY_CLIENT_THREADS", _whole_number(0), os.cpu_count() or 1),
             job_queue_size=read("MMS_JOB_QUEUE_SIZE", _positive, None),
             disabled=read("POLYHOST_DISABLE", _optimizations, ()),
-            isolation=Isolation(read("POLYHOST_ISOLATION", _one_of(*Isolation), Isolation.STANDARD)),
+            isolation=isolation,
             shared_folders=_shared_folders(read, environ),
             home=read("HOME", str, None),
             worker_descriptors=read("POLYHOST_WORKER_DESCRIPTORS", _whole_number(64), _WORKER_DESCRIPTORS),
             worker_file_bytes=read("POLYHOST_WORKER_FILE_MB", _megabytes, None),
+            withhold=read("POLYHOST_WITHHOLD", withhold.parse, ()) + withhold.of(isolation is Isolation.STRICT),
         )
 
     def enabled(self, optimization: Optimization) -> bool:
@@ -139,7 +143,7 @@ class Config:
     @classmethod
     def from_json(cls, text: str) -> Self:
         values = json.loads(text)
-        for name in ("preload", "zygotes", "disabled", "shared_folders"):
+        for name in ("preload", "zygotes", "disabled", "shared_folders", "withhold"):
             values[name] = tuple(values[name]) if values[name] is not None else None
         values["isolation"] = Isolation(values["isolation"])
         return cls(**{item.name: values[item.name] for item in fields(cls)})

@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from polyhost.container import log, run_dir
+from polyhost.container import log, run_dir, withhold
 from polyhost.container.config import Config, Isolation
 from polyhost.container.errors import EXIT_MODEL_FAILED, ConfigError
 from polyhost.container.isolation.confinement import usable_landlock
@@ -56,6 +56,8 @@ def serve(config: Config, environ: Mapping[str, str]) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _exit_early)
         environ = {**environ, **_submitted_code(config, folder, environ)}
+        withhold.forget(config.withhold)
+        environ = withhold.without(environ, config.withhold)
         return Supervisor(config, folder, environ, descriptors).run()
     finally:
         run_dir.remove(folder)

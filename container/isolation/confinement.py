@@ -89,7 +89,7 @@ def usable_landlock() -> int:
 
 
 def common_places(config: Config, run_dir: Path) -> list[Place]:
-    """Return what all models may reach, the code that lies beside them and the log's lock included."""
+    """Return what all models may reach, the code that lies beside them included."""
     protected = protected_folders(config, run_dir)
     strict = config.isolation is Isolation.STRICT
     shared = () if strict else config.shared_folders
@@ -98,7 +98,6 @@ def common_places(config: Config, run_dir: Path) -> list[Place]:
         *devices(),
         *writable(shared, protected),
         *(Place(folder, Access.READ) for folder in _code_folders(config, protected)),
-        Place(run_dir / "log.lock", Access.WRITE_FILE),  # every process that logs opens it
     ]
 
 

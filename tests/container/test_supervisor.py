@@ -42,6 +42,7 @@ def error_of(result: subprocess.CompletedProcess[str]) -> str:
         ("SAGEMAKER_MAX_REQUEST_SIZE", "5000", "must be megabytes from 1 to 2047"),
         ("SAGEMAKER_SUBMIT_DIRECTORY", "code", "must be s3://BUCKET/KEY.tar.gz, or the path of a folder"),
         ("SAGEMAKER_SUBMIT_DIRECTORY", "/no/such/folder", "it does not exist; name the folder of the script"),
+        ("POLYHOST_WITHHOLD", "a-b", "must be names of variables, such as DB_PASSWORD or MY_TEAM_*"),
         ("POLYHOST_LOG_FORMAT", "yaml", "must be one of json, text"),
     ],
 )

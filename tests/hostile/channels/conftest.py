@@ -55,7 +55,13 @@ class Hostile:
 
 @pytest.fixture(scope="session")
 def hostile(front: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
-    environ = {"POLYHOST_ZYGOTES": "bare", "POLYHOST_WITHHOLD": "MY_*, DB_PASSWORD", "MY_SECRET": SECRET, "SEEN": "yes"}
+    environ = {
+        "POLYHOST_ZYGOTES": "bare",
+        "POLYHOST_ISOLATION": "off",
+        "POLYHOST_WITHHOLD": "MY_*, DB_PASSWORD",
+        "MY_SECRET": SECRET,
+        "SEEN": "yes",
+    }
     with running(tmp_path_factory.mktemp("hostile"), front, **environ) as container:
         started = Hostile(container, "victim", "attacker")
         container.loaded(started.make("victim", VICTIM))
