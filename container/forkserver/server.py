@@ -77,7 +77,7 @@ class ForkServer:
         self._oom_kills = OomKills(gauge.oom_kills)
         self._front_end = make_front_end(self)
         events = ForkEvents(self._on_started, self._on_exited, self._on_fork_failed)
-        self._zygotes = ZygotePool(loop, config, frameworks.zygote_steps(), log_descriptors, events)
+        self._zygotes = ZygotePool(loop, config, frameworks.zygote_steps(), run_dir, log_descriptors, events)
         connections = Connections(loop, self._on_hang_up)
         self._logs = WorkerLogs(loop, log_collector, lambda: self._workers)
         self._workers = Workers(

@@ -66,6 +66,7 @@ class ClientConnection(asyncio.Protocol):
         cache_headers: bool = True,
     ) -> None:
         self.header_cache = HeaderCache(cache_headers)
+        self.may_manage: bool | None = None  # known once it asks for management (management.py)
         self._handle = handle
         self._connections = connections  # holds this one while it is connected
         self._parser = RequestParser(max_body_bytes, self._on_request)

@@ -13,6 +13,7 @@ from polyhost.container.native.errors import Rejection
 from polyhost.container.native.header_cache import HeaderCache
 from polyhost.container.native.invocation import Invocation
 from polyhost.container.native.parser import Header, HttpRequest
+from polyhost.container.system.sock_diag import Address
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _JSON = (b"content-type", b"application/json")
@@ -45,6 +46,7 @@ class ExchangeOwner(Protocol):
     """What an exchange needs of its connection."""
 
     header_cache: HeaderCache
+    may_manage: bool | None
 
     @property
     def write_paused(self) -> bool:
@@ -75,6 +77,20 @@ class Exchange:
         self._transport = transport
         self._owner = owner
         self._state = _PENDING
+
+    @property
+    def addresses(self) -> tuple[Address, Address]:
+        """The client's address and ours."""
+        return self._transport.get_extra_info("peername"), self._transport.get_extra_info("sockname")
+
+    @property
+    def may_manage(self) -> bool | None:
+        """Whether the client may manage models; None if that has not been asked yet."""
+        return self._owner.may_manage
+
+    @may_manage.setter
+    def may_manage(self, may: bool) -> None:
+        self._owner.may_manage = may
 
     def encode_headers(self) -> bytes:
         """Return the request's headers as a worker reads them."""

@@ -19,6 +19,7 @@ from polyhost.container.native.exchange import Exchange
 from polyhost.container.native.fork_server_client import ForkServerClient
 from polyhost.container.native.invocation import Invocation
 from polyhost.container.native.load_request import LoadRequest
+from polyhost.container.native.management import ManagementGuard, forbidden
 from polyhost.container.native.models import SINGLE, Models
 from polyhost.container.native.parser import HttpRequest
 from polyhost.container.native.served_model import ServedModel
@@ -39,6 +40,7 @@ class Routes:
         self._config = config
         self._models = models
         self._fork_server = fork_server
+        self._guard = ManagementGuard()
         self._ids = itertools.count(1)
         self._id_prefix = os.urandom(4).hex().encode()  # request ids of two containers differ
         self._tasks: set[asyncio.Task[None]] = set()
@@ -55,27 +57,53 @@ class Routes:
         elif path == b"/invocations":
             self._allow(request, b"POST")
             self._invoke(self._target_model(request), request, exchange)
-        elif path == b"/models":
+        elif path in (b"/models", b"/metrics") or path.startswith(_MODELS):
+            self._manage_if_allowed(request, exchange)
+        elif path == b"/execution-parameters" and not self._config.multi_model:
+            self._allow(request, b"GET")
+            self._execution_parameters(exchange)
+        else:
+            raise _no_route(path)
+
+    def _manage_if_allowed(self, request: HttpRequest, exchange: Exchange) -> None:
+        """Manage models for everybody but the container's own models."""
+        ends = exchange.addresses
+        if exchange.may_manage is None and self._guard.is_remote(*ends):
+            exchange.may_manage = True
+        if exchange.may_manage is not None:
+            self._manage(request, exchange)
+            return
+        body = request.body  # the connection drops it after this call
+
+        async def respond() -> None:
+            exchange.may_manage = not await asyncio.to_thread(self._guard.is_model, *ends)
+            request.body = body
+            self._manage(request, exchange)
+
+        self._run_in_background(respond(), exchange)
+
+    def _manage(self, request: HttpRequest, exchange: Exchange) -> None:
+        path = request.path
+        if not exchange.may_manage:
+            raise forbidden()
+        if path == b"/models":
             self._allow(request, b"GET", *self._if_multi_model(b"POST"))
             if request.method == b"GET":
                 self._list_models(request, exchange)
             else:
                 self._load_model(request, exchange)
-        elif path.startswith(_MODELS) and b"/" not in path[len(_MODELS) :] and len(path) > len(_MODELS):
+        elif path == b"/metrics":
+            self._allow(request, b"GET")
+            self._metrics(exchange)
+        elif b"/" not in path[len(_MODELS) :] and len(path) > len(_MODELS):
             self._allow(request, b"GET", *self._if_multi_model(b"DELETE"))
             name = _decode_name(path[len(_MODELS) :])
             if request.method == b"GET":
                 _respond_json(exchange, _describe(self._models.get_loaded(name)))
             else:
                 self._unload_model(name, exchange)
-        elif path == b"/metrics":
-            self._allow(request, b"GET")
-            self._metrics(exchange)
-        elif path == b"/execution-parameters" and not self._config.multi_model:
-            self._allow(request, b"GET")
-            self._execution_parameters(exchange)
         else:
-            raise Rejection(HTTPStatus.NOT_FOUND, "NoRouteError", f"no route for {path.decode(errors='replace')!r}")
+            raise _no_route(path)
 
     @staticmethod
     def _allow(request: HttpRequest, *methods: bytes) -> None:
@@ -177,6 +205,10 @@ class Routes:
         command = encode_invocation(request_id, exchange.encode_headers(), parameters, request.body)
         invocation = exchange.invocation = Invocation(request_id, command, model, exchange, request.arrived)
         model.submit(invocation)
+
+
+def _no_route(path: bytes) -> Rejection:
+    return Rejection(HTTPStatus.NOT_FOUND, "NoRouteError", f"no route for {path.decode(errors='replace')!r}")
 
 
 def _respond_json(exchange: Exchange, content: dict[str, Any]) -> None:

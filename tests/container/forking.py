@@ -29,7 +29,7 @@ def zygote_in(folder: Path, *steps: str) -> Iterator[ZygoteHandle]:
     config = Config.from_environ({"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_BASE_DIR": str(folder)})
     with (folder / "log").open("ab") as log:
         descriptors = LogDescriptors.shared(log.fileno())
-        zygote = ZygoteHandle("test", steps, config, descriptors)
+        zygote = ZygoteHandle("test", steps, config, folder, descriptors)
         zygote.channel.socket.settimeout(120)
         try:
             yield zygote

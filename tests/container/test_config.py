@@ -98,6 +98,8 @@ def test_a_variable_sets_its_field(name: str, value: str, field: str, expected: 
 
 
 UNUSABLE = [
+    ("POLYHOST_WITHHOLD", "a-b", "must be names of variables"),
+    ("POLYHOST_WITHHOLD", "PATH", "polyhost needs it; leave it out"),
     ("SAGEMAKER_BIND_TO_PORT", "http", "1 to 32766"),
     ("SAGEMAKER_BIND_TO_PORT", "0", "1 to 32766"),
     ("SAGEMAKER_BIND_TO_PORT", "32767", "1 to 32766"),

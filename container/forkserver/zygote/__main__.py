@@ -4,6 +4,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from polyhost.container import log
 from polyhost.container.config import Config
@@ -13,7 +14,7 @@ from polyhost.container.forkserver.zygote.process import run_zygote
 
 def main(arguments: Sequence[str]) -> int:
     """Run until the fork server closes the channel; return the exit status."""
-    name, steps, socket_descriptor, log_output, log_lock, config_json = arguments
+    name, steps, socket_descriptor, log_output, log_lock, run_dir, config_json = arguments
     config = Config.from_json(config_json)
     log.configure_for(config, log.LogDescriptors(int(log_output), int(log_lock)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the supervisor acts on it

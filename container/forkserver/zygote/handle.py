@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import Channel, ForkDescriptors, ForkRequest, MessageError
@@ -31,6 +32,7 @@ class ZygoteHandle:
         name: str,
         steps: Sequence[str],
         config: Config,
+        run_dir: Path,
         log_descriptors: LogDescriptors,
         delays: RestartDelays = _DELAYS,
     ) -> None:
@@ -42,6 +44,7 @@ class ZygoteHandle:
         self._unsent: deque[int] = deque()  # those of them that the channel had no room for
         self._delays = delays
         self._config = config
+        self._run_dir = run_dir
         self._log_descriptors = log_descriptors
         # `output` is what native code prints on import; the container's log takes events only.
         self.process, self.channel, self.output = self._start()
@@ -109,7 +112,7 @@ class ZygoteHandle:
             on_failure.callback(output.close)
             inherited = [zygotes_end.fileno(), *self._log_descriptors.inherited]
             command = [sys.executable, "-m", _MODULE, self.name, " ".join(self.steps), str(zygotes_end.fileno())]
-            command += [*map(str, self._log_descriptors), self._config.to_json()]
+            command += [*map(str, self._log_descriptors), str(self._run_dir), self._config.to_json()]
             try:
                 process = subprocess.Popen(
                     command, pass_fds=inherited, stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.STDOUT

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import (
@@ -51,6 +52,7 @@ class ZygotePool:
         loop: EventLoop,
         config: Config,
         preload: Mapping[str, tuple[str, ...]],
+        run_dir: Path,
         log_descriptors: LogDescriptors,
         events: ForkEvents,
         delays: RestartDelays = _DELAYS,
@@ -64,7 +66,9 @@ class ZygotePool:
         # Imports nothing, so that nothing can crash; for the models of zygotes that are given up for a while.
         self._fallback: ZygoteHandle | None = None
         self._steps = {name: (*preload.get(name, ()), *config.preload) for name in _choose_frameworks(config, preload)}
-        self._make = partial(ZygoteHandle, config=config, log_descriptors=log_descriptors, delays=delays)
+        self._make = partial(
+            ZygoteHandle, config=config, run_dir=run_dir, log_descriptors=log_descriptors, delays=delays
+        )
 
     def start(self) -> None:
         """Start the zygotes that have not been started."""

@@ -57,7 +57,7 @@ class Hostile:
 def hostile(front: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
     environ = {
         "POLYHOST_ZYGOTES": "bare",
-        "POLYHOST_ISOLATION": "off",
+        "POLYHOST_ISOLATION": "off",  # what is tested here does not depend on it
         "POLYHOST_WITHHOLD": "MY_*, DB_PASSWORD",
         "MY_SECRET": SECRET,
         "SEEN": "yes",

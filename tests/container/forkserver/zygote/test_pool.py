@@ -41,7 +41,9 @@ class Stage:
         self._sequence = 0
         callbacks = ForkEvents(self._note("started"), self._note("exited"), self._note("failed"))
         config = Config.from_environ({"SAGEMAKER_BASE_DIR": str(folder), **environ})
-        self.pool = ZygotePool(self.loop, config, preload, LogDescriptors(self._log.fileno()), callbacks, delays)
+        self.pool = ZygotePool(
+            self.loop, config, preload, folder, LogDescriptors(self._log.fileno()), callbacks, delays
+        )
         self.pool.start()
         self.loop.after(60, lambda: self.loop.stop(1))
 
