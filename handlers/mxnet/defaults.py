@@ -19,9 +19,9 @@ class MxnetDefaults(Defaults):
 
     handler: MxnetHandler
 
-    def load(self, source: Source, *, seen: bool) -> Any:
+    def load(self, source: Source, *, seen: bool, predicts: bool) -> Any:
         if not seen:
-            return super().load(source, seen=seen)
+            return super().load(source, seen=seen, predicts=predicts)
         model = self.handler.read_module(source)
         self.use_model(model, "the archive", source, predicts=True)
         return model

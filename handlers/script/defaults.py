@@ -24,8 +24,11 @@ class Defaults:
     def __init__(self, handler: Handler) -> None:
         self.handler = handler
 
-    def load(self, source: Source, *, seen: bool) -> Any:
-        """Load the model from the archive's files. `seen` says that a function of the script takes it."""
+    def load(self, source: Source, *, seen: bool, predicts: bool) -> Any:
+        """Load the model from the archive's files.
+
+        `seen` says that a function of the script takes it, `predicts` that `predict` is called.
+        """
         self.handler.load(source)
         return self.handler.model
 

@@ -97,7 +97,7 @@ class ScriptHandler(Handler):
         if "model_fn" not in self._functions:
             self._check_files(source)
             seen = not predicts or "model_warmup_fn" in self._functions
-            return self._defaults.load(source, seen=seen)
+            return self._defaults.load(source, seen=seen, predicts=predicts)
         model = self._functions["model_fn"](str(source.directory), source.context)
         if script_framework.needed(set(self._functions)):
             framework = model_parts.framework_of(model) or self._framework

@@ -22,6 +22,13 @@ class SklearnDefaults(Defaults):
         super().__init__(handler)
         self._matrix: Any = None
 
+    def load(self, source: Source, *, seen: bool, predicts: bool) -> Any:
+        if predicts:
+            return super().load(source, seen=seen, predicts=predicts)
+        model, origin = self.handler.read(source)  # any object: a predict_fn of the script takes it
+        self.use_model(model, origin, source, predicts=False)
+        return model
+
     def use_model(self, model: Any, origin: str, source: Source, *, predicts: bool) -> None:
         super().use_model(model, origin, source, predicts=predicts)
         if any(_is_booster(part) for part in model_parts.parts(model)):

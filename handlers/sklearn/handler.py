@@ -33,10 +33,15 @@ class SklearnHandler(BatchingHandler):
     """Serves an estimator; the custom attribute `output` chooses predictions or probabilities."""
 
     def load(self, source: Source) -> None:
+        model, origin = self.read(source)
+        self.use_model(model, origin, source)
+
+    def read(self, source: Source) -> tuple[Any, str]:
+        """Return what the archive's file holds, and the file's name."""
         path = model_files.only_match(source.directory, frameworks.named("sklearn").files)
         # A pickle may refer to modules of the archive's own.
         import_path.put_first(source.directory / "code", source.directory)
-        self.use_model(_unpickled(path), path.name, source)
+        return _unpickled(path), path.name
 
     def use_model(self, model: Any, origin: str, source: Source) -> None:
         if not hasattr(model, "predict"):

@@ -23,10 +23,10 @@ class TorchDefaults(Defaults):
 
     handler: TorchHandler
 
-    def load(self, source: Source, *, seen: bool) -> Any:
+    def load(self, source: Source, *, seen: bool, predicts: bool) -> Any:
         # As in that image. Tensors of the inference mode could not be changed in place by the script's own output_fn.
         self.handler.without_gradients = torch.no_grad
-        model = super().load(source, seen=seen)
+        model = super().load(source, seen=seen, predicts=predicts)
         self._place = torch_models.TorchPlace(model, device(source.gpu_id))
         return model
 

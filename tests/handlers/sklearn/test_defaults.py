@@ -1,11 +1,13 @@
 """What SageMaker's images for scikit-learn and XGBoost do for a script. The archives have a stub of XGBoost."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
 
+from polyhost.handlers.errors import BadModelError
 from tests.handlers.conftest import Archive
 from tests.handlers.served import Served, npy
 
@@ -23,6 +25,14 @@ class Booster:
         return matrix.data.sum(axis=1)
 """
 BOOSTER = "import xgboost\ndef model_fn(model_dir):\n    return xgboost.Booster()\n"
+
+
+def _dumped(model: Any) -> bytes:
+    import joblib
+
+    stream = io.BytesIO()
+    joblib.dump(model, stream)
+    return stream.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -54,3 +64,16 @@ def test_an_estimators_predict_fn_gets_an_array(
     source = "def predict_fn(data, model):\n    assert model.predict(data).shape == data.shape[:1]\n"
     source += "    return [str(data.dtype), list(data.shape)]\n"
     assert Served(archive(moons_forest, **{"inference.py": source})).post(body, content_type).json == given
+
+
+def test_a_predict_fn_takes_what_has_no_predict(archive: Archive) -> None:
+    """Such as a transformer, of which the archive has the file and no model_fn."""
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit([[0.0], [2.0]])
+    source = "def predict_fn(data, model):\n    return model.transform(data)\n"
+    folder = archive(**{"model.joblib": _dumped(scaler), "inference.py": source})
+    assert Served(folder).post("[[1], [2]]").json == [[0.0], [1.0]]
+    (folder / "inference.py").unlink()
+    with pytest.raises(BadModelError, match="no predict method"):
+        Served(folder)
