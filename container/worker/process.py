@@ -20,6 +20,7 @@ from polyhost.container.worker import printed, surroundings
 from polyhost.container.worker.model import Model, ModelSpec
 from polyhost.container.worker.model_directory import is_within
 from polyhost.container.worker.protocol import (
+    DisconnectedError,
     FrontEndConnection,
     LoadCommand,
     PredictCommand,
@@ -58,6 +59,8 @@ def become_worker(request: ForkRequest, descriptors: list[int], config: Config, 
             reads_forms = not request.extended_protocol  # MMS does, the native front end does not
             front_end = FrontEndConnection(sock, config.enabled(Optimization.HEADER_CACHE), reads_forms)
             return Worker(request, front_end, status, config, confinement).run()
+        except DisconnectedError:
+            return 0  # as at an end between two commands
         except SystemExit as error:
             logger.error("the model's code called sys.exit(%r)", error.code, exc_info=error)
             return error.code if isinstance(error.code, int) else int(error.code is not None)

@@ -36,6 +36,10 @@ class ProtocolError(Exception):
     """Bytes that are not a command: nothing sensible can follow on this connection."""
 
 
+class DisconnectedError(Exception):
+    """The front end closed the connection before it had the reply: the model was unloaded meanwhile."""
+
+
 @dataclass(frozen=True)
 class LoadCommand:
     """A command to load the model. `io_name`: base name of the two files that MMS will open in its temp folder."""
@@ -121,7 +125,10 @@ class FrontEndConnection:
         raise ProtocolError(f"unknown command {bytes(command)!r}")
 
     def send(self, data: bytes) -> None:
-        self.socket.sendall(data)
+        try:
+            self.socket.sendall(data)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise DisconnectedError from error
 
     def is_cancelled(self, request_id: str) -> bool:
         """Return whether the front end has cancelled this stream, or closed the connection; does not block."""

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -152,7 +153,19 @@ def _array(body: Body, offset: int, shape: tuple[int, ...], order: Any, dtype: n
     expected, given = math.prod(shape) * dtype.itemsize, len(body) - offset
     if not shape or expected != given or not expected:
         raise BadBodyError(f"the NPY body says {dtype}{list(shape)}, {expected} bytes; it holds {given}")
-    return numpy.frombuffer(body, dtype, offset=offset).reshape(shape, order=order)
+    array = numpy.frombuffer(body, dtype, offset=offset).reshape(shape, order=order)
+    _check_text(array)
+    return array
+
+
+def _check_text(array: Any) -> None:
+    """Reject what is no text: numpy makes a SystemError of it, which is not the client's, wherever it is read later."""
+    for name in array.dtype.names or ():
+        _check_text(array[name])
+    if array.dtype.kind == "U" and array.dtype.itemsize:
+        codes = numpy.ascontiguousarray(array).view(numpy.dtype("u4").newbyteorder(array.dtype.byteorder))
+        if codes.max() > sys.maxunicode:
+            raise BadBodyError(f"the NPY body holds text ({array.dtype}) with a code above U+{sys.maxunicode:X}")
 
 
 def _from_image(body: Body, media_type: MediaType, expected: Expected) -> Picture:

@@ -42,7 +42,7 @@ class BodySubject:
 
     def new_case(self, chance: Random) -> Case:
         framework = chance.choice(self._frameworks)
-        case = new_body(chance)
+        case = new_body(chance, 108 if framework == "mxnet" else 64)
         return Case(case.data, f"{framework} {case.how}")
 
     def attempt(self, case: Case) -> None:

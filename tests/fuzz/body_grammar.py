@@ -115,36 +115,36 @@ _MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F", "YCbCr"]
 _FORMATS = ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"]
 
 
-def new_body(chance: Random) -> Case:
-    """Return a body, and its content type as `how`."""
-    media_type, data, tokens = chance.choice(_KINDS)(chance)
-    if chance.random() < 0.5:
+def new_body(chance: Random, size: int) -> Case:
+    """Return a body, and its content type as `how`. `size`: how many numbers the model takes."""
+    media_type, data, tokens = chance.choice(_KINDS)(chance, size)
+    if chance.random() < 0.6:
         data = mutated(data, chance, tokens)
     if chance.random() < 0.05:
         media_type = chance.choice(_ODD_TYPES)
     return Case(data, media_type if ";" in media_type else media_type + chance.choice(_CHARSETS))
 
 
-def _numbers(chance: Random) -> list[float]:
-    return [chance.choice((0, 5, 16, 0.5)) for _ in range(chance.choice((64, 64, 64, 1, 2, 108)))]
+def _numbers(chance: Random, size: int) -> list[float]:
+    return [chance.choice((0, 5, 16, 0.5)) for _ in range(chance.choice((size, size, size, size, 1, 2, 2 * size)))]
 
 
-def _value(chance: Random, depth: int = 3) -> Any:
+def _value(chance: Random, size: int, depth: int = 3) -> Any:
     kind = chance.randrange(6)
     if depth == 0 or kind < 2:
         return chance.choice(_SCALARS)
     if kind < 4:
-        return [_value(chance, depth - 1) for _ in range(chance.choice((0, 1, 2, 5)))]
+        return [_value(chance, size, depth - 1) for _ in range(chance.choice((0, 1, 2, 5)))]
     if kind == 4:
-        return _numbers(chance)
-    return {chance.choice(_KEYS): _value(chance, depth - 1) for _ in range(chance.choice((0, 1, 3)))}
+        return _numbers(chance, size)
+    return {chance.choice(_KEYS): _value(chance, size, depth - 1) for _ in range(chance.choice((0, 1, 3)))}
 
 
-def _document(chance: Random) -> Any:
-    rows = [_numbers(chance) for _ in range(chance.choice((1, 2, 3)))]
+def _document(chance: Random, size: int) -> Any:
+    rows = [_numbers(chance, size) for _ in range(chance.choice((1, 2, 3)))]
     tensor = {
         "name": "x",
-        "shape": [1, 64],
+        "shape": [1, size],
         "datatype": chance.choice(("FP32", "INT64", "BYTES", "?")),
         "data": rows[0],
     }
@@ -152,24 +152,24 @@ def _document(chance: Random) -> Any:
     shapes += [
         {"dataframe_split": {"columns": ["a", "b"], "data": rows}},
         {"instances": [{"features": rows[0]}]},
-        _value(chance),
+        _value(chance, size),
     ]
     return chance.choice(shapes)
 
 
-def _json(chance: Random) -> tuple[str, bytes, list[bytes]]:
-    return "application/json", json.dumps(_document(chance)).encode(), _JSON_TOKENS
+def _json(chance: Random, size: int) -> tuple[str, bytes, list[bytes]]:
+    return "application/json", json.dumps(_document(chance, size)).encode(), _JSON_TOKENS
 
 
-def _json_lines(chance: Random) -> tuple[str, bytes, list[bytes]]:
-    lines = [json.dumps(_document(chance)) for _ in range(chance.choice((1, 2, 5)))]
+def _json_lines(chance: Random, size: int) -> tuple[str, bytes, list[bytes]]:
+    lines = [json.dumps(_document(chance, size)) for _ in range(chance.choice((1, 2, 5)))]
     media_type = chance.choice(("application/jsonlines", "application/x-ndjson"))
     return media_type, chance.choice(("\n", "\r\n", "\n\n")).join(lines).encode(), _JSON_TOKENS
 
 
-def _csv(chance: Random) -> tuple[str, bytes, list[bytes]]:
+def _csv(chance: Random, size: int) -> tuple[str, bytes, list[bytes]]:
     rows = [
-        chance.choice((",", ",", ";", "\t", ", ")).join(map(str, _numbers(chance)))
+        chance.choice((",", ",", ";", "\t", ", ")).join(map(str, _numbers(chance, size)))
         for _ in range(chance.choice((1, 2, 5)))
     ]
     if chance.random() < 0.2:
@@ -177,29 +177,29 @@ def _csv(chance: Random) -> tuple[str, bytes, list[bytes]]:
     return "text/csv", chance.choice(("\n", "\r\n", "\r")).join(rows).encode(), _CSV_TOKENS
 
 
-def _npy(chance: Random) -> tuple[str, bytes, list[bytes]]:
-    shape = chance.choice(((64,), (1, 64), (2, 64), (0, 64), (), (1, 3, 6, 6), (3, 6, 6), (1,) * 20))
+def _npy(chance: Random, size: int) -> tuple[str, bytes, list[bytes]]:
+    shape = chance.choice(((size,), (1, size), (2, size), (0, size), (), (1, 3, 6, 6), (3, 6, 6), (1,) * 20))
     array = numpy.asfortranarray(numpy.zeros(shape)) if chance.random() < 0.3 else numpy.ones(shape)
     stream = io.BytesIO()
     numpy.save(stream, array.astype(chance.choice(_DTYPES)), allow_pickle=False)
     return "application/x-npy", stream.getvalue(), _NPY_TOKENS
 
 
-def _image(chance: Random) -> tuple[str, bytes, list[bytes]]:
-    size = chance.choice(((8, 8), (6, 6), (1, 1), (1, 3000), (64, 64)))
+def _image(chance: Random, size: int) -> tuple[str, bytes, list[bytes]]:
+    pixels = chance.choice(((8, 8), (6, 6), (6, 6), (1, 1), (1, 3000), (64, 64)))
     stream = io.BytesIO()
     form = chance.choice(_FORMATS)
     try:
-        picture = Image.new(chance.choice(_MODES), size)
+        picture = Image.new(chance.choice(_MODES), pixels)
         picture.save(stream, form)
     except (OSError, ValueError, KeyError):  # a mode that this format does not have
         stream = io.BytesIO()
-        Image.new("RGB", size).save(stream, form)
+        Image.new("RGB", pixels).save(stream, form)
     return chance.choice((f"image/{form.lower()}", "application/x-image")), stream.getvalue(), COMMON
 
 
-def _multipart(chance: Random) -> tuple[str, bytes, list[bytes]]:
-    media_type, content, _ = chance.choice(_KINDS[:-1])(chance)
+def _multipart(chance: Random, size: int) -> tuple[str, bytes, list[bytes]]:
+    media_type, content, _ = chance.choice(_KINDS[:-1])(chance, size)
     disposition = chance.choice(
         ("form-data; name=a; filename=b", "form-data; name=a", "attachment", "", "form-data; name=" + "n" * 999)
     )
@@ -213,4 +213,11 @@ def _multipart(chance: Random) -> tuple[str, bytes, list[bytes]]:
     return "multipart/form-data" + (boundary or ";"), part * chance.choice((1, 2, 20)) + b"--b--\r\n", tokens
 
 
-_KINDS: list[Callable[[Random], tuple[str, bytes, list[bytes]]]] = [_json, _json_lines, _csv, _npy, _image, _multipart]
+_KINDS: list[Callable[[Random, int], tuple[str, bytes, list[bytes]]]] = [
+    _json,
+    _json_lines,
+    _csv,
+    _npy,
+    _image,
+    _multipart,
+]

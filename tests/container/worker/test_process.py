@@ -216,6 +216,25 @@ def test_death_inside_a_command_differs_from_an_idle_death(worker: ForkWorker) -
     assert forked.status.state == WorkerState.READING
 
 
+@pytest.mark.parametrize("during", ["load", "request"])
+def test_front_end_may_close_the_connection_before_a_reply(worker: ForkWorker, during: str, tmp_path: Path) -> None:
+    """As at an unload: no failure, and nothing that is logged as one."""
+    go = tmp_path / "go"
+    wait = f"[time.sleep(0.01) for _ in iter(lambda: os.path.exists({str(go)!r}), True)]"
+    forked = worker(handler("return [b'']", wait) if during == "load" else handler(f"{wait}; return [b'']"))
+    if during == "load":
+        forked.send_load()
+        forked.wait_for_state(WorkerState.LOADING)
+    else:
+        forked.loaded().mms.sendall(body_command(b""))
+        forked.wait_for_state(WorkerState.BUSY)
+    forked.mms.close()
+    go.touch()
+
+    assert forked.wait_for_end() == 0
+    assert not forked.events(level="ERROR")
+
+
 def test_malformed_command_ends_the_worker(worker: ForkWorker) -> None:
     forked = worker(ECHO).loaded()
     forked.mms.sendall(b"GET / HTTP/1.1\r\n\r\n")

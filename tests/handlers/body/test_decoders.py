@@ -110,6 +110,9 @@ def test_empty_cell_is_nan(body: bytes, missing: list[list[bool]]) -> None:
         ("application/x-npy", npy_claim("'<f8'", "(-1, -2)"), "float64[-1, -2], which is not an array"),
         ("application/x-npy", npy_claim("'<f8'", f"({'1, ' * 40})"), "1, 1], which is not an array"),
         ("application/x-npy", npy_claim("('<f8', (2, 2))", "(1,)"), "[1], which is not an array"),
+        ("application/x-npy", npy_claim("'<U2'", "(1,)"), "code above U+10FFFF"),
+        ("application/x-npy", npy_claim("'>U1'", "(2,)"), "code above U+10FFFF"),
+        ("application/x-npy", npy_claim("[('a', '<i4'), ('b', '<U1')]", "(1,)"), "code above U+10FFFF"),
     ],
 )
 def test_unreadable_bodies(content_type: str, body: bytes, text: str) -> None:
