@@ -88,9 +88,6 @@ _NPY_TOKENS = [
     b"\x93NUMPY\x02\x00",
 ]
 _CHARSETS = [
-    "",
-    "",
-    "",
     "; charset=utf-8",
     "; charset=utf-16",
     "; charset=latin-1",
@@ -122,7 +119,9 @@ def new_body(chance: Random, size: int) -> Case:
         data = mutated(data, chance, tokens)
     if chance.random() < 0.05:
         media_type = chance.choice(_ODD_TYPES)
-    return Case(data, media_type if ";" in media_type else media_type + chance.choice(_CHARSETS))
+    return Case(
+        data, media_type + (chance.choice(_CHARSETS) if ";" not in media_type and chance.random() < 0.3 else "")
+    )
 
 
 def _numbers(chance: Random, size: int) -> list[float]:
