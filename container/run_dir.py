@@ -5,6 +5,7 @@ launch.fifo       their pids, for the fork server
 tmp/              models' temp folders; MMS's sockets and pid file
 attempts/         the models that a fork server is opening (forkserver/attempts.py)
 trash/            temp folders of models that are closed, until they are removed (forkserver/trash.py)
+homes/            home folders that spares have made ahead of their loads (isolation/home.py)
 mms.properties    MMS's configuration, written by the toolkit
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from polyhost.container.config import Config
 from polyhost.container.errors import ConfigError
+from polyhost.container.isolation.home import HOMES
 from polyhost.container.mms.launcher import FIFO, LAUNCHES
 from polyhost.private_folder import private_parent
 
@@ -36,7 +38,7 @@ def create(config: Config) -> Path:
     try:
         parent.mkdir(parents=True, exist_ok=True)
         run_dir = Path(tempfile.mkdtemp(prefix="polyhost-", dir=parent))
-        for folder in (LAUNCHES, "tmp"):
+        for folder in (LAUNCHES, "tmp", HOMES):
             (run_dir / folder).mkdir()
         os.mkfifo(run_dir / FIFO, 0o600)
     except OSError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from polyhost.container.config import Config, Isolation
 from polyhost.container.isolation import kernel, landlock, seccomp
 from polyhost.container.isolation.capabilities import drop_capabilities
-from polyhost.container.isolation.home import make_home
+from polyhost.container.isolation.home import Home
 from polyhost.container.isolation.landlock import Access, Ruleset, open_place
 from polyhost.container.isolation.limits import Limits
 from polyhost.container.isolation.places import Place, devices, holds_any, readable, writable
@@ -19,19 +19,27 @@ from polyhost.handlers.settings import Settings
 _HIDDEN = (Path("/root"), Path("/home"), Path("/run/secrets"), Path("/var/tmp"))  # noqa: S108
 
 
+_ROUNDS = 8  # the interpreter specializes a function at its eighth call or so
+
+
 class Confinement:
     """The confinement of the workers of one zygote. Forks share what is opened here, and enter it each for itself.
 
     Three steps, for the first two cost more than the last: the zygote opens the places that all models may reach, once;
-    a fork makes its rules of them (`prepare`), a spare before its load comes; the load adds the model's own (`enter`).
+    a fork makes its rules of them and gives up its privileges (`prepare`), a spare before its load comes; the load adds
+    the model's own folders and enters (`enter`).
     """
 
-    def __init__(self, config: Config, places: Iterable[Place], *, landlock_abi: int, seccomp_filter: bool) -> None:
+    def __init__(
+        self, config: Config, run_dir: Path, places: Iterable[Place], *, landlock_abi: int, seccomp_filter: bool
+    ) -> None:
         """`places`: what all models may reach, used if there is Landlock."""
         self._abi = landlock_abi
         self._filter = seccomp_filter
-        self._home = Path(config.home) if config.home and config.isolation is Isolation.STANDARD else None
+        original = Path(config.home) if config.home and config.isolation is Isolation.STANDARD else None
+        self._home = Home(run_dir, original)
         self._limits = Limits(config.worker_descriptors, config.worker_file_bytes)
+        self._prepared = False
         self._ruleset: Ruleset | None = None
         self._places: list[tuple[int, int]] = []  # descriptor, access
         for place in places if landlock_abi else ():
@@ -46,25 +54,37 @@ class Confinement:
             return None
         abi = usable_landlock()
         places = common_places(config, run_dir) if abi else ()
-        return cls(config, places, landlock_abi=abi, seccomp_filter=seccomp.is_supported())
+        return cls(config, run_dir, places, landlock_abi=abi, seccomp_filter=seccomp.is_supported())
+
+    def warm_up(self) -> None:
+        """Run in the zygote, a few times, what each fork will run, so that forks share its memory pages."""
+        for _ in range(_ROUNDS):
+            if self._abi:
+                self._make_ruleset().close()
+            if self._filter:
+                seccomp.program(os.getpid())
 
     def prepare(self) -> None:
-        """Make the rules that all models have, in a fork. Raises OSError."""
-        if self._abi and self._ruleset is None:
-            ruleset = Ruleset(self._abi)
-            for descriptor, access in self._places:
-                ruleset.allow(descriptor, access)
-            self._ruleset = ruleset
-            self._close_places()
+        """Do in a fork what does not depend on the model. Raises OSError."""
+        if self._prepared:
+            return
+        self._prepared = True
+        if self._abi:
+            self._ruleset = self._make_ruleset()
+            for descriptor, _ in self._places:
+                os.close(descriptor)
+            self._places = []
+        self._home.prepare()
+        self._limits.enter()
+        kernel.set_no_new_privileges()
+        drop_capabilities()
+        if self._filter:
+            seccomp.install(seccomp.program(os.getpid()))
 
     def enter(self, model_dir: Path, temp_dir: Path) -> None:
         """Confine this process to the model's folders, and to what all models may reach, for good. Raises OSError."""
         self.prepare()
-        # A home in the temp folder is the model's own.
-        os.environ["HOME"] = str(make_home(temp_dir, self._home))
-        self._limits.enter()
-        kernel.set_no_new_privileges()
-        drop_capabilities()
+        os.environ["HOME"] = str(self._home.move_into(temp_dir))
         if self._ruleset is not None:
             for folder in (model_dir, temp_dir):
                 descriptor, possible = open_place(folder)
@@ -73,13 +93,12 @@ class Confinement:
             self._ruleset.enter()
             self._ruleset.close()
             self._ruleset = None
-        if self._filter:
-            seccomp.install(os.getpid())
 
-    def _close_places(self) -> None:
-        for descriptor, _ in self._places:
-            os.close(descriptor)
-        self._places = []
+    def _make_ruleset(self) -> Ruleset:
+        ruleset = Ruleset(self._abi)
+        for descriptor, access in self._places:
+            ruleset.allow(descriptor, access)
+        return ruleset
 
 
 def usable_landlock() -> int:

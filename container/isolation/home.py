@@ -6,30 +6,45 @@ container itself: Python imports from ~/.local.
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+HOMES = "homes"  # folder in the run folder
 _NAME = ".home"  # in the model's temp folder
 _MOST_LINKS = 200
 # Made as folders, whose entries are linked: programs add folders of their own to them (Matplotlib, fontconfig).
 _SPREAD = (".config", ".local")
 
 
-def make_home(temp_dir: Path, original: Path | None) -> Path:
-    """Make the model's home, unless another of its workers has; return it. Raises OSError.
+class Home:
+    """The home of one worker. A spare makes it ahead of its load, for the links take a millisecond."""
 
-    `original`: the container's home, whose entries are linked; None: none are.
-    """
-    home = temp_dir / _NAME
-    try:
-        home.mkdir(mode=0o700)
-    except FileExistsError:
-        return home
-    if original is not None and original.is_dir() and original != Path("/"):
-        for number, entry in enumerate(_entries(original)):
-            if number < _MOST_LINKS:
+    def __init__(self, run_dir: Path, original: Path | None) -> None:
+        """`original`: the container's home, whose entries are linked; None: none are."""
+        self._folder = run_dir / HOMES
+        self._original = original if original != Path("/") else None
+        self._made: Path | None = None
+
+    def prepare(self) -> None:
+        """Make the folder, where models do not reach it. Raises OSError."""
+        home = self._folder / str(os.getpid())
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._original is not None:
+            for entry, _ in zip(_entries(self._original), range(_MOST_LINKS), strict=False):
                 _bring(entry, home)
-    return home
+        self._made = home
+
+    def move_into(self, temp_dir: Path) -> Path:
+        """Move it into the model's temp folder, where another of the model's workers may have one; return its path."""
+        home = temp_dir / _NAME
+        assert self._made is not None, "prepare comes first"
+        try:
+            self._made.rename(home)
+        except OSError:
+            shutil.rmtree(self._made, ignore_errors=True)
+            home.mkdir(mode=0o700, exist_ok=True)
+        return home
 
 
 def _bring(entry: Path, home: Path) -> None:

@@ -99,14 +99,15 @@ def is_supported() -> bool:
     return True
 
 
-def install(pid: int) -> None:
-    """Install the filter in this thread, for good, and what it will start; needs no_new_privs. Raises OSError.
+def program(pid: int) -> bytes:
+    """Return the filter for the process with this pid: it may set its own limits and priority, but no other's."""
+    return b"".join(struct.pack("HBBI", *instruction) for instruction in _instructions(pid))
 
-    `pid`: this process's. It may set its own limits and priority, but no other process's.
-    """
-    program = b"".join(struct.pack("HBBI", *instruction) for instruction in _program(pid))
-    instructions = ctypes.create_string_buffer(program, len(program))
-    description = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(instructions))
+
+def install(filter_program: bytes) -> None:
+    """Install a filter in this thread, for good, and what it will start; needs no_new_privs. Raises OSError."""
+    instructions = ctypes.create_string_buffer(filter_program, len(filter_program))
+    description = struct.pack("HxxxxxxP", len(filter_program) // 8, ctypes.addressof(instructions))
     buffer = ctypes.create_string_buffer(description, len(description))
     system_call(_number(_SECCOMP), _SET_MODE_FILTER, _FILTER_FLAG_SPEC_ALLOW, buffer)
 
@@ -121,7 +122,7 @@ def _number(numbers: tuple[int, int | None]) -> int:
     return number
 
 
-def _program(pid: int) -> Iterator[Instruction]:
+def _instructions(pid: int) -> Iterator[Instruction]:
     """Yield the filter. A jump counts the instructions that it skips."""
     column, architecture = _ARCHITECTURES[platform.machine()]
     deny, allow = (_RETURN, 0, 0, _ERRNO | _EPERM), (_RETURN, 0, 0, _ALLOW)

@@ -59,6 +59,8 @@ def run_zygote(name: str, steps: Sequence[str], channel: Channel, config: Config
         return EXIT_SHORTAGE
     surroundings.prepare()
     confinement = Confinement.of(config, run_dir)
+    if confinement is not None:
+        confinement.warm_up()
     prefault = prepare_for_forks(config, load_exercises)
     sys.stdout.flush()  # or each fork would print again what the imports have printed
     threads = len(list(Path("/proc/self/task").iterdir()))
