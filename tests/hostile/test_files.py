@@ -82,7 +82,7 @@ def test_temp_folder_of_another_model(scene: Scene) -> None:
     assert scene.attack(list_folder, path=str(secret.parent)) == DENIED
 
 
-@pytest.mark.parametrize("name", ["launch.fifo", "log.lock", "attempts/1", "launches/1"])
+@pytest.mark.parametrize("name", ["launch.fifo", "attempts/1", "launches/1", "homes/1"])
 def test_files_of_the_run_folder(scene: Scene, name: str) -> None:
     assert scene.attack(write, path=str(scene.run_dir / name)) == DENIED
     assert scene.attack(list_folder, path=str((scene.run_dir / name).parent)) == DENIED
