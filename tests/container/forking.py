@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,14 @@ def descriptors_of(pid: int | str = "self") -> list[str]:
         with contextlib.suppress(FileNotFoundError):
             links.append(str(path.readlink()))
     return links
+
+
+def opened_since(before: list[str]) -> list[str]:
+    """Return what this process has opened since `descriptors_of` gave `before`, and not closed.
+
+    Not how many it has more: threads and objects of earlier tests may close theirs meanwhile.
+    """
+    return list((Counter(descriptors_of()) - Counter(before)).elements())
 
 
 class Forks:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from polyhost.container.mms.launcher import LaunchArguments, Launcher, recorded_pids, remove_record
-from tests.container.forking import descriptors_of
+from tests.container.forking import descriptors_of, opened_since
 
 ARGUMENTS = (
     "/mms/model_service_worker.py", "--sock-type", "unix", "--sock-name", "/run/.mms.sock.9000",
@@ -100,13 +100,13 @@ def test_pidfd_reports_the_end_and_the_parent_reaps(run_dir: Path, process: Star
 
 def test_close_leaves_neither_record_nor_descriptor(run_dir: Path, process: Start) -> None:
     pid = sleeping(process).pid
-    before = len(descriptors_of())
+    before = descriptors_of()
     launcher = Launcher(run_dir, pid)
-    assert (len(descriptors_of()), recorded_pids(run_dir)) == (before + 1, [pid])
+    assert (len(opened_since(before)), recorded_pids(run_dir)) == (1, [pid])
     for _ in range(2):
         launcher.close()
 
-    assert (len(descriptors_of()), recorded_pids(run_dir)) == (before, [])
+    assert (opened_since(before), recorded_pids(run_dir)) == ([], [])
 
 
 def test_ended_process_is_an_error(run_dir: Path) -> None:

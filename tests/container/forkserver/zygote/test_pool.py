@@ -16,7 +16,7 @@ from polyhost.container.log import LogDescriptors
 from polyhost.container.system.event_loop import EventLoop
 from polyhost.container.system.procfs import children_of
 from polyhost.handlers.frameworks import BARE
-from tests.container.forking import descriptors_of, new_descriptors
+from tests.container.forking import descriptors_of, new_descriptors, opened_since
 from tests.support.waiting import wait_for
 
 PRELOAD = {"json": ("json.tool",), "no_such_framework": ("no_such_framework.x",), BARE: ()}
@@ -197,12 +197,12 @@ def is_running(pid: int) -> bool:
 def test_too_long_request_fails_without_affecting_others(stage: Stage) -> None:
     stage.fork(BARE)
     stage.run()
-    before = len(descriptors_of())
+    before = descriptors_of()
     pid = stage.pool.pids()[BARE]
     too_long = stage.fork(BARE, "m" * 70_000)
     stage.run()
     assert stage.events[-1] == ("failed", too_long)
-    assert len(descriptors_of()) == before
+    assert not opened_since(before)
 
     sequence = stage.fork(BARE)
     stage.run()
@@ -298,7 +298,7 @@ def test_zygote_that_crashes_during_preload_is_not_started_again_and_again(
 
 
 def test_pool_leaves_no_descriptor_open(tmp_path: Path) -> None:
-    before = len(descriptors_of())
+    before = descriptors_of()
     stage = Stage(tmp_path)
     stage.fork(BARE)
     os.kill(stage.pool.pids()[BARE], signal.SIGKILL)
@@ -307,4 +307,4 @@ def test_pool_leaves_no_descriptor_open(tmp_path: Path) -> None:
     stage.close()
     stage.loop._selector.close()
 
-    assert len(descriptors_of()) == before
+    assert not opened_since(before)

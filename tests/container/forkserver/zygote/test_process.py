@@ -11,7 +11,7 @@ import pytest
 from polyhost.container.control_protocol import ForkRequest, ModelRef, Ready
 from polyhost.container.forkserver.zygote.handle import ZygoteHandle
 from tests.container.conftest import ForkWorker, MakeModel
-from tests.container.forking import Forks, descriptors_of, new_descriptors, zygote_in
+from tests.container.forking import Forks, descriptors_of, new_descriptors, opened_since, zygote_in
 from tests.support.waiting import wait_for
 
 
@@ -138,13 +138,13 @@ def test_request_waits_until_the_zygote_is_ready(tmp_path: Path) -> None:
 
 def test_completed_request_is_forgotten_once(tmp_path: Path) -> None:
     with zygote_in(tmp_path) as zygote:
-        before = len(descriptors_of())
+        before = descriptors_of()
         zygote.fork(request_in(tmp_path, 1), new_descriptors())
         zygote.complete(1)
         zygote.complete(1)
 
         assert zygote.in_flight == {}
-        assert len(descriptors_of()) == before
+        assert not opened_since(before)
 
 
 def test_zygote_ends_with_the_fork_server(tmp_path: Path) -> None:
@@ -196,8 +196,8 @@ def test_failing_fork_of_a_spare_is_retried_slowly(tmp_path: Path) -> None:
 
 
 def test_handle_leaves_no_descriptor_open(tmp_path: Path) -> None:
-    before = len(descriptors_of())
+    before = descriptors_of()
     with zygote_in(tmp_path) as zygote:
         zygote.fork(request_in(tmp_path, 1), new_descriptors())
 
-    assert len(descriptors_of()) == before
+    assert not opened_since(before)
