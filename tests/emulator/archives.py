@@ -13,8 +13,10 @@ def archive(name: str, **settings: Any) -> bytes:
     load_seconds, load_status, unload_status: how long a load takes, and responses to loads and unloads.
     load_mark: a file that a load waits for.
     megabytes: memory that the loaded model holds.
+    invoke_mark: a file that an invocation waits for.
     invoke_seconds, status: how long an invocation takes, and the response's status.
     exit: status with which an invocation ends the container.
+    prints: whether an invocation prints what it would respond.
     quotes, padding: whether the response has the request's body, and how many more bytes.
     chunks, chunk_seconds: chunks of a streamed response, and the pause after each; null breaks the connection.
     chunk_marks: a folder; each chunk but the first waits there for a file named for the number of chunks before it.

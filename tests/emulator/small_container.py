@@ -72,6 +72,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _invoke(self, model: dict[str, Any], body: bytes) -> None:
         time.sleep(model.get("invoke_seconds", 0))
+        if "invoke_mark" in model:
+            wait_for_file(Path(model["invoke_mark"]))
         if model.get("exit"):
             os._exit(model["exit"])
         attributes = self.headers.get("X-Amzn-SageMaker-Custom-Attributes", "")
@@ -80,7 +82,7 @@ class Handler(BaseHTTPRequestHandler):
         if model.get("quotes"):
             content |= {"body": body.decode(), "padding": "x" * model.get("padding", 0)}
             content |= {"mark": os.environ.get("SMALL_MARK"), "ports": os.environ.get("SAGEMAKER_SAFE_PORT_RANGE")}
-        print(f"invoked {model['name']}", flush=True)
+        print(f"invoked {model['name']}", *([json.dumps(content)] if model.get("prints") else []), flush=True)
         if "chunks" in model and model.get("status", 200) == 200:
             self._stream(model, attributes)
             return

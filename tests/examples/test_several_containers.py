@@ -1,4 +1,4 @@
-"""The examples of endpoints with several containers, run against the emulator as their docstrings say."""
+"""The examples of endpoints with several containers or variants, run against the emulator as their docstrings say."""
 
 import os
 import re
@@ -47,3 +47,14 @@ def test_multi_container_endpoint(tmp_path: Path) -> None:
     recognised = dict(re.findall(r"(\w+): (\d+) of 100 digits", _run(tmp_path, "examples.multi_container_endpoint")))
     assert set(recognised) == {"sklearn", "torch"}
     assert all(int(count) >= 90 for count in recognised.values())
+
+
+def test_shadow_variant(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    first, *variants, last = _run(tmp_path, "examples.shadow_variant").splitlines()
+    assert first == "answered by: production"
+    counts = dict(re.findall(r"(\w+): (\d+) invocations, 0 errors, ", "\n".join(variants)))
+    assert counts["production"] == "40"
+    assert 0 < int(counts["shadow"]) < 40
+    recognised = re.fullmatch(r"promoted: shadow recognises (\d+) of 100 digits", last)
+    assert recognised is not None and int(recognised[1]) >= 90

@@ -6,22 +6,23 @@ Texts and statuses: botocore (sagemaker-runtime/2017-05-13), and public reports 
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from polyhost.emulator.api import event_stream
 from polyhost.emulator.api.asgi import RequestHeaders, ResponseHeaders
-from polyhost.emulator.api.runtime_errors import error_for_failure, error_for_response
+from polyhost.emulator.api.measured_invocations import MeasuredInvocations
 from polyhost.emulator.api.service_model import ServiceModel, violations_message
+from polyhost.emulator.api.shadow_traffic import ShadowTraffic
 from polyhost.emulator.api.targets import Target
 from polyhost.emulator.config import ACCOUNT
-from polyhost.emulator.errors import ModelError, ModelNotReady, ServiceUnavailable, ValidationError
+from polyhost.emulator.errors import ModelError, ServiceUnavailable, ValidationError
 from polyhost.emulator.hosting.endpoint import Endpoint
 from polyhost.emulator.hosting.faults import FaultKind, Faults
 from polyhost.emulator.hosting.interfaces import ContainerResponse, InvocationRequest
 from polyhost.emulator.hosting.variants import Variant
-from polyhost.emulator.telemetry.recorder import Place, Recorder
-from polyhost.model_cache.errors import ContainerTimeoutError, ModelDataMissingError, ModelServingError
+from polyhost.emulator.telemetry.recorder import Recorder
+from polyhost.model_cache.errors import ContainerTimeoutError
 
 MAX_BODY_BYTES = 6_291_456  # botocore, BodyBlob
 _OPERATIONS = ("InvokeEndpoint", "InvokeEndpointWithResponseStream")
@@ -94,11 +95,12 @@ class _EventStreamRelay:
 
 
 class Runtime:
-    """Sends invocations to the variants of endpoints, and measures them."""
+    """Sends invocations to the variants of endpoints, and copies of them to shadow variants."""
 
     def __init__(self, endpoints: EndpointLookup, recorder: Recorder, faults: Faults, timeout_s: float) -> None:
         self._endpoints = endpoints
-        self._recorder = recorder
+        self._invocations = MeasuredInvocations(recorder)
+        self._shadows = ShadowTraffic(self._invocations, recorder, faults)
         self._faults = faults
         self._timeout_s = timeout_s
         self._service = ServiceModel("sagemaker-runtime")
@@ -151,36 +153,14 @@ class Runtime:
         model = members.get("TargetModel") or headers.get(_TARGET_MODEL, b"").decode("latin-1") or None
         target = Target(model, members.get("TargetContainerHostname"))
         target.check(name, variant.spec)
-        place = Place(region, name, variant.name)
         if self._faults.pending and (fault := self._faults.take(FaultKind.ERROR, name, variant.name, model or "")):
             raise fault.error()
         if relay is not None:
             relay.variant = variant.name
         passed = {header: members[member] for member, header in _TO_CONTAINER.items() if member in members}
         request = InvocationRequest(body, passed, target.model, target.container, self._timeout_s, relay)
-        response = await self._send(request, endpoint, variant, place)
-        self._measure(place, variant, target, response, int((time.perf_counter() - start) * 1e6))
-        if response.status >= 300:
-            raise error_for_response(response, endpoint)
-        return variant, response
-
-    async def _send(
-        self, request: InvocationRequest, endpoint: Endpoint, variant: Variant, place: Place
-    ) -> ContainerResponse:
-        target = Target(request.target_model, request.target_container)
-        try:
-            return await variant.fleet.invoke(request)
-        except ModelNotReady:
-            self._measure(place, variant, target)
-            raise
-        except ModelServingError as error:
-            # Clients can ask for any name: only models that exist get time series of their own.
-            if isinstance(error, ModelDataMissingError):
-                target = target._replace(model=None)
-            self._measure(place, variant, target, failed=True)
-            if request.relay is not None and request.relay.started:
-                self._recorder.measure("MidStreamErrors", 1, "None", place)
-            raise error_for_failure(error, endpoint) from error
+        self._shadows.copy(request, endpoint)  # begins when this invocation waits for the first time
+        return variant, await self._invocations.send(request, endpoint, variant, start)
 
     def _check_members(self, operation: str, members: Mapping[str, str | bytes]) -> None:
         for name in _UNSUPPORTED:
@@ -196,30 +176,6 @@ class Runtime:
         if not endpoint.variants:
             raise ServiceUnavailable(f"Endpoint {name} has no instance in service.")
         return endpoint
-
-    def _measure(
-        self,
-        place: Place,
-        variant: Variant,
-        target: Target,
-        response: ContainerResponse | None = None,
-        total_us: int = 0,
-        failed: bool = False,
-    ) -> None:
-        measure, name = self._recorder.measure, target.model or ""
-        status = response.status if response is not None else 0
-        failed = failed or (response is not None and not 200 <= status < 300)
-        measure("InvocationsPerInstance", 1 / max(1, len(variant.fleet.instances)), "None", place, name)
-        measure("InvocationModelErrors", float(failed), "None", place)
-        if response is not None:
-            measure("ModelLatency", response.container_us, "Microseconds", place, name)
-        # A container that is called directly has some of its own too (developer guide, multi-container-direct).
-        for where in (place, replace(place, container=target.container)) if target.container else (place,):
-            measure("Invocations", 1, "None", where, name)
-            measure("Invocation4XXErrors", float(400 <= status < 500), "None", where, name)
-            measure("Invocation5XXErrors", float(status >= 500), "None", where, name)
-            if response is not None:
-                measure("OverheadLatency", max(0, total_us - response.container_us), "Microseconds", where, name)
 
 
 def _response_headers(headers: Mapping[str, str], variant: str, content_type_header: bytes) -> ResponseHeaders:

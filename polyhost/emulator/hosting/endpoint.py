@@ -1,17 +1,17 @@
 """An endpoint: its lifecycle, and how its variants share the traffic."""
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from polyhost.emulator.errors import EmulatorError, ValidationError
+from polyhost.emulator.errors import EmulatorError
 from polyhost.emulator.hosting.failure_reasons import failure_reason
 from polyhost.emulator.hosting.fleet import DRAIN_S
 from polyhost.emulator.hosting.interfaces import Platform, VariantSpec
+from polyhost.emulator.hosting.traffic import choose
 from polyhost.emulator.hosting.variants import LeavingFleets, Variant, resize_variants, start_variants
 from polyhost.emulator.telemetry.recorder import EventKind, Place
 
@@ -86,16 +86,8 @@ class Endpoint:
         return self.status in (_CREATING, _UPDATING, _DELETING)
 
     def choose(self, target: str | None) -> Variant:
-        """Choose a variant by weight, or the one of this name. Raises ValidationError if it does not exist."""
-        if target:
-            for variant in self.variants:
-                if variant.name == target:
-                    return variant
-            raise ValidationError(f"Variant {target} not found for endpoint {self.name}.")
-        if len(self.variants) == 1:
-            return self.variants[0]
-        weights = [variant.weight for variant in self.variants]
-        return random.choices(self.variants, weights if any(weights) else None)[0]  # noqa: S311 - no secret
+        """Choose a production variant by weight, or the one of this name. Raises ValidationError without it."""
+        return choose(self.variants, self.name, target)
 
     async def until_changed(self, timeout_s: float, patient: bool) -> None:
         """Wait for the end of a change in progress, before the endpoint is described.
@@ -143,7 +135,7 @@ class Endpoint:
             await asyncio.gather(self._change, return_exceptions=True)
         variants, self.variants = self.variants, []
         for variant in variants:
-            self._leaving.add(variant.fleet, drain_s)
+            self._leaving.add(variant, drain_s)
         if not drain_s:
             self._leaving.hurry()
         await self._leaving.wait()
@@ -164,10 +156,11 @@ class Endpoint:
             self._become(_IN_SERVICE, str(error))
         else:
             old, self.variants, self.config_name = self.variants, started, config_name
-            by_name = {variant.name: variant.fleet for variant in started}
+            by_name = {variant.name: variant.fleet for variant in started if not variant.spec.shadow}
             for variant in old:
-                variant.fleet.successor = by_name.get(variant.name, started[0].fleet)
-                self._leaving.add(variant.fleet, DRAIN_S)
+                if not variant.spec.shadow:
+                    variant.fleet.successor = by_name.get(variant.name, started[0].fleet)
+                self._leaving.add(variant, DRAIN_S)
             self._become(_IN_SERVICE)
 
     async def _resize(self, weights: dict[str, float], counts: dict[str, int]) -> None:

@@ -67,11 +67,17 @@ class Faults:
     def clear(self) -> None:
         self.pending.clear()
 
-    def take(self, kind: FaultKind, endpoint: str, variant: str, model: str = "") -> Fault | None:
-        """Return the fault that hits this occasion, if one does, and count the occasion."""
+    def take(
+        self, kind: FaultKind, endpoint: str, variant: str, model: str = "", by_name: bool = False
+    ) -> Fault | None:
+        """Return the fault that hits this occasion, if one does, and count the occasion.
+
+        With `by_name`, only a fault that names the variant does.
+        """
         for fault in self.pending:
             filters = ((fault.endpoint, endpoint), (fault.variant, variant), (fault.model, model))
-            if fault.kind != kind or any(wanted and wanted != given for wanted, given in filters):
+            unnamed = by_name and not fault.variant
+            if fault.kind != kind or unnamed or any(wanted and wanted != given for wanted, given in filters):
                 continue
             if fault.skip:
                 fault.skip -= 1

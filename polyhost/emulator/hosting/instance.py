@@ -198,7 +198,9 @@ class Instance:
         if not self._platform.faults.pending:
             return None
         target = request.target_model or ""
-        return self._platform.faults.take(kind, self._place.endpoint, self._place.variant, target)
+        endpoint, variant = self._place.endpoint, self._place.variant
+        # A shadow variant must not use up the faults that a client is to see.
+        return self._platform.faults.take(kind, endpoint, variant, target, by_name=self._spec.shadow)
 
     def _event(self, kind: EventKind, message: str) -> None:
         self._platform.recorder.event(kind, self._place, message)

@@ -50,6 +50,7 @@ class VariantSpec:
     startup_timeout_s: float = 480.0
     download_timeout_s: float = 3600.0
     execution: Execution = Execution.SERIAL
+    shadow: bool = False  # gets copies of the production variant's invocations
 
     @property
     def direct(self) -> bool:

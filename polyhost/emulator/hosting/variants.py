@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from polyhost.emulator.errors import ContainerError
 from polyhost.emulator.hosting.failure_reasons import failure_reason
 from polyhost.emulator.hosting.fleet import Fleet
 from polyhost.emulator.hosting.interfaces import Platform, VariantSpec
+from polyhost.emulator.hosting.shadow_copies import ShadowCopies
 from polyhost.emulator.telemetry.recorder import EventKind, Place
 
 
@@ -24,6 +25,7 @@ class Variant:
     desired_count: int
     digests: tuple[str, ...] = ()  # of the containers' images
     started: float = 0.0
+    copies: ShadowCopies = field(default_factory=ShadowCopies)  # none unless it is a shadow variant
 
     @property
     def name(self) -> str:
@@ -99,9 +101,11 @@ class LeavingFleets:
         self._place = place
         self._stops: dict[Fleet, asyncio.Task[None]] = {}
 
-    def add(self, fleet: Fleet, drain_s: float) -> None:
-        """Begin to stop a fleet, with a time limit for the invocations that it has."""
-        task = asyncio.create_task(fleet.stop(drain_s))
+    def add(self, variant: Variant, drain_s: float) -> None:
+        """Begin to stop a variant's fleet; invocations may end within the drain time, copies may not."""
+        variant.copies.cancel()
+        fleet = variant.fleet
+        task = asyncio.create_task(fleet.stop(0 if variant.spec.shadow else drain_s))
         self._stops[fleet] = task
         task.add_done_callback(partial(self._on_stopped, fleet))
 

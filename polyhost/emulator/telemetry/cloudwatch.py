@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from polyhost.emulator import aws_clients
 from polyhost.emulator.config import ACCOUNT
 from polyhost.emulator.telemetry.periodic import run_every
-from polyhost.emulator.telemetry.recorder import MetricValue, Recorder
+from polyhost.emulator.telemetry.recorder import SHADOW_COPIES_DROPPED, MetricValue, Recorder
 
 INSTANCE_METRICS = ("LoadedModelCount", "CPUUtilization", "MemoryUtilization", "DiskUtilization")
 _ENDPOINT_NAMESPACE = "AWS/SageMaker"
@@ -61,6 +61,8 @@ class CloudWatchPublisher:
         await run_every(_PERIOD_S, self._publish)
 
     def _on_metric(self, metric: MetricValue) -> None:
+        if metric.name == SHADOW_COPIES_DROPPED:
+            return
         place = metric.place
         key = _Key(place.region, place.endpoint, place.variant, place.container, metric.name, metric.unit)
         self._pending[key].add(metric.value)

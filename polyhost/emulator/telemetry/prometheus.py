@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from polyhost.emulator.telemetry.cloudwatch import INSTANCE_METRICS
-from polyhost.emulator.telemetry.recorder import MetricValue, Place, Recorder
+from polyhost.emulator.telemetry.recorder import SHADOW_COPIES_DROPPED, MetricValue, Place, Recorder
 
 _MODEL_LABELS = ("region", "endpoint", "variant", "model")
 _INSTANCE_LABELS = ("region", "endpoint", "variant", "instance")
@@ -17,6 +17,7 @@ _COUNTERS = {
     "Invocations": ("invocations", "invocations of the model"),
     "Invocation4XXErrors": ("invocation_4xx_errors", "invocations to which the container responded with 4xx"),
     "Invocation5XXErrors": ("invocation_5xx_errors", "invocations to which the container responded with 5xx"),
+    SHADOW_COPIES_DROPPED: ("shadow_copies_dropped", "copies that a slow shadow variant did not get"),
     "ModelCacheHit": ("model_cache_hits", "invocations that found the model loaded"),
 }
 _HISTOGRAMS = {

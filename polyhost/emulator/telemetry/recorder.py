@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 KEPT_EVENTS = 1000
+SHADOW_COPIES_DROPPED = "ShadowCopiesDropped"  # for Prometheus only: AWS has no such metric
 
 
 @dataclass(frozen=True)

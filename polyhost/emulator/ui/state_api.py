@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from polyhost.emulator.hosting.endpoint import Endpoint
 from polyhost.emulator.hosting.faults import ERRORS, Fault, FaultKind, Faults
+from polyhost.emulator.hosting.traffic import share
 from polyhost.emulator.telemetry.recorder import Event, Recorder
 
 _STATE_PERIOD_S = 1.0
@@ -100,7 +101,6 @@ def _parse_fault(members: Any) -> Fault:
 
 
 async def _endpoint_state(endpoint: Endpoint) -> dict[str, Any]:
-    total = sum(variant.weight for variant in endpoint.variants)
     return {
         "name": endpoint.name,
         "region": endpoint.region,
@@ -110,7 +110,9 @@ async def _endpoint_state(endpoint: Endpoint) -> dict[str, Any]:
             {
                 "name": variant.name,
                 "instance_type": variant.spec.instance_type,
-                "share": variant.weight / total if total else 1 / len(endpoint.variants),
+                "shadow": variant.spec.shadow,
+                "copies_in_flight": variant.copies.in_flight,
+                "share": share(variant, endpoint.variants),
                 "multi_model": any(container.multi_model for container in variant.spec.containers),
                 "containers": [container.name for container in variant.spec.containers],
                 "execution": variant.spec.execution,

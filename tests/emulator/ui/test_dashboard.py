@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from polyhost.emulator.config import EmulatorConfig
 from polyhost.emulator.server import Emulator
 from tests.emulator.api.several_containers import container, delete, host
+from tests.emulator.archives import archive
 from tests.emulator.conftest import COMMAND, Local
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -97,6 +98,27 @@ def test_several_containers_are_shown(page: Page, local: Local) -> None:
         expect(endpoint).to_contain_text("2 containers")
         expect(endpoint).to_contain_text("two (pid ")
         delete(local, name)
+
+
+def test_a_shadow_variant_is_shown_as_one(page: Page, local: Local) -> None:
+    name = "shown-shadow"
+    local.s3.put_object(Bucket="models", Key=f"{name}/model.tar.gz", Body=archive("one"))
+    local.model(name, multi_model=False)
+    variants = [
+        {"VariantName": role, "ModelName": name, "InstanceType": "ml.m5.xlarge", "InitialInstanceCount": 1}
+        for role in ("live", "candidate")
+    ]
+    local.sagemaker.create_endpoint_config(
+        EndpointConfigName=name,
+        ProductionVariants=variants[:1],
+        ShadowProductionVariants=[variants[1] | {"InitialVariantWeight": 0.25}],
+    )
+    local.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    local.wait(name)
+    shown = page.get_by_role("region", name=f"Endpoint {name}").locator(".variant h4")
+    expect(shown.nth(0)).to_contain_text("live100 % of the traffic")
+    expect(shown.nth(1)).to_contain_text("candidateshadow: copies of 25 % of the traffic, 0 on their way")
+    delete(local, name)
 
 
 def test_models_are_ordered_by_last_use(page: Page, local: Local, hosted: Hosted) -> None:

@@ -1,6 +1,7 @@
 """Endpoint configurations: CreateEndpointConfig, DescribeEndpointConfig, ListEndpointConfigs, DeleteEndpointConfig."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from polyhost.emulator.api.control_plane.operation import Members, Operation, OperationRequest
 from polyhost.emulator.api.control_plane.pagination import list_page
@@ -9,7 +10,7 @@ from polyhost.emulator.api.control_plane.variant_specs import variant_spec
 from polyhost.emulator.errors import ValidationException
 from polyhost.emulator.hosting.interfaces import VariantSpec
 
-_UNSUPPORTED = ("ShadowProductionVariants", "AsyncInferenceConfig", "ExplainerConfig")
+_UNSUPPORTED = ("AsyncInferenceConfig", "ExplainerConfig")
 
 
 class EndpointConfigOperations:
@@ -32,12 +33,14 @@ class EndpointConfigOperations:
                     f"The emulator does not support {name}; leave it out of CreateEndpointConfig."
                 )
         self._store.require_absent(region, ResourceKind.ENDPOINT_CONFIG, members["EndpointConfigName"])
-        variants = members["ProductionVariants"]
+        production, shadows = members["ProductionVariants"], members.get("ShadowProductionVariants") or []
+        variants = [*production, *shadows]
         names = [variant["VariantName"] for variant in variants]
         if len(set(names)) != len(names):
             raise ValidationException(f"Variant names must be unique, but got {', '.join(names)}.")
-        for variant in variants:
-            _variant_spec(self._store, region, variant)  # raises if the emulator cannot host it
+        specs = _variant_specs(self._store, region, members)  # raises if the emulator cannot host one
+        if shadows:
+            _check_shadows(len(production), specs)
         for variant in variants:
             variant.setdefault("InitialVariantWeight", 1.0)
         return {"EndpointConfigArn": self._store.create(region, ResourceKind.ENDPOINT_CONFIG, members).arn}
@@ -64,7 +67,30 @@ class EndpointConfigOperations:
 def variant_specs(store: ResourceStore, region: str, config_name: str) -> list[VariantSpec]:
     """Return the specs of a configuration's variants. Raises ValidationException if it or a model does not exist."""
     config = store.require(region, ResourceKind.ENDPOINT_CONFIG, config_name)
-    return [_variant_spec(store, region, variant) for variant in config.request["ProductionVariants"]]
+    return _variant_specs(store, region, config.request)
+
+
+def _variant_specs(store: ResourceStore, region: str, config: Members) -> list[VariantSpec]:
+    shadows = config.get("ShadowProductionVariants") or []
+    return [
+        *(_variant_spec(store, region, variant) for variant in config["ProductionVariants"]),
+        *(replace(_variant_spec(store, region, variant), shadow=True) for variant in shadows),
+    ]
+
+
+def _check_shadows(production_count: int, specs: Sequence[VariantSpec]) -> None:
+    """Raise ValidationException for what AWS does not allow beside a shadow variant."""
+    if production_count != 1 or len(specs) != 2:
+        raise ValidationException(
+            "If you use ShadowProductionVariants, you can only specify one variant for ProductionVariants and one"
+            f" variant for ShadowProductionVariants, but got {production_count} and {len(specs) - production_count}."
+        )
+    for spec in specs:
+        if any(container.multi_model for container in spec.containers):
+            raise ValidationException(
+                f"ShadowProductionVariants is not supported for multi-model endpoints, and variant {spec.name} has a"
+                " MultiModel container."
+            )
 
 
 def _variant_spec(store: ResourceStore, region: str, variant: Members) -> VariantSpec:

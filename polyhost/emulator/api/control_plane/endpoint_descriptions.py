@@ -17,16 +17,18 @@ def describe(endpoint: Endpoint, resource: Resource) -> Members:
         "FailureReason": endpoint.failure_reason,
         "CreationTime": resource.created,
         "LastModifiedTime": resource.modified,
-        "ProductionVariants": _variants(endpoint) or None,
+        "ProductionVariants": _variants(endpoint, shadow=False) or None,
+        "ShadowProductionVariants": _variants(endpoint, shadow=True) or None,
         "PendingDeploymentSummary": _pending_deployment(endpoint),
         "LastDeploymentConfig": resource.changes.get("DeploymentConfig"),
     }
 
 
-def _variants(endpoint: Endpoint) -> list[Members]:
-    if endpoint.status is EndpointStatus.CREATING and endpoint.deployment is not None:
-        return [_pending_variant(spec, endpoint.deployment.since) for spec in endpoint.deployment.specs]
-    return [_variant(variant) for variant in endpoint.variants]
+def _variants(endpoint: Endpoint, shadow: bool) -> list[Members]:
+    deployment = endpoint.deployment
+    if endpoint.status is EndpointStatus.CREATING and deployment is not None:
+        return [_pending_variant(spec, deployment.since) for spec in deployment.specs if spec.shadow is shadow]
+    return [_variant(variant) for variant in endpoint.variants if variant.spec.shadow is shadow]
 
 
 def _variant(variant: Variant) -> Members:
@@ -61,11 +63,17 @@ def _pending_deployment(endpoint: Endpoint) -> Members | None:
     deployment = endpoint.deployment
     if endpoint.status is not EndpointStatus.UPDATING or deployment is None:
         return None
-    variants = [
-        _pending_variant(spec, deployment.since) | {"InstanceType": spec.instance_type} for spec in deployment.specs
-    ]
+    production, shadows = (
+        [
+            _pending_variant(spec, deployment.since) | {"InstanceType": spec.instance_type}
+            for spec in deployment.specs
+            if spec.shadow is shadow
+        ]
+        for shadow in (False, True)
+    )
     return {
         "EndpointConfigName": deployment.config_name,
-        "ProductionVariants": variants,
+        "ProductionVariants": production,
+        "ShadowProductionVariants": shadows or None,
         "StartTime": deployment.since,
     }

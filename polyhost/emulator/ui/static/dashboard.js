@@ -242,7 +242,8 @@ function kindOf(variant) {
 
 function updateVariant(element, variant) {
   const { share, shareText, type, instances } = element.parts;
-  const traffic = `${percent(variant.share, 1)} of the traffic`;
+  const part = `${percent(variant.share, 1)} of the traffic`;
+  const traffic = variant.shadow ? `shadow: copies of ${part}, ${count(variant.copies_in_flight)} on their way` : part;
   fill(share, variant.share, traffic);
   share.classList.add("share");
   setText(shareText, traffic);
