@@ -1,14 +1,16 @@
 """Shadow variants in CreateEndpointConfig, DescribeEndpoint, updates and the saved state."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from polyhost.emulator.errors import ValidationError
-from polyhost.emulator.hosting.shadow_copies import MessageLimit
+from polyhost.emulator.hosting.shadow_copies import MessageLimit, ShadowCopies
 from polyhost.emulator.hosting.traffic import choose_shadow, share
 from tests.emulator.api.control_plane.harness import ControlPlaneHarness, running_control_plane, variant
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -125,3 +127,24 @@ def test_a_repeated_message_is_passed_on_once_a_minute() -> None:
     assert limit.due()
     assert limit.describe() == " (3 more since the last message)"
     assert limit.describe() == ""
+
+
+async def test_copies_are_limited_in_number_and_size() -> None:
+    copies, release = ShadowCopies(max_copies=2, max_bytes=10), asyncio.Event()
+
+    async def wait() -> None:
+        await release.wait()
+
+    assert copies.has_room(11)  # one may be larger
+    copies.start(wait(), 4)
+    assert copies.has_room(6)
+    assert not copies.has_room(7)
+    copies.start(wait(), 6)
+    assert not copies.has_room(0)
+    release.set()
+    await until(lambda: not copies.in_flight)
+    copies.start(wait(), 1)
+    assert copies.has_room(9)
+    assert not copies.has_room(10)
+    copies.cancel()
+    await until(lambda: not copies.in_flight)
