@@ -40,6 +40,7 @@ class Confinement:
         self._home = Home(run_dir, original)
         self._limits = Limits(config.worker_descriptors, config.worker_file_bytes)
         self._prepared = False
+        self._tasks = -1
         self._ruleset: Ruleset | None = None
         self._places: list[tuple[int, int]] = []  # descriptor, access
         for place in places if landlock_abi else ():
@@ -90,6 +91,10 @@ class Confinement:
                 descriptor, possible = open_place(folder)
                 self._ruleset.allow(descriptor, Access.WRITE & possible)
                 os.close(descriptor)
+            # CUDA names its threads there (task/TID/comm), and does not start if it cannot. The descriptor stays open:
+            # without one the kernel may forget this inode of proc's, and make another, for which there is no rule.
+            self._tasks, _ = open_place("/proc/self/task")
+            self._ruleset.allow(self._tasks, Access.READ | Access.WRITE_FILE | Access.TRUNCATE)
             self._ruleset.enter()
             self._ruleset.close()
             self._ruleset = None

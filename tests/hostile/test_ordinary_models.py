@@ -125,6 +125,26 @@ def looks_names_up() -> list[object]:
     return [bool(zone), pwd.getpwuid(0).pw_name, socket.gethostbyname("localhost"), bool(ssl.create_default_context())]
 
 
+def names_its_threads() -> str:
+    import threading
+    from pathlib import Path
+
+    named, done = threading.Event(), threading.Event()
+
+    def work() -> None:
+        named.set()
+        done.wait()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    named.wait()
+    comm = Path(f"/proc/self/task/{thread.native_id}/comm")
+    comm.write_text("named")  # as CUDA does, which does not start without
+    done.set()
+    thread.join()
+    return "named"
+
+
 def looks_at_itself() -> list[bool]:
     import os
     from pathlib import Path
@@ -145,6 +165,7 @@ CASES: list[tuple[Work, Any]] = [
     (uses_threads_and_limits, [0, 1, 4, 9, 16]),
     (keeps_caches_at_home, ["x"] * 3),
     (looks_names_up, [True, "root", "127.0.0.1", True]),
+    (names_its_threads, "named"),
     (looks_at_itself, [True] * 4),
 ]
 
