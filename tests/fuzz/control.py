@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -40,7 +41,9 @@ class ControlSubject:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self._stack = ExitStack()
-        command = (sys.executable, str(_CONTAINER))
+        # An option that Python ignores: other emulators of this process may have containers of the same program.
+        self._mark = f"of={uuid.uuid4().hex}"
+        command = (sys.executable, "-X", self._mark, str(_CONTAINER))
         self._emulator = self._stack.enter_context(Emulator(EmulatorConfig(port=0, command=command)))
         self._pool = self._stack.enter_context(ThreadPoolExecutor(_CLIENTS))
         self._sagemaker = boto3_client(self._emulator.url, "sagemaker")
@@ -115,7 +118,7 @@ class ControlSubject:
 
     def _containers(self) -> list[psutil.Process]:
         children = psutil.Process().children(recursive=True)
-        return [child for child in children if str(_CONTAINER) in (query(child.cmdline) or [])]
+        return [child for child in children if self._mark in (query(child.cmdline) or [])]
 
 
 def _call(chance: Random) -> Call:

@@ -42,13 +42,13 @@ def test_stalled_uploads_do_not_hold_up_others(local: Local) -> None:
 
 
 def test_stalled_downloads_do_not_hold_up_others(local: Local) -> None:
-    local.s3.put_object(Bucket="models", Key="slow", Body=b"?" * (16 << 20))
+    local.s3.put_object(Bucket="models", Key="taken-slowly", Body=b"?" * (16 << 20))
     with ExitStack() as stack:
         for _ in range(STALLED):
             client = stack.enter_context(_connect(local))
-            client.sendall(_head("GET", "/models/slow", 0))
+            client.sendall(_head("GET", "/models/taken-slowly", 0))
             assert client.recv(12) == b"HTTP/1.1 200"
-        assert local.s3.list_objects_v2(Bucket="models", Prefix="slow")["KeyCount"] == 1
+        assert local.s3.list_objects_v2(Bucket="models", Prefix="taken-")["KeyCount"] == 1
 
 
 def test_a_chunked_upload(local: Local) -> None:
