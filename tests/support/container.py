@@ -55,6 +55,8 @@ class ContainerProcess:
             "POLYHOST_FRONTEND": front,
             **environ,
         }
+        if "COVERAGE_PROCESS_CONFIG" in os.environ:  # the workers write their coverage there (scripts/test --coverage)
+            settings = {"POLYHOST_SHARED_FOLDERS": str(ROOT / "build" / "coverage"), **settings}
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         command: list[str | Path] = [sys.executable, *entry_point, "serve"]
         self._server = ServerProcess(command, log_file, environ={**inherited, **settings}, cwd=ROOT)
