@@ -81,10 +81,7 @@ class Scene:
 
     def attack(self, function: Callable[..., Any], **arguments: Any) -> Any:
         """Have the attacker call the function; return what that returns, or Denied."""
-        response = request(self.container, self.attacker, function, **arguments)
-        assert response.status_code == 200, response.text
-        outcome = response.json()
-        return Denied(outcome["raised"].partition(":")[0]) if "raised" in outcome else outcome["returned"]
+        return outcome_of(request(self.container, self.attacker, function, **arguments))
 
     def check_that_all_serve(self) -> None:
         """Check that the container and the victim are well after an attack."""
@@ -94,9 +91,20 @@ class Scene:
 
 def request(container: ContainerProcess, model: str, function: Callable[..., Any], **arguments: Any) -> httpx.Response:
     """Have a model of kind `runs_code` call the function with these arguments; return the response."""
+    return container.invoke(model, body_of(function, **arguments))
+
+
+def body_of(function: Callable[..., Any], **arguments: Any) -> str:
+    """Return the body that has a model of kind `runs_code` call the function."""
     source = textwrap.dedent(inspect.getsource(function))
-    body = json.dumps({"source": source, "function": function.__name__, "arguments": arguments})
-    return container.invoke(model, body)
+    return json.dumps({"source": source, "function": function.__name__, "arguments": arguments})
+
+
+def outcome_of(response: httpx.Response) -> Any:
+    """Return what the function returned, or Denied."""
+    assert response.status_code == 200, response.text
+    outcome = response.json()
+    return Denied(outcome["raised"].partition(":")[0]) if "raised" in outcome else outcome["returned"]
 
 
 @contextmanager
