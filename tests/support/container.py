@@ -148,8 +148,17 @@ class ContainerProcess:
         return self.client.invoke(name, body, content_type, headers=sent)
 
     def names(self) -> list[str]:
-        """Return the names of the loaded models, from the first list page."""
-        return [model["modelName"] for model in self.http.get("/models").json()["models"]]
+        """Return the names of the loaded models, from the first list page.
+
+        MMS answers 500 if one is unloaded while it writes the page (ManagementRequestHandler.java looks each up again).
+        """
+
+        def page() -> dict[str, Any] | None:
+            answer: dict[str, Any] = self.http.get("/models").json()
+            return answer if "models" in answer or self.native else None
+
+        answer: dict[str, Any] = wait_for(page, "a list of the models")
+        return [model["modelName"] for model in answer["models"]]
 
     def metric(self, name: str, **labels: str) -> float | None:
         """Return the value of a metric of the native front end, or None if it has none with these labels."""
