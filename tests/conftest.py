@@ -36,7 +36,6 @@ _SLOW = (
     "fuzz/",
     "hostile/",
     "image/",
-    "hostile/",
     "integration/",
 )
 # The longest, which each process of pytest-xdist begins with: at the end the others would wait for them.

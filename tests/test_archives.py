@@ -144,7 +144,9 @@ def endless(path: Path) -> Path:
 @pytest.mark.parametrize("make", [endless, busy])
 def test_an_archive_that_takes_too_long_is_given_up(make: Callable[[Path], Path], folder: Path, tmp_path: Path) -> None:
     path = make(tmp_path / "archive")
-    with Extractor(min_seconds=1) as extractor, pytest.raises(InvalidArchiveError, match="not unpacked within 1 s"):
+    # The second by Pythons with the fix of CVE-2025-8194, at once.
+    reasons = "not unpacked within 1 s|invalid header"
+    with Extractor(min_seconds=1) as extractor, pytest.raises(InvalidArchiveError, match=reasons):
         extractor.unpack(path, folder, LIMIT)
 
 

