@@ -49,7 +49,7 @@ def free_port() -> int:
 
 
 def free_port_range(count: int) -> str:
-    """Return `FIRST-LAST` of neighbouring ports that are free as `free_port` says. Raise OSError if there are none."""
+    """Return `FIRST-LAST`: neighbouring ports, each free as `free_port` says. Raise OSError without such a range."""
     for _ in range(_PORTS):
         ports = [free_port() for _ in range(count)]
         if ports[-1] - ports[0] == count - 1:

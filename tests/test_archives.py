@@ -109,7 +109,7 @@ FOR_ALL = [
     "NUL in a name",
     "400 nested folders",
     "3,000 headers before a member",
-    "sparse map that is none",
+    "invalid sparse map",
     "file below a file",
 ]
 
@@ -136,7 +136,7 @@ def test_the_headers_memory_is_limited(folder: Path, tmp_path: Path) -> None:
 
 
 def endless(path: Path) -> Path:
-    """Make a FIFO in place of the archive: who reads it waits until somebody writes."""
+    """Make a FIFO in place of the archive: opening it waits for a writer."""
     os.mkfifo(path)
     return path
 

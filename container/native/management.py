@@ -60,7 +60,9 @@ class ManagementGuard:
     def _warn(self, error: OSError) -> None:
         if not self._warned:
             self._warned = True
-            logger.warning("models can load and unload models: the kernel does not tell who asks (%s)", error)
+            logger.warning(
+                "models can load and unload models: the kernel does not tell where requests come from (%s)", error
+            )
 
 
 def forbidden() -> Rejection:

@@ -32,7 +32,7 @@ class HeartbeatMonitor:
     """Notices when no heartbeat has come for a while. To be asked once every HEARTBEAT_S.
 
     Silence is counted in questions, not by the clock: while the whole container is suspended, or gets no processor,
-    nobody asks, so that nobody is late.
+    no question is asked, and no process counts as late.
     """
 
     def __init__(self, silence_s: float) -> None:

@@ -29,7 +29,7 @@ class LocalSocket(NamedTuple):
 
 
 def find_tcp(local: Address, remote: Address) -> LocalSocket | None:
-    """Return the IPv4 socket with these addresses, or None if there is none here. Raises OSError if nothing is told."""
+    """Return the IPv4 socket with these addresses, or None without one. Raises OSError if the kernel cannot tell."""
     request = _REQUEST.pack(socket.AF_INET, socket.IPPROTO_TCP, 0, 0, _ALL_STATES)
     addresses = b"".join(socket.inet_aton(host).ljust(16, b"\0") for host, _ in (local, remote))
     ports = _PORTS.pack(local[1], remote[1])

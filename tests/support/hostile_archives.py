@@ -122,7 +122,7 @@ ARCHIVES: dict[str, Hostile] = {
         lambda: gz(special(tarfile.GNUTYPE_LONGNAME, b"n\0") * 3000, header()), f"{SENSELESS}: RecursionError"
     ),
     "sparse file of 4 GB": Hostile(lambda: gz(sparse_of_old_gnu(1 << 32)), "larger than [0-9]+ bytes"),
-    "sparse map that is none": Hostile(lambda: gz(header(pax={"GNU.sparse.map": "1,x"})), f"{SENSELESS}: ValueError"),
+    "invalid sparse map": Hostile(lambda: gz(header(pax={"GNU.sparse.map": "1,x"})), f"{SENSELESS}: ValueError"),
     "sparse map without numbers": Hostile(
         lambda: gz(header(pax={"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}), b"x\n".ljust(512, b"\0")),
         f"{SENSELESS}: ValueError",

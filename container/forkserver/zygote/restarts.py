@@ -31,8 +31,8 @@ class RestartDelays:
     # After each death for lack of processes or memory: doubled each time.
     shortage_s: float = 5.0
     max_shortage_s: float = 60.0
-    # Until a zygote that answers no request is killed, in rounds of half a second: while the whole container is
-    # suspended, or gets no processor, there are none.
+    # Until a zygote that answers no request is killed, in rounds of half a second: no round passes while the
+    # whole container is suspended or gets no processor.
     silent_rounds: int = 60
     importing_rounds: int = 600
 

@@ -163,7 +163,7 @@ def test_a_request_that_two_zygotes_do_not_answer_fails(tmp_path: Path) -> None:
             stage.loop.after(0.001, stop_the_next)
         else:
             os.kill(zygote.process.pid, signal.SIGSTOP)
-            zygote.restarts.on_ready()  # as if it had done its imports, of which there are none
+            zygote.restarts.on_ready()  # as if it had finished importing; it imports nothing
 
     try:
         stop_the_next()
