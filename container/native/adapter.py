@@ -37,6 +37,7 @@ class NativeAdapter:
     """Adapter of the native front end. A model's key is the front end's number for this load of it."""
 
     busy_rounds = 1  # another worker costs the native front end nothing
+    idle_share = 0.1  # it lets a worker finish before it gives it back
     extended_protocol = True
     substitute_code = SUBSTITUTE_CODE
 
@@ -140,8 +141,8 @@ class NativeAdapter:
                     framework=self._host.framework_of(ref.directory, ref.handler),
                     response_timeout_s=message.response_timeout_s,
                 )
-                self._models[message.key] = model
                 self._host.add_model(model)
+                self._models[message.key] = model
         except Exception as error:
             logger.exception("cannot open the model", extra={"model": ref.name})
             self._failed[message.key] = _failure(error, ref.name)

@@ -40,9 +40,9 @@ def unloading(name: str) -> Rejection:
     return Rejection(HTTPStatus.SERVICE_UNAVAILABLE, "ModelUnloadingError", message, name, "queue")
 
 
-def stopping(name: str) -> Rejection:
+def stopping(name: str, operation: str = "predict") -> Rejection:
     message = "the container is stopping; no response within the time that POLYHOST_FINISH_SECONDS allows"
-    return Rejection(HTTPStatus.SERVICE_UNAVAILABLE, "StoppingError", message, name, "predict")
+    return Rejection(HTTPStatus.SERVICE_UNAVAILABLE, "StoppingError", message, name, operation)
 
 
 def queue_full(name: str, length: int) -> Rejection:

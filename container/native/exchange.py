@@ -3,7 +3,7 @@
 import socket
 import struct
 from asyncio import Transport
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from http import HTTPStatus
 from typing import Protocol
@@ -69,14 +69,20 @@ class Exchange:
     `on_disconnected` itself. From then on the exchange refers to no invocation, which would refer back.
     """
 
-    __slots__ = ("_owner", "_request", "_state", "_transport", "invocation")
+    __slots__ = ("_owner", "_request", "_state", "_transport", "invocation", "on_end")
 
     def __init__(self, request: HttpRequest, transport: Transport, owner: ExchangeOwner) -> None:
         self.invocation: Invocation | None = None  # set by a route that invokes a model
+        self.on_end: Callable[[], None] | None = None  # set by a route that has something to release then
         self._request = request
         self._transport = transport
         self._owner = owner
         self._state = _PENDING
+
+    @property
+    def pending(self) -> bool:
+        """Whether the client still waits for the first byte of the response."""
+        return self._state is _PENDING
 
     @property
     def addresses(self) -> tuple[Address, Address]:
@@ -184,6 +190,7 @@ class Exchange:
         self._enter(ExchangeState.ABORTED)
         if invocation is not None:
             invocation.cancel()
+        self._release()
 
     # Ends
 
@@ -192,6 +199,7 @@ class Exchange:
             self._release_worker()
         self._enter(_COMPLETE)
         self.invocation = None
+        self._release()
         self._owner.on_exchange_complete(self._request.keep_alive)
 
     def _abort(self) -> None:
@@ -203,6 +211,7 @@ class Exchange:
         self._release_worker()
         self._enter(ExchangeState.ABORTED)
         self.invocation = None
+        self._release()
         if self._request.accepts_chunks:
             self._transport.close()
         else:
@@ -210,6 +219,11 @@ class Exchange:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._transport.abort()
         self._owner.on_exchange_aborted()
+
+    def _release(self) -> None:
+        if self.on_end is not None:
+            self.on_end()
+            self.on_end = None
 
     def _release_worker(self) -> None:
         """Let the worker go on to other requests, though the client may not have taken the rest yet."""

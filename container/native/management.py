@@ -23,8 +23,10 @@ logger = get_logger(__name__)
 class ManagementGuard:
     """Tells the connections of the container's models from others."""
 
-    def __init__(self) -> None:
+    def __init__(self, model_uids: tuple[int, int] | None) -> None:
+        """`model_uids`: the first and the last user of models, if they have users of their own."""
         self._supervisor = os.getppid()
+        self._users = range(model_uids[0], model_uids[1] + 1) if model_uids else range(0)
         self._warned = False
 
     def is_remote(self, client: Address, server: Address) -> bool:
@@ -44,7 +46,7 @@ class ManagementGuard:
             return False
         if theirs is None or theirs.inode == 0:  # it has sent a request and has vanished, as no client of use would
             return True
-        return self._is_of_model(theirs, ours)
+        return theirs.user in self._users or self._is_of_model(theirs, ours)
 
     def _is_of_model(self, theirs: LocalSocket, ours: LocalSocket | None) -> bool:
         models = {pid for pid in with_descendants(self._supervisor) if mark_of(pid) is not None}

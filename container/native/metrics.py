@@ -9,13 +9,19 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from polyhost.container.memory.metrics import MemoryCollector
+from polyhost.container.model_store.counters import StoreMetrics
+from polyhost.container.model_store.metrics import StoreCollector
 from polyhost.container.native.stats import Histogram, Sample
 
 
-def render(samples: Sequence[Sample]) -> tuple[bytes, bytes]:
+def render(samples: Sequence[Sample], store: StoreMetrics | None = None) -> tuple[bytes, bytes]:
     """Return the content type and the text."""
     registry = CollectorRegistry()
     registry.register(_SampleCollector(samples))
+    registry.register(MemoryCollector())
+    if store is not None:
+        registry.register(StoreCollector(store))
     return CONTENT_TYPE_LATEST.encode(), generate_latest(registry)
 
 

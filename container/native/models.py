@@ -21,7 +21,7 @@ from polyhost.container.native.served_model import ModelState, ModelTimeouts, Se
 from polyhost.container.native.serving_options import ServingOptions
 from polyhost.container.native.stats import ModelStats, Sample
 from polyhost.container.native.worker_connection import WorkerConnections
-from polyhost.container.worker.model_directory import is_within
+from polyhost.container.worker.model_directory import is_within, why_unreadable
 from polyhost.events import get_logger
 
 SINGLE = "model"  # the name of the only model of a single-model container
@@ -119,6 +119,25 @@ class Models:
             await self._close(model)
             raise
 
+    async def load_version(self, request: LoadRequest) -> ServedModel:
+        """Load another version of a model beside the one that serves its name, and have it serve the name.
+
+        The old one serves on until it is unloaded by `unload_version`. Raises Rejection like `load`.
+        """
+        model = self._new_model(request)
+        self._by_key[model.key] = model
+        try:
+            await model.load()
+        except BaseException:
+            await self._close(model)
+            raise
+        self._by_name[model.name] = model
+        return model
+
+    async def unload_version(self, model: ServedModel) -> None:
+        """Unload what `load_version` returned. Raises Rejection if its processes do not end in time."""
+        await model.unload()
+
     def _new_model(self, request: LoadRequest) -> ServedModel:
         name = request.name
         try:
@@ -135,12 +154,14 @@ class Models:
 
         The worker checks it again (worker/process.py): behind MMS it is the only one that does.
         """
-        models_dir = self._config.models_dir
+        roots = self._config.model_roots
         directory = Path(os.path.normpath(url))
-        is_top = directory.resolve() == models_dir.resolve()
-        if not directory.is_absolute() or not is_within(directory, models_dir) or (is_top and self._config.multi_model):
-            message = f"url is {url!r}; it must lie below {models_dir} (SAGEMAKER_BASE_DIR)"
+        is_top = directory.resolve() in (root.resolve() for root in roots)
+        if not directory.is_absolute() or not is_within(directory, roots) or (is_top and self._config.multi_model):
+            message = f"url is {url!r}; it must lie below {self._config.models_dir} (SAGEMAKER_BASE_DIR)"
             raise errors.bad_request(message, name, "load")
+        if reason := why_unreadable(directory):
+            raise errors.bad_request(f"url is {url!r}; {reason}", name, "load")
         if not directory.is_dir():
             raise errors.bad_request(f"url is {url!r}; there is no such directory", name, "load")
         return directory
@@ -185,8 +206,8 @@ class Models:
                 model.expire_overdue(now)
 
     def reject_all(self) -> None:
-        """Reject every invocation that has no response yet: the container stops."""
-        for model in self._by_key.values():
+        """Reject every load and invocation that has no response yet: the container stops."""
+        for model in list(self._by_key.values()):
             model.reject_all()
 
     # From the fork server: ForkServerListener

@@ -10,11 +10,13 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 import httptools
 
 from polyhost.container.native.errors import Rejection, bad_request
+from polyhost.dashboard.files import FILES
 from polyhost.events import get_logger
 
 Header = tuple[bytes, bytes]
 
 _MAX_HEAD_BYTES = 64 * 1024
+_PAGE_FILES = FILES.encode()
 _VERSIONS = ("1.1", "1.0")  # llhttp takes 0.9 and 2.0 in the request line too, and reads on as if it were 1.1
 
 logger = get_logger(__name__)
@@ -203,7 +205,7 @@ class RequestParser:
             lower = name.lower()
             if lower == b"host":
                 hosts += 1
-            if lower == b"origin":
+            if lower == b"origin" and not self._asks_for_page_file():
                 raise _sent_by_a_web_page(value)
             if lower == b"content-length" and int(value) > self._max_body_bytes:
                 raise self._too_large(int(value))
@@ -239,6 +241,9 @@ class RequestParser:
         self._body = b""  # it may be large, and the next request far off
         self._on_request(request)
 
+    def _asks_for_page_file(self) -> bool:
+        return self._parser.get_method() == b"GET" and self._url.startswith(_PAGE_FILES)
+
     def _too_large(self, size: int) -> Rejection:
         message = (
             f"the request has {size} bytes or more, the limit is {self._max_body_bytes}; raise"
@@ -251,6 +256,7 @@ def _sent_by_a_web_page(origin: bytes) -> Rejection:
     """Reject what a browser sends for a page (RFC 6454, section 7): neither SageMaker nor an AWS client sets Origin.
 
     A page of any site could otherwise load models here, or invoke them, on the machine of whoever looks at it.
+    The dashboard's files, which tell nothing, are the exception: browsers send Origin for the modules of a script.
     """
     message = f"requests of web pages are not served (Origin: {origin.decode(errors='replace')[:200]})"
     return Rejection(HTTPStatus.FORBIDDEN, "ForbiddenError", message)

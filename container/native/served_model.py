@@ -260,6 +260,9 @@ class ServedModel:
         self._dispatcher.expire_overdue(now)
 
     def reject_all(self) -> None:
+        """Reject the load, if it is not done, and all invocations: the container stops."""
+        if not self._load_outcome.done():
+            self._load_outcome.set_exception(errors.stopping(self.name, "load"))
         self._dispatcher.reject_all()
 
     # From the workers: ConnectionListener

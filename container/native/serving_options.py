@@ -10,6 +10,7 @@ from typing import Any
 
 from polyhost.container.config import Config
 from polyhost.container.native.errors import bad_request
+from polyhost.container.worker.model_directory import why_unreadable
 
 FILE = "polyhost.json"
 _MAX_BYTES = 1 << 16
@@ -73,7 +74,8 @@ def _read_options(directory: Path, model: str) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
-        raise bad_request(f"{FILE} cannot be read: {error}", model, "load") from None
+        reason = why_unreadable(path) if isinstance(error, PermissionError) else None
+        raise bad_request(reason or f"{FILE} cannot be read: {error}", model, "load") from None
     if len(content) > _MAX_BYTES:
         raise bad_request(f"{FILE} has more than {_MAX_BYTES} bytes", model, "load")
     try:

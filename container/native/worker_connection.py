@@ -25,7 +25,7 @@ from polyhost.container.native.invocation import Invocation
 from polyhost.container.worker.protocol import LoadCommand, encode_cancel, encode_load
 
 GARBLED = "GarbledAnswerError"  # a model's code has written to the worker's connection
-_LOAD_PHASES = frozenset({"connect", "fork", "command", "handler"})  # worker/process.py measures them
+_LOAD_PHASES = frozenset({"connect", "requirements", "fork", "command", "handler"})  # worker/process.py measures them
 
 
 class ResponseListener(Protocol):

@@ -24,7 +24,7 @@ class BackgroundTasks:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def retrieve_exception(task: "asyncio.Task[None]") -> None:
+def retrieve_exception(task: "asyncio.Task[Any]") -> None:
     """Mark a task's exception as retrieved: it is raised to those who wait, or was reported to the observer."""
     if not task.cancelled():
         task.exception()

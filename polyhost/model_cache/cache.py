@@ -5,9 +5,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from polyhost.model_cache.disk_cache import DiskCache, DiskSettings
-from polyhost.model_cache.downloads import ModelSource
-from polyhost.model_cache.interfaces import CacheObserver, ModelServer
+from polyhost.model_cache.disk_cache import DiskCache
+from polyhost.model_cache.interfaces import ArchiveSource, CacheObserver, ModelServer
 from polyhost.model_cache.loaded_models import LoadedModels
 from polyhost.model_cache.model_copy import ModelCopy
 
@@ -18,7 +17,7 @@ _CHECK_OVERWRITTEN_EVERY_S = 30.0
 class CacheSettings:
     """Settings of a model cache; `keeps_models` is MultiModelConfig.ModelCacheSetting (CreateModel)."""
 
-    disk: DiskSettings
+    volume_bytes: int
     keeps_models: bool = True
 
 
@@ -33,14 +32,14 @@ class ModelCache:
         self,
         folder: Path,
         settings: CacheSettings,
-        source: ModelSource,
+        source: ArchiveSource,
         observer: CacheObserver,
         memory: Callable[[], Awaitable[tuple[int, int]]],
     ) -> None:
         self._settings = settings
         self.disk = DiskCache(
             folder,
-            settings.disk,
+            settings.volume_bytes,
             source,
             observer,
             in_use=lambda name: name in self.models.copies,

@@ -7,24 +7,12 @@ import shutil
 import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from polyhost.model_cache.background import BackgroundTasks
-from polyhost.model_cache.downloads import ModelSource, UnpackedArchive
 from polyhost.model_cache.errors import DiskFullError, ModelServingError
-from polyhost.model_cache.interfaces import CacheObserver
+from polyhost.model_cache.interfaces import ArchiveSource, CacheObserver, UnpackedArchive
 from polyhost.model_cache.model_url import ModelData
-
-
-@dataclass(frozen=True)
-class DiskSettings:
-    """The prefix of the models' archives, and what their downloads may take."""
-
-    prefix: ModelData
-    region: str
-    volume_bytes: int
-    download_timeout_s: float
 
 
 def key_of(name: str) -> str:
@@ -35,22 +23,23 @@ def key_of(name: str) -> str:
 class DiskCache:
     """Unpacked archives by model name, least recently used first; that of a model is in FOLDER/KEY/model.
 
-    `in_use` returns whether the container has a model's files open, or soon will. `evict_idle` unloads the least
-    recently used idle model, removes its archive, and returns False if no model is idle.
+    Together they take `volume_bytes` at most, but for one that has just come. `in_use` returns whether the container
+    has a model's files open, or soon will. `evict_idle` unloads the least recently used idle model, removes its
+    archive, and returns False if no model is idle.
     """
 
     def __init__(
         self,
         folder: Path,
-        settings: DiskSettings,
-        source: ModelSource,
+        volume_bytes: int,
+        source: ArchiveSource,
         observer: CacheObserver,
         in_use: Callable[[str], bool],
         evict_idle: Callable[[str], Awaitable[bool]],
     ) -> None:
         self.archives: OrderedDict[str, UnpackedArchive] = OrderedDict()
         self._folder = folder
-        self._settings = settings
+        self._volume_bytes = volume_bytes
         self._source = source
         self._observer = observer
         self._in_use = in_use
@@ -65,21 +54,22 @@ class DiskCache:
     async def close(self) -> None:
         await self._background.close()
 
-    async def provide(self, name: str) -> None:
+    async def provide(self, name: str) -> str:
         """Download and unpack a model's archive unless it is here; one download serves all who wait for it.
 
-        Raises DownloadError.
+        Return where it is below the folder. Raises DownloadError.
         """
-        data = self._settings.prefix.join(name)
+        data, place = self._source.address(name), f"{key_of(name)}/model"
         if name in self.archives:
             self.check_overwritten(name)
-            return
+            return place
         # The download continues if a caller is cancelled, as its thread does: the next load uses the result.
         download = self._downloads.get(name)
         if download is None:
             download = self._downloads[name] = self._background.start(self._download(name, data))
             download.add_done_callback(lambda _: self._downloads.pop(name, None))
         await asyncio.shield(download)
+        return place
 
     def touch(self, name: str) -> None:
         """Mark an archive as the one used last."""
@@ -100,26 +90,24 @@ class DiskCache:
 
     async def _check_overwritten(self, name: str) -> None:
         archive = self.archives.get(name)
-        data = self._settings.prefix.join(name)
+        data = self._source.address(name)
         with contextlib.suppress(ModelServingError):  # the copy on the disk serves all the same
-            etag = await self._source.etag(data, self._settings.region)
+            etag = await self._source.etag(name)
             if archive is not None and etag is not None and etag != archive.etag:
                 self._observer.on_overwritten(name, data)
 
     async def _download(self, name: str, data: ModelData) -> None:
-        archive = await self._fetch(name, data)
+        archive = await self._fetch(name)
         self.archives[name] = archive
         self._observer.on_downloaded(name, data, archive.archive_bytes, archive.seconds)
-        while self.used_bytes > self._settings.volume_bytes and await self._remove_one(f"to make room for {name}"):
+        while self.used_bytes > self._volume_bytes and await self._remove_one(f"to make room for {name}"):
             pass
 
-    async def _fetch(self, name: str, data: ModelData) -> UnpackedArchive:
-        settings, folder = self._settings, self._folder / key_of(name) / "model"
+    async def _fetch(self, name: str) -> UnpackedArchive:
+        folder = self._folder / key_of(name) / "model"
         while True:
             try:
-                return await self._source.fetch(
-                    data, folder, settings.volume_bytes, settings.download_timeout_s, settings.region
-                )
+                return await self._source.fetch(name, folder, self._volume_bytes)
             except DiskFullError:
                 if not await self._remove_one(f"the machine's disk is full, and {name} needs room"):
                     raise

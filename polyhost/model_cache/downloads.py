@@ -4,35 +4,33 @@ import asyncio
 import errno
 import shutil
 import stat
-import threading
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
+from polyhost import extraction
 from polyhost.archives import Extractor, InvalidArchiveError
-from polyhost.model_cache.errors import DiskFullError, DownloadError, ModelDataInvalidError, ModelDataMissingError
-from polyhost.model_cache.interfaces import ObjectStore
+from polyhost.daemon_threads import in_daemon_thread
+from polyhost.extractor_process import StandbyExtractorProcess
+from polyhost.model_cache.background import BackgroundTasks
+from polyhost.model_cache.errors import (
+    DiskFullError,
+    DownloadError,
+    ModelDataInvalidError,
+    ModelDataMissingError,
+    ModelDataTooLargeError,
+)
+from polyhost.model_cache.interfaces import ObjectStore, UnpackedArchive
 from polyhost.model_cache.model_url import ModelData
 
 PARALLEL_DOWNLOADS = 16
 
 T = TypeVar("T")
 _StoreGetter = Callable[[], ObjectStore]  # to be called in a thread: creating a client of boto3 takes a while
-
-
-@dataclass(frozen=True)
-class UnpackedArchive:
-    """An archive that has been downloaded and unpacked."""
-
-    etag: str
-    archive_bytes: int
-    unpacked_bytes: int
-    seconds: float  # for both
 
 
 @dataclass(frozen=True)
@@ -52,11 +50,27 @@ class _Download:
 
 
 class ModelSource:
-    """The place where model archives come from; `store` returns the object store of a region."""
+    """The place where model archives come from; `store` returns the object store of a region.
+
+    Without `start` each archive waits for the process that unpacks it; with it, one is ready for the next archive.
+    """
 
     def __init__(self, store: Callable[[str], ObjectStore]) -> None:
         self._store = lru_cache(None)(store)
         self._slots = asyncio.Semaphore(PARALLEL_DOWNLOADS)
+        self._standby: StandbyExtractorProcess | None = None
+        self._background = BackgroundTasks()
+
+    def start(self) -> None:
+        """Start the process that will unpack the next archive, and from then on another after each archive."""
+        self._standby = StandbyExtractorProcess()
+        self._prepare_standby()
+
+    async def close(self) -> None:
+        """End the process that `start` has started."""
+        await self._background.close()
+        if self._standby is not None:
+            await in_daemon_thread(self._standby.close, "extractor")
 
     async def fetch(
         self, data: ModelData, folder: Path, limit_bytes: int, timeout_s: float, region: str
@@ -65,7 +79,7 @@ class ModelSource:
 
         The folder that holds its parent must exist. Raises DownloadError.
         """
-        extractor = Extractor()
+        extractor = Extractor(standby=self._standby)
         download = _Download(data, partial(self._store, region), folder, limit_bytes, extractor)
         try:
             async with asyncio.timeout(timeout_s):
@@ -74,6 +88,7 @@ class ModelSource:
             raise DownloadError(f"{data} was not downloaded within {timeout_s:.0f} s") from None
         finally:
             extractor.abort()
+            self._prepare_standby()
 
     async def etag(self, data: ModelData, region: str) -> str | None:
         """Return the ETag of an object, or None if there is none at this address."""
@@ -83,20 +98,33 @@ class ModelSource:
         except ModelDataMissingError:
             return None
 
+    def _prepare_standby(self) -> None:
+        # After an archive and not beside it, from which it would take processor time; in a thread, as it blocks.
+        if self._standby is not None:
+            self._background.start(in_daemon_thread(self._standby.prepare, "extractor"))
+
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Call `work` in a daemon thread: one of an executor would keep the process from ending while S3 is silent."""
-        outcome: Future[T] = Future()
-
-        def run() -> None:
-            if outcome.set_running_or_notify_cancel():
-                try:
-                    outcome.set_result(work())
-                except BaseException as error:
-                    outcome.set_exception(error)
-
         async with self._slots:
-            threading.Thread(target=run, name="download", daemon=True).start()
-            return await asyncio.wrap_future(outcome)
+            return await in_daemon_thread(work, "download")
+
+
+@dataclass(frozen=True)
+class PrefixSource:
+    """An `ArchiveSource`: archives below one prefix, by the rest of their keys."""
+
+    source: ModelSource
+    prefix: ModelData
+    region: str
+    timeout_s: float
+
+    def address(self, name: str) -> ModelData:
+        return self.prefix.join(name)
+
+    async def fetch(self, name: str, folder: Path, limit_bytes: int) -> UnpackedArchive:
+        return await self.source.fetch(self.address(name), folder, limit_bytes, self.timeout_s, self.region)
+
+    async def etag(self, name: str) -> str | None:
+        return await self.source.etag(self.address(name), self.region)
 
 
 def _fetch(download: _Download) -> UnpackedArchive:
@@ -117,10 +145,12 @@ def _fetch(download: _Download) -> UnpackedArchive:
         unpacked.rename(folder)
         return UnpackedArchive(etag, archive.stat().st_size, size, time.monotonic() - start)
     except InvalidArchiveError as error:
-        raise ModelDataInvalidError(f"{data}: {error}") from error
+        too_large = str(error) == extraction.too_large(download.limit_bytes)
+        kind = ModelDataTooLargeError if too_large else ModelDataInvalidError
+        raise kind(f"{data}: {error}") from error
     except OSError as error:
-        kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else DownloadError
-        raise kind(f"{data} could not be unpacked: {error}") from error
+        failure = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else DownloadError
+        raise failure(f"{data} could not be unpacked: {error}") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -130,7 +160,7 @@ def _archive(download: _Download, work: Path) -> tuple[Path, str]:
     data = download.data
     etag, size = _head(data, download.store)
     if size > download.limit_bytes:
-        raise ModelDataInvalidError(
+        raise ModelDataTooLargeError(
             f"{data}: the archive has {size} bytes, more than the volume's {download.limit_bytes}"
         )
     if data.bucket is None:

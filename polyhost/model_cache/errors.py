@@ -34,6 +34,10 @@ class ModelDataInvalidError(DownloadError):
     """The object is not a gzip-compressed tar, must not be unpacked, or is too large."""
 
 
+class ModelDataTooLargeError(ModelDataInvalidError):
+    """The object is larger than its volume, packed or unpacked."""
+
+
 class LoadRejectedError(ModelServingError):
     """The container answered a load with an error; `status` and `body` are its own."""
 

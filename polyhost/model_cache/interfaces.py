@@ -1,6 +1,7 @@
 """What the model cache needs of its surroundings."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +31,29 @@ class ModelServer(Protocol):
 
     async def unload(self, key: str) -> ApiResponse:
         """Unload the model of this name."""
+
+
+@dataclass(frozen=True)
+class UnpackedArchive:
+    """An archive that has been downloaded and unpacked."""
+
+    etag: str
+    archive_bytes: int
+    unpacked_bytes: int
+    seconds: float  # for both
+
+
+class ArchiveSource(Protocol):
+    """Where the archives of one cache come from, by the names that the cache knows them by."""
+
+    def address(self, name: str) -> ModelData:
+        """Return where the archive is. Raises TargetOutsideError."""
+
+    async def fetch(self, name: str, folder: Path, limit_bytes: int) -> UnpackedArchive:
+        """Create the folder with the unpacked archive, complete or not at all. Raises DownloadError."""
+
+    async def etag(self, name: str) -> str | None:
+        """Return the archive's ETag, or None if it has been deleted. Raises DownloadError."""
 
 
 class ObjectStore(Protocol):

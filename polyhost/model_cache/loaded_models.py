@@ -1,6 +1,7 @@
 """The memory half of the model cache: loads, and evictions that make room for them."""
 
 import asyncio
+import posixpath
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -26,16 +27,18 @@ _OK, _NOT_LOADED, _LOADED_ALREADY, _NO_ROOM = 200, 404, 409, 507
 class LoadedModels:
     """The models of a container, least recently used first.
 
-    `provide` brings a model's files to the disk, `remove_files` removes them. `memory` returns the bytes in use and
-    their limit.
+    `provide` brings a model's files to the disk and returns their folder, absolute or below that of all models;
+    `remove_files` removes them. `memory` returns the bytes in use and their limit. Models that are `pinned` are not
+    evicted.
     """
 
     def __init__(
         self,
         observer: CacheObserver,
         memory: Callable[[], Awaitable[tuple[int, int]]],
-        provide: Callable[[str], Awaitable[None]],
+        provide: Callable[[str], Awaitable[str]],
         remove_files: Callable[[str], Awaitable[None]],
+        pinned: Callable[[str], bool] = lambda name: False,
     ) -> None:
         self.copies: OrderedDict[str, ModelCopy] = OrderedDict()
         self.usage: dict[str, ModelUsage] = {}
@@ -43,6 +46,7 @@ class LoadedModels:
         self._memory = memory
         self._provide = provide
         self._remove_files = remove_files
+        self._pinned = pinned
         self._server: ModelServer | None = None
         self._models_folder = ""
         self._room = Room(self.copies, self.evict_idle)
@@ -106,6 +110,14 @@ class LoadedModels:
         if self.copies.get(copy.name) is copy:
             del self.copies[copy.name]
 
+    async def retire(self, copy: ModelCopy, reason: str) -> None:
+        """Unload a model, with its files, once it is idle: others take its place, or it is gone already."""
+        while copy.state is CopyState.LOADED and self.copies.get(copy.name) is copy:
+            if copy.idle:
+                await asyncio.shield(self.unload(copy, reason, with_files=True))
+                return
+            await self._room.changed()
+
     async def evict_idle(self, reason: str, with_files: bool = False) -> bool:
         """Unload the model used least recently of those that are idle; return False if none is.
 
@@ -140,7 +152,8 @@ class LoadedModels:
     def _begin_load(self, name: str) -> ModelCopy:
         if self._server is None:
             raise ContainerGoneError("the container is not running", may_retry=True)
-        copy = ModelCopy(name, key_of(name), self.usage.setdefault(name, ModelUsage()))
+        usage = self.usage.setdefault(name, ModelUsage())
+        copy = ModelCopy(name, key_of(name), usage, pinned=self._pinned(name))
         self.copies[name] = copy
         self._changes += 1
         copy.change = asyncio.create_task(self._load(copy, self._server))
@@ -149,8 +162,8 @@ class LoadedModels:
 
     async def _load(self, copy: ModelCopy, server: ModelServer) -> None:
         try:
-            await self._provide(copy.name)
-            seconds = await self._load_into(server, copy)
+            place = await self._provide(copy.name)
+            seconds = await self._load_into(server, copy, posixpath.join(self._models_folder, place))
         except ContainerGoneError as error:
             self._on_load_failed(copy, error)
             raise LostWhileLoadingError(f"{error}, while {copy.name} was loaded", may_retry=True) from error
@@ -177,13 +190,13 @@ class LoadedModels:
             self.usage.pop(copy.name, None)
         self._observer.on_failed(copy.name, str(error))
 
-    async def _load_into(self, server: ModelServer, copy: ModelCopy) -> float:
+    async def _load_into(self, server: ModelServer, copy: ModelCopy, url: str) -> float:
         """Load until it works, making room for each further attempt; return the seconds of the one that worked."""
         deadline = time.monotonic() + WAIT_FOR_ROOM_S
         used_before = await self._relieve_memory(copy)
         while True:
             changes, start = self._changes, time.monotonic()
-            response = await server.load(copy.key, f"{self._models_folder}/{copy.key}/model", copy.name)
+            response = await server.load(copy.key, url, copy.name)
             if response.status in (_OK, _LOADED_ALREADY):
                 seconds = time.monotonic() - start
                 self._background.start(self._measure_memory(copy, used_before, changes))
@@ -213,7 +226,7 @@ class LoadedModels:
         return used
 
     def _least_recently_used(self) -> ModelCopy | None:
-        return next((copy for copy in self.copies.values() if copy.idle), None)
+        return next((copy for copy in self.copies.values() if copy.idle and not copy.pinned), None)
 
     async def _unload(self, copy: ModelCopy, server: ModelServer, reason: str, with_files: bool) -> None:
         start = time.monotonic()

@@ -42,6 +42,7 @@ class ModelCopy:
     name: str
     key: str
     usage: ModelUsage
+    pinned: bool = False  # it is never evicted
     state: CopyState = CopyState.LOADING
     change: "asyncio.Task[None] | None" = None  # the load or the unload in progress
     in_flight: int = 0

@@ -1,7 +1,7 @@
 """Addresses of model data: every form of `ModelDataUrl` (CreateModel) as one type."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
 from polyhost.model_cache.errors import TargetOutsideError
@@ -12,10 +12,14 @@ _HOST = re.compile(r"(?:(?P<bucket>.+)\.)?s3[.-](?:[a-z0-9-]+\.)?amazonaws\.com(
 
 @dataclass(frozen=True)
 class ModelData:
-    """An object or a prefix, in a bucket; or a path of this machine, if `bucket` is None."""
+    """An object or a prefix, in a bucket; or a path of this machine, if `bucket` is None.
+
+    `scheme` is that of the bucket's address: S3's, or another object store's.
+    """
 
     bucket: str | None
     key: str
+    scheme: str = "s3"
 
     @classmethod
     def parse(cls, url: str) -> "ModelData":
@@ -48,7 +52,7 @@ class ModelData:
         """
         if self.bucket is None and ".." in target.split("/"):
             raise TargetOutsideError(f"{self}{target}", f"TargetModel {target!r} leads out of {self}")
-        return ModelData(self.bucket, self.key + target.removeprefix("/"))
+        return replace(self, key=self.key + target.removeprefix("/"))
 
     def __str__(self) -> str:
-        return f"file://{quote(self.key)}" if self.bucket is None else f"s3://{self.bucket}/{self.key}"
+        return f"file://{quote(self.key)}" if self.bucket is None else f"{self.scheme}://{self.bucket}/{self.key}"

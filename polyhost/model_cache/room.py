@@ -15,11 +15,11 @@ class Room:
     `copies` has the models by name; each change of it, and each copy that becomes idle, is reported to `on_changed`.
     `evict_idle` unloads the least recently used idle model, for a reason, and returns False if none is idle.
 
-    Invariant: a load that waits waits only for copies that can free memory without it: models in use, models on their
-    way out, and loads that were under way, and did not wait, when this one was first rejected. A load that waits is
-    never waited for, so no two wait for each other. Loads that begin later are not waited for either, so the wait ends,
-    however many of them come. All loads that wait look again at every change, in the order in which they began to wait:
-    the first of them evicts the next idle model.
+    Invariant: a load that waits waits only for copies that can free memory without it: models in use that are not
+    pinned, models on their way out, and loads that were under way, and did not wait, when this one was first rejected.
+    A load that waits is never waited for, so no two wait for each other. Loads that begin later are not waited for
+    either, so the wait ends, however many of them come. All loads that wait look again at every change, in the order in
+    which they began to wait: the first of them evicts the next idle model.
     """
 
     def __init__(self, copies: Mapping[str, ModelCopy], evict_idle: Callable[[str], Awaitable[bool]]) -> None:
@@ -45,7 +45,7 @@ class Room:
             awaited = [
                 copy for copy in self._copies.values() if copy.state is not CopyState.LOADING or copy in under_way
             ]
-            awaited = [copy for copy in awaited if not copy.waits_for_room]
+            awaited = [copy for copy in awaited if not copy.waits_for_room and not _stays(copy)]
             if not awaited or not await self._until_changed(deadline):
                 return False
             # A load that failed because it found no room itself has not freed any.
@@ -54,13 +54,21 @@ class Room:
         load.waits_for_room = False
         return True
 
-    async def _until_changed(self, deadline: float) -> bool:
+    async def changed(self) -> None:
+        """Return at the next change."""
         self._changed.clear()
+        await self._changed.wait()
+
+    async def _until_changed(self, deadline: float) -> bool:
         try:
-            await asyncio.wait_for(self._changed.wait(), deadline - time.monotonic())
+            await asyncio.wait_for(self.changed(), deadline - time.monotonic())
         except TimeoutError:
             return False
         return True
+
+
+def _stays(copy: ModelCopy) -> bool:
+    return copy.pinned and copy.state is CopyState.LOADED
 
 
 def _is_under_way(copy: ModelCopy) -> bool:

@@ -46,6 +46,7 @@ class ForkServer:
             "polyhost.container.forkserver",
             str(folder),
             *map(str, inherited),
+            "",
             config.to_json(),
         ]
         with theirs.socket, collectors_end.socket:

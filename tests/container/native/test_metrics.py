@@ -56,6 +56,11 @@ def values(text: str) -> dict[tuple[str, ...], float]:
     }
 
 
+def test_memory_is_what_admission_goes_by() -> None:
+    read = values(render([])[1].decode())
+    assert 0 < read["polyhost_memory_available_bytes",] < read["polyhost_memory_limit_bytes",]
+
+
 @given(some.lists(some.floats(0, 200) | some.sampled_from(SECONDS_BOUNDS), max_size=50))
 def test_bucket_counts_values_up_to_its_bound(seconds: list[float]) -> None:
     stats = ModelStats()

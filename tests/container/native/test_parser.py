@@ -84,6 +84,15 @@ def test_request_of_a_web_page_is_rejected_before_its_body(method: bytes, origin
     assert rejection_of(head) == (403, "ForbiddenError")
 
 
+def test_files_of_the_page_are_for_browsers_which_send_their_origin_for_modules() -> None:
+    origin = "Origin: http://127.0.0.1:8080"
+    (found,) = Client().send(b"GET /_polyhost/static/dom.js HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % origin.encode())
+    assert found.path == b"/_polyhost/static/dom.js"
+    for start in (b"POST /_polyhost/static/dom.js", b"GET /_polyhost/state", b"GET http://a/_polyhost/static/dom.js"):
+        head = b"%b HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % (start, origin.encode())
+        assert rejection_of(head) == (403, "ForbiddenError"), start
+
+
 def test_trailer_is_no_header() -> None:
     head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunked = head + b"2\r\nab\r\n0\r\nContent-Type: text/evil\r\n\r\n"

@@ -1,0 +1,1 @@
+"""Bundles: folders with models, settings and checksums, which a machine without a network serves."""
