@@ -57,7 +57,7 @@ class BatchingHandler(Handler):
     def forward(self, features: Any, variant: Hashable) -> Any:
         """Return the model's output: an array, or arrays in a list or a dict. Their first axis counts rows."""
 
-    def variant(self, request: HandlerRequest) -> Hashable:
+    def variant(self, request: HandlerRequest, inputs: Inputs) -> Hashable:
         """Return what of a request, besides its rows, changes the output."""
         return None
 
@@ -66,7 +66,7 @@ class BatchingHandler(Handler):
         return output
 
     def predict(self, inputs: Inputs, request: HandlerRequest) -> Any:
-        variant = self.variant(request)
+        variant = self.variant(request, inputs)
         with phase("decode"):
             features = self.features(inputs)
         return self.interpret(self.forward(features, variant), inputs)
@@ -105,10 +105,14 @@ class BatchingHandler(Handler):
             return {name: self.join([part[name] for part in parts]) for name in parts[0]}
         return numpy.concatenate(parts)
 
+    def divide(self, output: Any, counts: Sequence[int]) -> list[Any]:
+        """Divide a joint output by rows, `counts` of them to each. Raises InseparableError."""
+        return split(output, counts)
+
     def _decoded(self, index: int, request: HandlerRequest) -> _Pending:
         accept, inputs = self.decode(request)
         with phase("predict"):
-            variant = self.variant(request)
+            variant = self.variant(request, inputs)
             with phase("decode"):
                 return _Pending(index, accept, inputs, variant, self.features(inputs))
 
@@ -133,7 +137,7 @@ class BatchingHandler(Handler):
 
     def _joint_outputs(self, group: Sequence[_Pending]) -> list[Any]:
         output = self.forward(self.join([member.features for member in group]), group[0].variant)
-        return split(output, [_row_count(member.features) for member in group])
+        return self.divide(output, [_row_count(member.features) for member in group])
 
     def _single_output(self, member: _Pending) -> Any:
         try:
@@ -209,6 +213,8 @@ def _is_close(part: Any, alone: Any) -> bool:
             return all(_is_close(*pair) for pair in zip(part, alone, strict=True))
         case numpy.ndarray() if part.dtype.kind in "fc":
             return bool(numpy.allclose(part, alone, _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE, equal_nan=True))
+        case float() if isinstance(alone, float):
+            return bool(numpy.isclose(part, alone, _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE, equal_nan=True))
     return bool(numpy.array_equal(part, alone))
 
 

@@ -30,24 +30,34 @@ _MB = 1024 * 1024
 class Framework:
     """One framework: how its models are recognised, what serves them, and what to do before a fork.
 
-    `name` is the package to import; where it is installed, a zygote is kept for it. A function is named by
-    "module:function", and imported where it is called only.
+    `name` is the package to import, unless `package` is; where it is installed, a zygote is kept for the framework. A
+    function or class is named by "module:attribute", and imported where it is used only.
     """
 
     name: str
     handler: str  # "module:Class", a polyhost.handlers.base.Handler
+    package: str = ""
     # "module:Class", a polyhost.handlers.script.defaults.Defaults: what stands in for functions that a script lacks.
     script_defaults: str = "polyhost.handlers.script.defaults:Defaults"
     # Patterns of the files at an archive's root that the handler loads.
     files: tuple[str, ...] = ()
+    # Patterns of names that files of other kinds have too, such as "*.json". Such a file is this framework's model if
+    # no file of the archive fits `files` of any framework, and `recognizes` says so of the bytes that it begins with:
+    # a function, called in the model's own process, of a module that needs the standard library only.
+    shared_files: tuple[str, ...] = ()
+    recognizes: str | None = None
     # Top-level packages whose import in a model's own code means this framework.
     imports: tuple[str, ...] = ()
+    # Whether its zygote starts with the first model that needs it, and not with the container; see POLYHOST_ZYGOTES.
+    on_demand: bool = False
     # Further modules that a zygote imports, besides the handler's: what a first load or prediction would import.
     preload: tuple[str, ...] = ()
     # A function that a zygote calls before it forks; polyhost.handlers.warm_up says what it does.
     warm_up: str | None = None
     # What a model takes besides its files, in bytes: its process, page tables, Java's threads.
     base_bytes: int = 12 * _MB
+    # What a zygote on demand takes, in bytes: the load that starts it is admitted if there is room for both.
+    zygote_bytes: int = 0
     # Bytes of memory for each byte of the model's files: a loader holds the file and the model at once.
     bytes_factor: float = 2.0
     uses_gpu: bool = False
@@ -58,14 +68,19 @@ class Framework:
     reseed: tuple[str, ...] = ()
     # Texts of a RuntimeError or OSError that mean a lack of memory, whatever their case.
     out_of_memory: tuple[str, ...] = ()
+    # Exceptions of the framework's native code whose texts are looked at as those of a RuntimeError ("module:Class").
+    native_errors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or self.name in (BARE, SCRIPT):
             raise ValueError(f"name={self.name!r}: must be the name of a package, and not {BARE!r} or {SCRIPT!r}")
-        for name in ("files", "imports", "preload", "reseed", "out_of_memory"):
+        for name in ("files", "shared_files", "imports", "preload", "reseed", "out_of_memory", "native_errors"):
             if not isinstance(getattr(self, name), tuple):
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be a tuple of strings")
-        for name in (self.handler, self.script_defaults, *self.reseed, *([self.warm_up] if self.warm_up else ())):
+        if self.shared_files and self.recognizes is None:
+            raise ValueError(f"shared_files={self.shared_files!r}: recognizes must name a function")
+        functions = filter(None, (self.warm_up, self.recognizes))
+        for name in (self.handler, self.script_defaults, *self.reseed, *self.native_errors, *functions):
             if not all(name.partition(":")):
                 raise ValueError(f"{name!r} must be written as 'module:attribute'")
 
@@ -125,8 +140,76 @@ _EXPORTED_PROGRAMS = (
     "sympy.tensor.tensor",
 )
 
+# What loading and calling the first model of each kind imports (measured with transformers 5.24): transformers imports
+# a module when it is first used.
+_TRANSFORMERS = (
+    "polyhost.handlers.huggingface.model",
+    "polyhost.handlers.huggingface.streams",
+    "peft",
+    "torch.profiler._cupti_monitor",
+    "transformers.generation.utils",
+    *(
+        f"transformers.pipelines.{name}"
+        for name in (
+            "feature_extraction",
+            "fill_mask",
+            "image_classification",
+            "text_classification",
+            "text_generation",
+            "token_classification",
+            "zero_shot_classification",
+        )
+    ),
+    *(
+        f"transformers.models.{name}.modeling_{name}"
+        for name in (
+            "albert",
+            "bart",
+            "bert",
+            "deberta_v2",
+            "distilbert",
+            "electra",
+            "gpt2",
+            "llama",
+            "marian",
+            "mpnet",
+            "qwen2",
+            "roberta",
+            "t5",
+            "vit",
+            "xlm_roberta",
+        )
+    ),
+    "transformers.models.bert.tokenization_bert_legacy",
+    "transformers.models.vit.image_processing_pil_vit",
+)
+
 # The heaviest to import first: a script may import two, and its process is forked from the zygote of one.
 BUILT_IN = (
+    Framework(
+        name="huggingface",
+        package="transformers",
+        handler="polyhost.handlers.huggingface.handler:HuggingFaceHandler",
+        script_defaults="polyhost.handlers.huggingface.defaults:HuggingFaceDefaults",
+        files=("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin", "adapter_model.bin"),
+        # Packages that mean SageMaker's Hugging Face image, whose scripts get other defaults than its PyTorch image's.
+        imports=("transformers", "diffusers", "sentence_transformers", "optimum", "peft"),
+        on_demand=True,
+        preload=_TRANSFORMERS,
+        warm_up="polyhost.handlers.warm_up:huggingface",
+        zygote_bytes=300 * _MB,
+        base_bytes=24 * _MB,
+        bytes_factor=1.2,  # the weights are mapped
+        uses_gpu=True,
+        environment={
+            "HF_HUB_OFFLINE": "1",
+            # Read by one thread, weights stay mapped; with several, transformers copies them.
+            "HF_DEACTIVATE_ASYNC_LOAD": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        },
+        out_of_memory=("can't allocate memory", "not enough memory"),
+    ),
     Framework(
         name="mxnet",
         handler="polyhost.handlers.mxnet.handler:MxnetHandler",
@@ -146,7 +229,7 @@ BUILT_IN = (
         handler="polyhost.handlers.torch.handler:TorchHandler",
         script_defaults="polyhost.handlers.torch.defaults:TorchDefaults",
         files=("*.pt", "*.pth", "*.pt2", "*.jit"),
-        imports=("torch", "torchvision", "torchaudio", "transformers", "timm"),
+        imports=("torch", "torchvision", "torchaudio", "timm"),
         preload=_EXPORTED_PROGRAMS,
         warm_up="polyhost.handlers.warm_up:torch",
         base_bytes=16 * _MB,
@@ -156,11 +239,53 @@ BUILT_IN = (
         out_of_memory=("can't allocate memory", "not enough memory"),
     ),
     Framework(
+        name="onnx",
+        package="onnxruntime",
+        handler="polyhost.handlers.onnx.handler:OnnxHandler",
+        script_defaults="polyhost.handlers.onnx.defaults:OnnxDefaults",
+        files=("*.onnx",),
+        imports=("onnxruntime",),
+        warm_up="polyhost.handlers.warm_up:onnx",
+        zygote_bytes=50 * _MB,
+        bytes_factor=3.0,  # the file as read, and the weights as computed with
+        # onnxruntime 1.32 would start a thread that sends what it does to its maker.
+        environment={"ORT_DISABLE_TELEMETRY": "1"},
+        on_demand=True,
+        native_errors=tuple(
+            f"onnxruntime.capi.onnxruntime_pybind11_state:{name}"
+            for name in ("EngineError", "EPFail", "Fail", "NotImplemented", "RuntimeException")
+        ),
+    ),
+    Framework(
+        name="xgboost",
+        handler="polyhost.handlers.xgboost.handler:XgboostHandler",
+        script_defaults="polyhost.handlers.xgboost.defaults:XgboostDefaults",
+        files=("*.ubj", "xgboost-model"),
+        shared_files=("*.json", "*.model"),
+        recognizes="polyhost.handlers.xgboost.files:is_model",
+        imports=("xgboost",),
+        on_demand=True,
+        warm_up="polyhost.handlers.warm_up:xgboost",
+        zygote_bytes=110 * _MB,
+        native_errors=("xgboost.core:XGBoostError",),
+    ),
+    Framework(
+        name="lightgbm",
+        handler="polyhost.handlers.lightgbm.handler:LightgbmHandler",
+        shared_files=("*.txt", "*.model"),
+        recognizes="polyhost.handlers.lightgbm.files:is_model",
+        imports=("lightgbm",),
+        on_demand=True,
+        warm_up="polyhost.handlers.warm_up:lightgbm",
+        zygote_bytes=110 * _MB,
+        native_errors=("lightgbm.basic:LightGBMError",),
+    ),
+    Framework(
         name="sklearn",
         handler="polyhost.handlers.sklearn.handler:SklearnHandler",
         script_defaults="polyhost.handlers.sklearn.defaults:SklearnDefaults",
         files=("*.joblib", "*.pkl", "*.p", "*.pickle"),
-        imports=("sklearn", "joblib", "pandas", "scipy", "xgboost", "lightgbm"),
+        imports=("sklearn", "joblib", "pandas", "scipy"),
         # The first prediction looks up plugins of narwhals by importlib.metadata.
         preload=("importlib.metadata", *_ESTIMATORS),
         warm_up="polyhost.handlers.warm_up:sklearn",
@@ -174,7 +299,12 @@ LIGHTEST = "sklearn"
 
 # One thread a worker: the models share the cores, and a fork keeps no pool of threads. MMS's own worker sets this and
 # MXNET_USE_OPERATOR_TUNING too (mms/model_service_worker.py).
-_COMMON_ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
+_COMMON_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    # pandas imports PyArrow if it is there. Its jemalloc would start a thread that gives freed memory back; without
+    # one, the thread that frees does so (jemalloc(3), opt.background_thread).
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
 # With a plain number: numpy.random.seed() without one writes to 70 memory pages.
 _COMMON_RESEED = ("numpy.random:seed",)
 # How a model's memory is estimated where its framework is unknown.
@@ -196,6 +326,12 @@ def broken_plugins() -> Mapping[str, str]:
 def named(name: str) -> Framework:
     """Return the row of this name, or one of default values."""
     return registered().get(name, _UNKNOWN)
+
+
+def package(name: str) -> str:
+    """Return the package that a framework needs; one without a row is named as its package is."""
+    row = registered().get(name)
+    return row.package or name if row else name
 
 
 def zygote_steps() -> dict[str, tuple[str, ...]]:

@@ -25,11 +25,10 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from polyhost.handlers import frameworks, imports, model_files
+from polyhost.handlers import frameworks, imports, model_files, recognition
 from polyhost.handlers.errors import BadModelError, HandlerError, HandlerNotFoundError
 from polyhost.handlers.frameworks import SCRIPT
 from polyhost.handlers.script import submitted_code
@@ -133,10 +132,14 @@ def framework_of(directory: Path, setting: str | None, settings: Settings, reque
         script = script_in(directory, settings)
         sources = [script] if named == SERVICE else [source_file(_module_of(named), directory), script]
         code = [source for source in sources if source is not None]
-        files = frameworks_in(directory, _MAX_ENTRIES)
-        by_files = files[0] if len(files) == 1 else None
+        files = model_files.visible_files(directory, _MAX_ENTRIES)
+        certain = recognition.by_names(files)
+        by_files = certain[0] if len(certain) == 1 else None
         by_imports = next(filter(None, map(framework_by_imports, code)), None)
-        return by_imports or by_files or next(filter(None, map(_lightest_for, code)), None)
+        found = by_imports or by_files or next(filter(None, map(_lightest_for, code)), None)
+        # What a file with an ambiguous name holds is looked at in the model's own process. Where this guess is wrong,
+        # that imports its framework itself.
+        return found or (None if certain or code or named != SERVICE else recognition.guessed(files))
     except (HandlerError, OSError, ValueError):
         return None
 
@@ -186,16 +189,9 @@ def script_in(directory: Path, settings: Settings) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def frameworks_in(directory: Path, most: int | None = None) -> list[str]:
-    """Return the names of the frameworks that files at the root fit; none if more than `most` entries are there."""
-    files = model_files.visible_files(directory, most)
-    rows = frameworks.registered().items()
-    return [name for name, row in rows if any(fnmatch(file, pattern) for pattern in row.files for file in files)]
-
-
 def framework_by_files(directory: Path, settings: Settings) -> str:
     """Return the one framework that the files fit. Raises BadModelError."""
-    fitting = frameworks_in(directory)
+    fitting = recognition.in_folder(directory)
     if len(fitting) != 1:
         raise BadModelError(_no_choice(directory, fitting, settings))
     return fitting[0]
@@ -237,8 +233,13 @@ def _no_choice(directory: Path, fitting: Sequence[str], settings: Settings) -> s
     reason = (
         f"files of {len(fitting)} frameworks fit ({', '.join(fitting)})" if fitting else "nothing here can be served"
     )
+    unrecognized = [] if fitting else recognition.unrecognized(directory)
+    if unrecognized:
+        reason += f"; no model of a framework here begins as {', '.join(unrecognized)}"
     accepted = "; ".join(
-        f"{name}: {', '.join(row.files)}" for name, row in frameworks.registered().items() if row.files
+        f"{name}: {recognition.described(row)}"
+        for name, row in frameworks.registered().items()
+        if row.files or row.shared_files
     )
     broken = "".join(
         f"; the handler plugin {name} is not used: {why}" for name, why in frameworks.broken_plugins().items()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from polyhost.events import get_logger
-from polyhost.handlers import frameworks, lookup
+from polyhost.handlers import frameworks, import_path, lookup
 from polyhost.handlers.base import Handler, HandlerRequest, HandlerResponse, Source
 from polyhost.handlers.body import forms
 from polyhost.handlers.errors import HandlerError, phase
@@ -58,8 +58,12 @@ def load(source: Source) -> Handler:
     handler.load(source)
     handler.check_default_accept()
     for path in (source.directory / "requirements.txt", source.directory / "code" / "requirements.txt"):
-        if path.is_file():
-            logger.warning("%s is not installed: put modules into the archive, other packages into the image", path)
+        if path.is_file() and not import_path.has_layer():
+            message = (
+                "%s is not installed: put modules into the archive, other packages into the image,"
+                " or set POLYHOST_REQUIREMENTS"
+            )
+            logger.warning(message, path)
     logger.info("%s served by the %s handler", source.directory, name)
     return handler
 

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Self, TypeVar
 
 from polyhost.handlers.body.media_types import MediaType
@@ -28,6 +28,7 @@ class Settings:
     an Accept header. `decode_inputs`: MMS gives handlers of the user's own JSON as values and text as str.
     `submit_directory` is where a script lies beside the archives, a path or an address in S3, in
     the AWS region `region`; among many models (`multi_model`) it is for those that have no script.
+    `task` is that of Hugging Face models which name none; `base_models` is a folder of models that adapters complete.
     """
 
     program: str = DEFAULT_PROGRAM
@@ -36,6 +37,8 @@ class Settings:
     submit_directory: str | None = None
     region: str | None = None
     multi_model: bool = False
+    task: str | None = None
+    base_models: Path | None = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -47,6 +50,8 @@ class Settings:
             submit_directory=_read(environ, SUBMIT_DIRECTORY, _submit_directory, None),
             region=_read(environ, "SAGEMAKER_REGION", str, None) or _read(environ, "AWS_REGION", str, None),
             multi_model=_read(environ, "SAGEMAKER_MULTI_MODEL", str, "") == "true",
+            task=_read(environ, "HF_TASK", str, None),
+            base_models=_read(environ, "POLYHOST_BASE_MODELS", _folder, None),
         )
 
     @classmethod
@@ -71,6 +76,13 @@ def _program(value: str) -> str:
     if path.suffix != ".py" or path.is_absolute() or ".." in path.parts:
         raise ValueError(f"must name a Python file of the archive, such as {DEFAULT_PROGRAM}")
     return value
+
+
+def _folder(value: str) -> Path:
+    path = Path(value)
+    if not path.is_absolute():
+        raise ValueError("must be the absolute path of a folder of models, such as /opt/ml/bases")
+    return path
 
 
 def _flag(value: str) -> bool:

@@ -9,6 +9,7 @@ One thread only, for threads do not survive a fork: the environment that polyhos
 Each function returns a few load exercises, from which a zygote learns what any load writes to (container/prefork).
 """
 
+import base64
 import io
 import json
 import sys
@@ -33,6 +34,11 @@ from polyhost.handlers.settings import Settings
 LoadExercises = tuple[Callable[[], AbstractContextManager[Callable[[], None]]], ...]
 
 _ROUNDS = 12  # the interpreter specialises a function at its eighth call or so
+# scores[n, 2] = data[n, 4] @ w, in ONNX's format 7 and operators 13: onnxruntime reads models and cannot write any.
+_TINY_ONNX = (
+    "CAc6ggEKGQoEZGF0YQoBdxIGc2NvcmVzIgZNYXRNdWwSBHRpbnkqKwgECAIQAUIBd0ogmERJPwORGz+n+4s+DTM0PRs09z68iYM9033YPf+i6j1a"
+    "FwoEZGF0YRIPCg0IARIJCgMSAW4KAggEYhkKBnNjb3JlcxIPCg0IARIJCgMSAW4KAggCQgQKABAN"
+)
 _ROWS = numpy.arange(32, dtype=numpy.float64).reshape(8, 4) % 5
 
 
@@ -54,6 +60,32 @@ def sklearn() -> LoadExercises:
     return exercises
 
 
+def xgboost() -> LoadExercises:
+    """Warm up XGBoost with a classifier of three trees, in either form of its files."""
+    import xgboost as framework
+
+    matrix = framework.DMatrix(_ROWS, numpy.arange(8) % 2, nthread=1)
+    booster = framework.train({"objective": "binary:logistic", "max_depth": 2, "nthread": 1}, matrix, 3)
+    exercises: LoadExercises = ()
+    for name in ("model.ubj", "model.json"):
+        exercises += _warm_up(partial(_save, booster, name), _rows())[:1]
+    return exercises
+
+
+def onnx() -> LoadExercises:
+    """Warm up onnxruntime with a network of one layer."""
+    return _warm_up(lambda folder: (folder / "model.onnx").write_bytes(base64.b64decode(_TINY_ONNX)), _rows())
+
+
+def lightgbm() -> LoadExercises:
+    """Warm up LightGBM with a classifier of three trees."""
+    import lightgbm as framework
+
+    params = {"objective": "binary", "num_threads": 1, "verbosity": -1, "min_data_in_leaf": 1, "min_data_in_bin": 1}
+    booster = framework.train(params, framework.Dataset(_ROWS, numpy.arange(8) % 2, params={"verbosity": -1}), 3)
+    return _warm_up(partial(_save, booster, "model.txt"), _rows())
+
+
 def torch() -> LoadExercises:
     """Warm up PyTorch with a scripted network of linear layers."""
     import torch as framework
@@ -62,6 +94,39 @@ def torch() -> LoadExercises:
     script = framework.jit.script(network)
     save: Callable[[str], None] = script.save
     return _warm_up(lambda folder: save(str(folder / "model.pt")), _rows())
+
+
+def huggingface() -> LoadExercises:
+    """Warm up transformers with an ELECTRA that classifies texts."""
+    import tokenizers
+    import transformers
+
+    from polyhost.handlers.huggingface import loading
+
+    loading.stay_offline()  # first: a bar of progress would start a thread
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = {word: index for index, word in enumerate([*special, "a", "##b", "c"])}
+    words = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocabulary, unk_token=special[1]))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, model_max_length=64, **names)
+    config = transformers.ElectraConfig(
+        vocab_size=len(vocabulary),
+        embedding_size=8,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+        max_position_embeddings=64,
+    )
+    model = transformers.ElectraForSequenceClassification(config)
+
+    def save(folder: Path) -> None:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    bodies = [{"inputs": "a ab c"}, {"inputs": ["a", "c ab"]}, {"inputs": "c", "parameters": {"top_k": 2}}]
+    return _warm_up(save, [(json.dumps(body).encode(), media_types.JSON) for body in bodies])
 
 
 def mxnet() -> LoadExercises:
@@ -94,6 +159,10 @@ def _dump(estimator: Any, folder: Path) -> None:
     import joblib
 
     joblib.dump(estimator, folder / "model.joblib")
+
+
+def _save(booster: Any, name: str, folder: Path) -> None:
+    booster.save_model(str(folder / name))
 
 
 def _warm_up(save: Callable[[Path], object], bodies: Sequence[tuple[bytes, str]]) -> LoadExercises:

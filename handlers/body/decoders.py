@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy
 
-from polyhost.handlers.body import csv_table, envelopes, forms, images, limits
+from polyhost.handlers.body import csv_table, envelopes, forms, images, libsvm, limits
 from polyhost.handlers.body.media_types import (
     CSV,
     IMAGE,
     JPEG,
     JSON,
     JSON_LINES,
+    LIBSVM,
     MULTIPART,
     NPY,
     PNG,
@@ -27,6 +28,7 @@ from polyhost.handlers.body.payload import ANYTHING, Expected, Inputs, Picture, 
 from polyhost.handlers.errors import BadBodyError, UnsupportedMediaTypeError
 
 Body = bytes | bytearray
+Decoder = Callable[[Body, MediaType, Expected], Inputs]
 _npy: Any = numpy.lib.format  # numpy leaves its functions without annotations
 _NPY_HEADER = 1024  # bytes; a plain array's takes 118
 _NPY_DIMENSIONS = 32  # numpy 1's own limit; numpy 2 has 64
@@ -35,17 +37,24 @@ _NPY_DIMENSIONS = 32  # numpy 1's own limit; numpy 2 has 64
 def decode(body: Body, content_type: str, expected: Expected = ANYTHING) -> Inputs:
     """Decode a body; one without a Content-Type is JSON. Raises BadBodyError and UnsupportedMediaTypeError."""
     media_type = MediaType.parse(content_type or JSON)
-    decoder = DECODERS.get(media_type.name)
+    decoder = _decoder(media_type.name, expected)
     if decoder is None:
-        if expected.text and media_type.name == TEXT:
-            decoder = _from_text
-        elif media_type.name == MULTIPART:
+        if media_type.name == MULTIPART:
             return _from_form(body, content_type, expected)
-        else:
-            raise _unsupported(media_type.name, content_type)
+        raise _unsupported(media_type.name, content_type, expected)
     if not body:
         raise BadBodyError(f"the body is empty; expected {media_type.name}")
     return decoder(body, media_type, expected)
+
+
+def _decoder(name: str, expected: Expected) -> Decoder | None:
+    return DECODERS.get(name) or _only_for(expected).get(name)
+
+
+def _only_for(expected: Expected) -> dict[str, Decoder]:
+    """Return the decoders that only some models have a use for."""
+    found: dict[str, Decoder] = {TEXT: _from_text} if expected.text else {}
+    return found | {LIBSVM: _from_libsvm} if expected.sparse_columns else found
 
 
 def parsed(body: Body, media_type: MediaType) -> Any:
@@ -103,21 +112,25 @@ def _from_text(body: Body, media_type: MediaType, expected: Expected) -> Rows:
     return Rows([text(body, media_type).removesuffix("\n").removesuffix("\r")])
 
 
+def _from_libsvm(body: Body, media_type: MediaType, expected: Expected) -> Rows:
+    return Rows(libsvm.table(text(body, media_type), expected.sparse_columns, media_type.parameters.get("base")))
+
+
 def _from_form(body: Body, content_type: str, expected: Expected) -> Inputs:
     """Decode the one file of a form, as `curl -F file=@cat.jpg` sends it, by its own type."""
     part = forms.only_file(forms.parse(body, content_type))
     name = MediaType.parse(part.content_type).name
-    if name not in DECODERS and not (expected.text and name == TEXT):
+    if _decoder(name, expected) is None:
         raise UnsupportedMediaTypeError(
             part.content_type,
-            DECODERS,
+            [*DECODERS, *_only_for(expected)],
             f"the file {part.name!r} of a form; curl -F 'file=@rows.csv;type=text/csv' sets it",
         )
     return decode(part.value, part.content_type, expected)
 
 
-def _unsupported(name: str, content_type: str) -> UnsupportedMediaTypeError:
-    accepted = [*DECODERS, f"{MULTIPART} with one file"]
+def _unsupported(name: str, content_type: str, expected: Expected) -> UnsupportedMediaTypeError:
+    accepted = [*DECODERS, *_only_for(expected), f"{MULTIPART} with one file"]
     if name == URLENCODED:
         return UnsupportedMediaTypeError(content_type, accepted, forms.CURL_HINT)
     return UnsupportedMediaTypeError(content_type, accepted)
@@ -172,7 +185,7 @@ def _from_image(body: Body, media_type: MediaType, expected: Expected) -> Pictur
     return images.read(body)
 
 
-DECODERS: dict[str, Callable[[Body, MediaType, Expected], Inputs]] = {
+DECODERS: dict[str, Decoder] = {
     JSON: _from_json,
     CSV: _from_csv,
     JSON_LINES: _from_json_lines,

@@ -14,6 +14,7 @@ IMAGE = "application/x-image"
 JPEG = "image/jpeg"
 PNG = "image/png"
 TEXT = "text/plain"
+LIBSVM = "text/libsvm"
 MULTIPART = "multipart/form-data"
 URLENCODED = "application/x-www-form-urlencoded"
 
@@ -23,6 +24,7 @@ _ALIASES = {
     "application/x-jsonlines": JSON_LINES,
     "application/jsonl": JSON_LINES,
     "application/csv": CSV,
+    "text/x-libsvm": LIBSVM,
     "image/jpg": JPEG,
 }
 

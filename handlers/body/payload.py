@@ -36,6 +36,7 @@ class Expected:
 
     `names`: of its inputs, or of a table's columns. `table`: a row's values are plain ones, never lists or objects.
     `text`: a row is one text. `records`: a row is an object of any names. `text_columns`: where a table holds text.
+    `sparse_columns`: how many columns a table has of which a row may name a few, as in libsvm; 0 for other models.
     """
 
     names: tuple[str, ...] = ()
@@ -43,6 +44,7 @@ class Expected:
     text: bool = False
     records: bool = False
     text_columns: frozenset[int] = frozenset()
+    sparse_columns: int = 0
 
 
 ANYTHING = Expected()

@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-from polyhost.handlers import frameworks, imports, lookup
+from polyhost.handlers import frameworks, lookup, recognition
 from polyhost.handlers.base import Source
-from polyhost.handlers.script import model_parts
 from polyhost.handlers.script.defaults import Defaults, NoFrameworkDefaults, NoHandler
 from polyhost.handlers.script.functions import STEPS
-
-_HUGGING_FACE = "polyhost.handlers.script.hugging_face:HuggingFaceDefaults"
 
 
 def needed(functions: set[str]) -> bool:
@@ -18,11 +15,9 @@ def needed(functions: set[str]) -> bool:
 
 def by_archive(script: Path, source: Source) -> str | None:
     """Return the framework that the archive's files fit, else the one that the script imports."""
-    files = lookup.frameworks_in(source.directory)
+    files = recognition.in_folder(source.directory)
     if len(files) == 1:
         return files[0]
-    if model_parts.HUGGING_FACE_IMPORTS.intersection(imports.of(script)):
-        return model_parts.HUGGING_FACE
     return lookup.framework_by_imports(script)
 
 
@@ -30,7 +25,6 @@ def defaults(name: str | None, source: Source) -> Defaults:
     """Return the defaults of a framework, or of none. Raises ImportError if it is not installed."""
     if name is None:
         return NoFrameworkDefaults(NoHandler(source.settings))
-    row = frameworks.named("torch" if name == model_parts.HUGGING_FACE else name)
-    kind = _HUGGING_FACE if name == model_parts.HUGGING_FACE else row.script_defaults
-    made: Defaults = frameworks.resolve(kind)(frameworks.resolve(row.handler)(source.settings))
+    row = frameworks.named(name)
+    made: Defaults = frameworks.resolve(row.script_defaults)(frameworks.resolve(row.handler)(source.settings))
     return made

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from polyhost.events import get_logger
-from polyhost.handlers import import_path, lookup
+from polyhost.handlers import import_path, lookup, recognition
 from polyhost.handlers.base import Handler, HandlerRequest, HandlerResponse, Source, in_form_of_request
 from polyhost.handlers.body import encoders, media_types
 from polyhost.handlers.body.decoders import text
@@ -107,7 +107,7 @@ class ScriptHandler(Handler):
         return model
 
     def _check_files(self, source: Source) -> None:
-        if lookup.frameworks_in(source.directory) and self._framework is not None:
+        if recognition.in_folder(source.directory) and self._framework is not None:
             return
         try:
             lookup.framework_by_files(source.directory, source.settings)

@@ -8,11 +8,8 @@ from typing import Any
 
 from polyhost.handlers import frameworks
 
-HUGGING_FACE = "hugging_face"
-# Packages that mean SageMaker's Hugging Face image, whose scripts get other defaults than those of its PyTorch image.
-HUGGING_FACE_IMPORTS = frozenset({"transformers", "diffusers", "sentence_transformers", "optimum", "peft"})
-
 _NO_MODELS = ("pandas", "scipy", "joblib")  # their objects are data of whatever framework
+_ESTIMATORS = "sklearn"
 _MOST = 1000  # a vocabulary says no more by its last word than by its first
 _LEAVES = (str, bytes, int, float, complex, type(None), type, types.ModuleType)
 
@@ -34,21 +31,25 @@ def parts(model: Any) -> Iterator[Any]:
 
 
 def framework_of(model: Any) -> str | None:
-    """Return the name of the framework that the model or its parts belong to, or `HUGGING_FACE`; None without one."""
+    """Return the name of the framework that the model or its parts belong to, None without one."""
     found = {name for part in parts(model) if (name := own_framework(type(part)))}
-    return next((name for name in (HUGGING_FACE, *frameworks.registered()) if name in found), None)
+    return next((name for name in frameworks.registered() if name in found), None)
 
 
 def own_framework(kind: type[Any]) -> str | None:
-    """Return the framework of the nearest of a class's bases that belongs to one."""
+    """Return the framework of the nearest of a class's bases that belongs to one.
+
+    An estimator of scikit-learn's kind is one wherever it is defined, such as in xgboost.
+    """
     roots = [base.__module__.partition(".")[0] for base in kind.__mro__ if isinstance(base.__module__, str)]
+    if _ESTIMATORS in roots:
+        return _ESTIMATORS
     return next((name for root in roots if (name := _frameworks_by_package().get(root))), None)
 
 
 @functools.cache
 def _frameworks_by_package() -> dict[str, str]:
     packages = {package: row.name for row in frameworks.registered().values() for package in row.imports}
-    packages.update(dict.fromkeys(HUGGING_FACE_IMPORTS, HUGGING_FACE))
     return {package: name for package, name in packages.items() if package not in _NO_MODELS}
 
 

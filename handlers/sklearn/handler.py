@@ -53,7 +53,7 @@ class SklearnHandler(BatchingHandler):
         self._inputs = EstimatorInputs(model)
         self.expected = self._inputs.expected
 
-    def variant(self, request: HandlerRequest) -> str:
+    def variant(self, request: HandlerRequest, inputs: Inputs) -> str:
         output = request.options.get("output", _OUTPUTS[0])
         if output not in _OUTPUTS:
             raise BadBodyError(f"the custom attribute output={output} is unknown; use one of {', '.join(_OUTPUTS)}")

@@ -192,3 +192,42 @@ def torch_program(tmp_path_factory: pytest.TempPathFactory, torch_net: Any) -> P
 @pytest.fixture
 def serve() -> type[Served]:
     return Served
+
+
+@pytest.fixture(scope="session")
+def boosted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train a Booster of XGBoost on two features."""
+    xgboost = pytest.importorskip("xgboost", reason="xgboost is not installed")
+    folder = tmp_path_factory.mktemp("boosted")
+    matrix = xgboost.DMatrix(numpy.arange(20.0).reshape(10, 2), numpy.arange(10) > 4, nthread=1)
+    xgboost.train({"objective": "binary:logistic", "nthread": 1}, matrix, 3).save_model(folder / "model.ubj")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def boosted_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train a Booster of LightGBM on two features."""
+    lightgbm = pytest.importorskip("lightgbm", reason="lightgbm is not installed")
+    folder = tmp_path_factory.mktemp("boosted_text")
+    data = lightgbm.Dataset(numpy.arange(20.0).reshape(10, 2), (numpy.arange(10) > 4).astype(int))
+    params = {"objective": "binary", "num_threads": 1, "verbosity": -1, "min_data_in_leaf": 1, "min_data_in_bin": 1}
+    lightgbm.train(params, data, 3).save_model(folder / "model.txt")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def onnx_net(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a layer that takes two numbers a row."""
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    helper, number = onnx.helper, onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("Softmax", ["data"], ["scores"])],
+        "graph",
+        [helper.make_tensor_value_info("data", number, ["n", 2])],
+        [helper.make_tensor_value_info("scores", number, ["n", 2])],
+    )
+    folder = tmp_path_factory.mktemp("onnx_net")
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    (folder / "model.onnx").write_bytes(made.SerializeToString())
+    return folder

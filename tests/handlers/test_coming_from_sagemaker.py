@@ -13,6 +13,7 @@ from tests.handlers.conftest import Archive
 from tests.handlers.served import Served
 
 TEXT = (Path(__file__).parents[2] / "docs" / "coming-from-sagemaker.md").read_text()
+VOCABULARY = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n"
 
 
 def block(first_line: str) -> str:
@@ -49,6 +50,7 @@ def test_script_of_pytorch(archive: Archive) -> None:
     assert served.post("1,10", "text/csv", Accept="text/csv").body == b"32.0\n"
 
 
+@pytest.mark.filterwarnings("ignore:.*Unknown file format")  # XGBoost's own, of a name without a suffix
 def test_script_of_xgboost(archive: Archive) -> None:
     xgboost = pytest.importorskip("xgboost")
     booster = xgboost.train({"max_depth": 1}, xgboost.DMatrix([[0.0], [1.0]], [0, 1]), 50)
@@ -61,9 +63,9 @@ def test_script_of_xgboost(archive: Archive) -> None:
 
 def test_script_of_hugging_face(archive: Archive, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
-    folder = archive(**{"inference.py": block("# inference.py, Hugging Face\n"), "vocab.txt": "[PAD]\n[UNK]\na\n"})
+    folder = archive(**{"inference.py": block("# inference.py, Hugging Face\n"), "vocab.txt": VOCABULARY})
     config = transformers.BertConfig(
-        vocab_size=3, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4
+        vocab_size=6, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4
     )
     transformers.BertForSequenceClassification(config).save_pretrained(folder)
     transformers.BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)

@@ -16,13 +16,13 @@ from tests.support.distribution import install
 
 
 def skip_unless_installed(framework: str) -> None:
-    if importlib.util.find_spec(framework) is None:
+    if importlib.util.find_spec(frameworks.package(framework)) is None:
         pytest.skip(f"{framework} is not installed")
 
 
 def test_standard_library_only() -> None:
     code = "import sys, polyhost.handlers.lookup; print(*{name.partition('.')[0] for name in sys.modules})"
-    names = set(_python(code).split())
+    names = set(python(code).split())
     assert names - sys.stdlib_module_names - {"polyhost"} <= {"sitecustomize", "__main__", "_distutils_hack"} | _site()
 
 
@@ -42,10 +42,12 @@ def test_every_row_names_a_handler(row: Framework) -> None:
         ({"handler": "xgboost_handler"}, "'xgboost_handler' must be written as 'module:attribute'"),
         ({"warm_up": "xgboost_handler:"}, "'xgboost_handler:' must be written as 'module:attribute'"),
         ({"files": "*.ubj"}, "files='*.ubj': must be a tuple of strings"),
+        ({"shared_files": ("*.txt",)}, "shared_files=('*.txt',): recognizes must name a function"),
+        ({"recognizes": "files.is_model"}, "'files.is_model' must be written as 'module:attribute'"),
     ],
 )
 def test_wrong_field_is_named(fields: dict[str, Any], text: str) -> None:
-    with pytest.raises(ValueError, match="must be") as raised:
+    with pytest.raises(ValueError, match="must") as raised:
         Framework(**{"name": "xgboost", "handler": "m:C", **fields})
     assert text in str(raised.value)
 
@@ -122,7 +124,7 @@ assert is_out_of_memory(RuntimeError("no more lines"))
 assert lookup.framework_of(model, None, Settings()) == "linear"
 print(dict(frameworks.broken_plugins()))
 """
-    assert _python(code, PYTHONPATH=str(site)) == "{}"
+    assert python(code, PYTHONPATH=str(site)) == "{}"
 
 
 @pytest.mark.parametrize(
@@ -138,10 +140,10 @@ print(dict(frameworks.broken_plugins()))
 def test_broken_plugin_is_skipped(plugin: Install, entry_points: dict[str, str], name: str, reason: str) -> None:
     code = f"""
 from polyhost.handlers import frameworks
-assert list(frameworks.registered())[-3:] == ["mxnet", "torch", "sklearn"]
+assert list(frameworks.registered())[-len(frameworks.BUILT_IN):] == [row.name for row in frameworks.BUILT_IN]
 print(frameworks.broken_plugins()[{name!r}])
 """
-    assert reason in _python(code, PYTHONPATH=str(plugin(**entry_points)))
+    assert reason in python(code, PYTHONPATH=str(plugin(**entry_points)))
 
 
 def test_models_of_a_broken_plugin_fail_with_its_reason(plugin: Install, tmp_path: Path) -> None:
@@ -155,7 +157,7 @@ try:
 except Exception as error:
     print(error)
 """
-    message = _python(code, PYTHONPATH=str(plugin(linear="linear_plugin:MISSING")))
+    message = python(code, PYTHONPATH=str(plugin(linear="linear_plugin:MISSING")))
     assert "nothing here can be served; found at the archive's root: double.linear" in message
     assert "; the handler plugin linear is not used: AttributeError: module 'linear_plugin' has no" in message
 
@@ -163,9 +165,22 @@ except Exception as error:
 # Zygotes
 
 # Without these numpy's OpenBLAS, OpenMP and MXNet's engine each start threads; the container sets them for its zygotes.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MXNET_ENGINE_TYPE": "NaiveEngine", "MXNET_USE_OPERATOR_TUNING": "0"}
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "MXNET_ENGINE_TYPE": "NaiveEngine",
+    "MXNET_USE_OPERATOR_TUNING": "0",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",  # of PyArrow, which pandas imports if it is installed
+}
 
-FIRST_CALLS = {"sklearn": "digits_forest", "torch": "torch_program", "mxnet": "mxnet_net"}
+FIRST_CALLS = {
+    "sklearn": "digits_forest",
+    "xgboost": "boosted",
+    "lightgbm": "boosted_text",
+    "onnx": "onnx_net",
+    "torch": "torch_program",
+    "mxnet": "mxnet_net",
+}
 
 
 @pytest.mark.parametrize("framework", FIRST_CALLS)
@@ -187,16 +202,15 @@ served.post("[[1, 2]]"), served.post("1,2", "text/csv")
 served.post(npy(numpy.zeros((1, 1, 4, 4), "float32")), "application/x-npy")
 print(sorted(set(sys.modules) - before))
 """
-    assert _python(_preloading(frameworks.zygote_steps()[framework]) + code) == "1\n[]"
+    assert python(preloading(frameworks.zygote_steps()[framework]) + code) == "1\n[]"
 
 
-@pytest.mark.parametrize("zygote", frameworks.zygote_steps().keys() - FIRST_CALLS.keys())
-def test_bare_zygote_has_one_thread(zygote: str) -> None:
+def test_bare_zygote_has_one_thread() -> None:
     code = "import os; print(len(os.listdir('/proc/self/task')))"
-    assert _python(_preloading(frameworks.zygote_steps()[zygote]) + code) == "1"
+    assert python(preloading(frameworks.zygote_steps()[frameworks.BARE]) + code) == "1"
 
 
-def _preloading(steps: tuple[str, ...]) -> str:
+def preloading(steps: tuple[str, ...]) -> str:
     """Source that does what a zygote does with its steps."""
     return f"""
 import importlib, warnings
@@ -208,7 +222,7 @@ for module, _, function in (step.partition(":") for step in {steps!r}):
 """
 
 
-def _python(code: str, **environ: str) -> str:
+def python(code: str, **environ: str) -> str:
     path = os.pathsep.join([environ.pop("PYTHONPATH", ""), str(Path(__file__).parents[2])])
     environ = {**os.environ, **ONE_THREAD, **environ, "PYTHONPATH": path.strip(os.pathsep)}
     command = [sys.executable, "-c", code]
@@ -217,4 +231,4 @@ def _python(code: str, **environ: str) -> str:
 
 def _site() -> set[str]:
     """Return what an interpreter of this environment imports at its start, by .pth files."""
-    return set(_python("import sys; print(*{name.partition('.')[0] for name in sys.modules})").split())
+    return set(python("import sys; print(*{name.partition('.')[0] for name in sys.modules})").split())

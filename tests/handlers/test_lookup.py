@@ -113,6 +113,10 @@ def test_manifest_with_a_byte_order_mark(archive: Archive, encoding: str) -> Non
         (["model.joblib"], "sklearn"),
         (["pickled_rf_model.p", ".DS_Store", "._model.pt"], "sklearn"),
         (["model.joblib", "inference.py"], "script"),
+        (["model.ubj", "config.json", "labels.txt"], "xgboost"),
+        (["xgboost-model"], "xgboost"),
+        (["model.pt", "config.json", "labels.txt", "sentencepiece.model"], "torch"),
+        (["net-symbol.json", "net-0000.params", "net-shapes.json"], "mxnet"),
         (["model.joblib", "model.pt", "code/inference.py"], "script"),
     ],
 )
@@ -134,6 +138,7 @@ def test_description_of_own_handler(archive: Archive) -> None:
         ([], "nothing here can be served; found at the archive's root: nothing; accepted: script: inference.py"),
         (["model/net.pt", "notes.txt"], "found at the archive's root: model/, notes.txt"),
         (["._model.pt", ".hidden.pkl", "__MACOSX/model.pt"], "root: nothing"),
+        (["model.pt", "model.ubj"], "files of 2 frameworks fit (torch, xgboost)"),
         (["model.pt", "scaler.pkl"], "files of 2 frameworks fit (torch, sklearn)"),
     ],
 )
@@ -149,7 +154,14 @@ def test_no_choice_says_what_is_there_and_what_is_accepted(archive: Archive, fil
     [
         ({"model.pt": ""}, None, "torch"),
         ({"model.pt": ""}, lookup.SERVICE, "torch"),
-        ({"a.txt": ""}, None, None),
+        ({"a.rst": ""}, None, None),
+        # By an ambiguous name only where nothing else says more; what the file holds is looked at by the load.
+        ({"model.txt": ""}, None, "lightgbm"),
+        ({"model.json": "", "labels.txt": ""}, None, "xgboost"),
+        ({"model.pt": "", "config.json": "", "labels.txt": ""}, None, "torch"),
+        ({"model.json": "", "inference.py": "import json"}, None, None),
+        ({"model.json": "", "inference.py": "import lightgbm, sklearn"}, None, "lightgbm"),
+        ({"xgboost-model": "", "labels.txt": ""}, None, "xgboost"),
         ({"model.pt": "", "model.pkl": ""}, None, None),
         ({"inference.py": "import json"}, None, None),
         ({"inference.py": "import numpy"}, None, "sklearn"),

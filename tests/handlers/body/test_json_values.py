@@ -157,6 +157,6 @@ def test_the_remedy_for_bytes_works() -> None:
 
 
 def test_lines_and_csv_hold_the_same_values() -> None:
-    row = [Named.BLUE, b"spam", datetime.date(2024, 2, 29), decimal.Decimal("0.5"), numpy.datetime64("NaT"), {1}]
+    row = [Named.BLUE, b"spam", datetime.date(2024, 2, 29), decimal.Decimal("0.5"), numpy.datetime64("NaT", "s"), {1}]
     assert encode([row[:5]], CSV) == b"blue,spam,2024-02-29,0.5,\n"
     assert encode([row], JSON_LINES) == b'["blue", "spam", "2024-02-29", 0.5, null, [1]]\n'

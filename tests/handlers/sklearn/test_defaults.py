@@ -1,4 +1,4 @@
-"""What SageMaker's images for scikit-learn and XGBoost do for a script. The archives have a stub of XGBoost."""
+"""What SageMaker's image for scikit-learn does for a script."""
 
 import io
 from pathlib import Path
@@ -13,19 +13,6 @@ from tests.handlers.served import Served, npy
 
 pytest.importorskip("sklearn")
 
-# As XGBoost has them: a Booster takes nothing but a DMatrix.
-XGBOOST = """
-class DMatrix:
-    def __init__(self, data):
-        self.data = data
-class Booster:
-    def predict(self, matrix, validate_features=True):
-        if not isinstance(matrix, DMatrix):
-            raise TypeError("Expecting data to be a DMatrix object")
-        return matrix.data.sum(axis=1)
-"""
-BOOSTER = "import xgboost\ndef model_fn(model_dir):\n    return xgboost.Booster()\n"
-
 
 def _dumped(model: Any) -> bytes:
     import joblib
@@ -33,21 +20,6 @@ def _dumped(model: Any) -> bytes:
     stream = io.BytesIO()
     joblib.dump(model, stream)
     return stream.getvalue()
-
-
-@pytest.mark.parametrize(
-    "script",
-    [
-        "",
-        "def predict_fn(data, model):\n    return model.predict(data)\n",
-        "def input_fn(body, kind):\n    import numpy\n    return xgboost.DMatrix(numpy.array([[1, 2]]))\n",
-        "def input_fn(body, kind):\n    import numpy\n    return numpy.array([[1, 2]])\n",
-    ],
-)
-def test_a_booster_gets_a_matrix(archive: Archive, script: str) -> None:
-    served = Served(archive(**{"code/inference.py": BOOSTER + script, "code/xgboost.py": XGBOOST}))
-    assert served.post("[[1, 2]]").json == [3]
-    assert served.post("1,2", "text/csv", Accept="text/csv").body.strip() in (b"3", b"3.0")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What SageMaker's Hugging Face image does for a script. Not the real package: a small one is in the archive."""
 
 import json
+import sys
 from typing import Any
 
 import numpy
@@ -27,7 +28,10 @@ MODEL = "import transformers\ndef model_fn(model_dir):\n    return transformers.
 
 
 @pytest.fixture
-def serve_kind(archive: Archive) -> Any:
+def serve_kind(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Any:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "transformers"]:
+        monkeypatch.delitem(sys.modules, name)
+
     def serve_kind(kind: str, more: str = "") -> Served:
         source = MODEL.replace("KIND", kind) + more
         return Served(archive(**{"code/inference.py": source, "code/transformers.py": TRANSFORMERS}))

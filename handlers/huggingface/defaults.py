@@ -3,8 +3,6 @@
 JSON reaches the script as it was sent, and a pipeline is called with the body's "inputs" and "parameters".
 """
 
-import csv
-import io
 from typing import Any
 
 import torch
@@ -14,14 +12,30 @@ from polyhost.handlers.body import decoders, images
 from polyhost.handlers.body.media_types import CSV, IMAGE, JPEG, JSON, JSON_LINES, PNG, MediaType
 from polyhost.handlers.body.payload import Picture, Rows
 from polyhost.handlers.errors import BadBodyError
+from polyhost.handlers.huggingface import calls
+from polyhost.handlers.huggingface.handler import HuggingFaceHandler
 from polyhost.handlers.torch.defaults import TorchDefaults
+from polyhost.handlers.torch.handler import TorchHandler
 
 _PARSED = (JSON, JSON_LINES)
 _IMAGES = (IMAGE, JPEG, PNG)
 
 
 class HuggingFaceDefaults(TorchDefaults):
-    """A network that is called without a predict_fn is called on tensors, as in the PyTorch image."""
+    """A network that is called without a predict_fn is called on tensors, as in the PyTorch image.
+
+    Without a model_fn the script gets the pipeline of the archive's model.
+    """
+
+    def __init__(self, handler: HuggingFaceHandler) -> None:
+        super().__init__(TorchHandler(handler.settings))
+        self._archive = handler
+
+    def load(self, source: Source, *, seen: bool, predicts: bool) -> Any:
+        self._archive.load(source)
+        pipeline = self._archive.model.pipeline
+        self.use_model(pipeline, "the archive", source, predicts=predicts)
+        return pipeline
 
     def use_model(self, model: Any, origin: str, source: Source, *, predicts: bool) -> None:
         super().use_model(model, origin, source, predicts=predicts)
@@ -34,7 +48,7 @@ class HuggingFaceDefaults(TorchDefaults):
         if media_type.name in _PARSED:
             return decoders.parsed(request.body, media_type)
         if media_type.name == CSV:
-            return {"inputs": _table(decoders.text(request.body, media_type))}
+            return {"inputs": calls.table(decoders.text(request.body, media_type))}
         if media_type.name in _IMAGES:
             return {"inputs": images.read(request.body).image.convert("RGB")}
         if media_type.name.startswith("audio/"):
@@ -57,11 +71,3 @@ class HuggingFaceDefaults(TorchDefaults):
 
     def prediction(self, output: Any, data: Any) -> Any:
         return super().prediction(output, data) if self._is_network else self.arrays(output)
-
-
-def _table(text: str) -> list[Any]:
-    """Return the rows of a CSV with a header as objects, or the values of its column "inputs"."""
-    rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    if not rows:
-        raise BadBodyError('the CSV needs a header, such as "inputs", and rows below it')
-    return [row["inputs"] for row in rows] if "inputs" in rows[0] else rows

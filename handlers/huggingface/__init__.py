@@ -1,0 +1,1 @@
+"""Hugging Face's transformers: models as `save_pretrained` writes them."""
