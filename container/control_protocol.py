@@ -1,4 +1,4 @@
-"""The control protocol: messages between the fork server, its zygotes, their workers and the native front end.
+"""The control protocol: messages of the fork server, zygotes, workers, builders of layers and the native front end.
 
 One datagram per message (SOCK_SEQPACKET): a JSON object, with file descriptors beside it. The front ends speak to
 workers in another protocol, MMS's own (worker/protocol.py).
@@ -66,6 +66,13 @@ class ForkRequest:
     # After repeated deaths: for how long to reject every request with `reason` before the model is tried again.
     backoff_s: float = 0.0
     reason: str = ""
+    # The user to become before the model's first file is opened, with its group; None: none.
+    user: int | None = None
+    # The folder of the packages that its archive asks for; `isolated`: the worker becomes a new Python that finds them
+    # before the image's. `waited_s`: for how long the load has waited for them.
+    layer: str | None = None
+    isolated: bool = False
+    waited_s: float = 0.0
     # Whether the front end understands our additions to MMS's protocol (worker/protocol.py): streamed responses, and a
     # load's timeline in its reply.
     extended_protocol: bool = False
@@ -84,7 +91,11 @@ class Ready:
 
 @dataclass(frozen=True)
 class Started:
-    """A worker runs. The worker itself sends it, so that it is known even if its zygote dies at that moment."""
+    """A worker runs. The worker itself sends it, so that it is known even if its zygote dies at that moment.
+
+    One that is to become another user sends its smaps_rollup with it, opened by itself: to open it takes CAP_SYS_PTRACE
+    then, which containers do not have, to read it does not (proc(5)).
+    """
 
     sequence: int
     pid: int
@@ -105,6 +116,25 @@ class ForkFailed:
 
     sequence: int
     reason: str
+
+
+# From a builder of layers to the fork server
+
+
+@dataclass(frozen=True)
+class LayerReady:
+    """The archive's packages are installed. Sent with the builder's lock on the layer."""
+
+    key: str
+    packages: list[str]
+    isolated: bool
+
+
+@dataclass(frozen=True)
+class LayerFailed:
+    """The archive cannot have its packages."""
+
+    failure: Failure
 
 
 # Between the fork server and the log collector
@@ -232,6 +262,8 @@ Message = (
     | Started
     | Exited
     | ForkFailed
+    | LayerReady
+    | LayerFailed
     | WatchWorker
     | DrainWorker
     | WorkerDrained

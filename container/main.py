@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from polyhost.container import log
-from polyhost.container.config import Config, child_environment
+from polyhost.container.config import Config, child_environment, with_default_store
 from polyhost.container.errors import ConfigError
 from polyhost.container.supervisor import serve
 
@@ -20,6 +20,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> i
     if arguments[0] != "serve":
         return _execute(arguments)
     try:
+        environ = with_default_store(environ)
         config = Config.from_environ(environ)
         log.configure_for(config)
         return serve(config, child_environment(environ))

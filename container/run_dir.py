@@ -6,6 +6,8 @@ tmp/              models' temp folders; MMS's sockets and pid file
 attempts/         the models that a fork server is opening (forkserver/attempts.py)
 trash/            temp folders of models that are closed, until they are removed (forkserver/trash.py)
 homes/            home folders that spares have made ahead of their loads (isolation/home.py)
+layers-in-use/    the layer of each model that has one (forkserver/model_layers.py)
+layers/           the layers, if there is no folder that outlives the container (layers/folder.py)
 mms.properties    MMS's configuration, written by the toolkit
 """
 
@@ -39,7 +41,7 @@ def create(config: Config) -> Path:
         parent.mkdir(parents=True, exist_ok=True)
         run_dir = Path(tempfile.mkdtemp(prefix="polyhost-", dir=parent))
         for folder in (LAUNCHES, "tmp", HOMES):
-            (run_dir / folder).mkdir()
+            (run_dir / folder).mkdir(mode=0o700)
         os.mkfifo(run_dir / FIFO, 0o600)
     except OSError as error:
         raise ConfigError(

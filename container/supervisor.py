@@ -8,18 +8,27 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from polyhost.container import log, run_dir, withhold
-from polyhost.container.config import Config, Isolation
+from polyhost.container.config import Config, Isolation, store_secrets
 from polyhost.container.errors import EXIT_MODEL_FAILED, ConfigError
+from polyhost.container.isolation import users
 from polyhost.container.isolation.confinement import usable_landlock
 from polyhost.container.isolation.in_force import log_what_is_in_force
+from polyhost.container.isolation.shared_processes import protect
+from polyhost.container.layers import folder as layers_folder
+from polyhost.container.layers import index as package_index
 from polyhost.container.log_collector.keeper import LogCollectorKeeper
-from polyhost.container.mms.environment import prepare_environment
+from polyhost.container.mms.environment import behind_router, prepare_environment
+from polyhost.container.model_store.preparation import prepare
+from polyhost.container.model_store.secrets import StoreSecrets
+from polyhost.container.stopping import StopBudget, stop_children
 from polyhost.container.system.event_loop import EventLoop
 from polyhost.container.system.heartbeats import HEARTBEAT_S, HeartbeatMonitor
+from polyhost.container.system.interruptible import call_interruptibly
 from polyhost.container.system.line_reader import LineReader
 from polyhost.container.system.prctl import become_subreaper
 from polyhost.container.system.procfs import children
@@ -29,9 +38,8 @@ from polyhost.handlers.errors import BadSettingError
 from polyhost.handlers.script import submitted_code
 from polyhost.handlers.settings import Settings
 
-# The container has 30 s to stop, SageMaker's limit; these parts of it add up.
-_FRONT_END_MARGIN_S = 2.0  # for the native front end, beyond the time that requests in progress have
-_TERMINATE_S, _KILL_S = 4.0, 2.0
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_MMS_FINISH_S = 4.5  # Java takes seconds to end
 _MAX_RESTARTS, _RESTARTS_WITHIN_S = 5, 60.0
 _RESTART_S, _RETRY_S = 0.2, 2.0
 _REAP_S = 1.0
@@ -47,33 +55,49 @@ def serve(config: Config, environ: Mapping[str, str]) -> int:
     processes. Raises ConfigError if a setting cannot be used.
     """
     _check(config)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)  # until the folder is sure to be removed
     folder = run_dir.create(config)
-    # From here on, the log's events take turns with those of the other processes on the same stdout.
-    descriptors = log.LogDescriptors.shared()
-    log.configure_for(config, descriptors)
     try:
         # The kernel sends process 1 of a container no signal that it has no handler for, and fetching takes a while.
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOP_SIGNALS:
             signal.signal(number, _exit_early)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+        # From here on, the log's events take turns with those of the other processes on the same stdout.
+        descriptors = log.LogDescriptors.shared()
+        log.configure_for(config, descriptors)
+        secrets = store_secrets(environ) if config.store is not None else None
+        if config.store is not None:
+            config = replace(config, store=prepare(config.store, config.state_dir, folder))
         environ = {**environ, **_submitted_code(config, folder, environ)}
+        config = layers_folder.prepared(config, folder)
+        index = package_index.keep(package_index.variables_of(environ)) if config.layers_dir else None
         withhold.forget(config.withhold)
         environ = withhold.without(environ, config.withhold)
-        return Supervisor(config, folder, environ, descriptors).run()
+        config = users.with_usable_uids(config, folder)
+        protect(config.isolation)
+        return Supervisor(config, folder, environ, descriptors, secrets=secrets, index=index).run()
     finally:
         run_dir.remove(folder)
 
 
 def _exit_early(number: int, frame: object) -> None:
-    """Stop before there is anything that runs."""
+    """Stop before there is anything that serves. Another signal does not disturb that."""
+    for stop_signal in _STOP_SIGNALS:
+        signal.signal(stop_signal, signal.SIG_IGN)
     raise SystemExit(0)
 
 
 def _submitted_code(config: Config, folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """Fetch the code that lies beside the models, if any, and return the variables that say where it is."""
     try:
-        return submitted_code.prepare(Settings.from_environ(environ), config.base_dir, folder / "submitted-code")
+        settings = Settings.from_environ(environ)
+        into = folder / "submitted-code"
+        return call_interruptibly(lambda: submitted_code.prepare(settings, config.base_dir, into))
     except BadSettingError as error:
         raise ConfigError(str(error)) from None
+    except SystemExit:
+        stop_children((), StopBudget(0.0))  # the process that unpacks the code
+        raise
 
 
 def _check(config: Config) -> None:
@@ -103,8 +127,12 @@ class Supervisor:
         environ: Mapping[str, str],
         log_descriptors: log.LogDescriptors,
         silence_s: float = _SILENCE_S,
+        secrets: StoreSecrets | None = None,
+        index: int | None = None,
     ) -> None:
-        """`folder`: the run folder; `environ`: the environment of all processes.
+        """`folder`: the run folder; `environ`: the environment of all processes; `secrets`: with a model store.
+
+        `index`: a descriptor with the variables that say where packages come from, for the fork server.
 
         `silence_s`: after which the fork server, or the log collector, is taken to hang, and is killed.
         """
@@ -112,11 +140,16 @@ class Supervisor:
         self._run_dir = folder
         self._environ = dict(environ)
         self._loop = EventLoop()
+        self._secrets = secrets
+        self._index = index
         self._log_lock = log_descriptors.lock
         self._log_collector = LogCollectorKeeper(self._loop, config, log_descriptors, self._environ, silence_s)
         self._fork_server: subprocess.Popen[bytes] | None = None  # None while it is restarted
         self._heartbeats = HeartbeatMonitor(silence_s)  # of the fork server
         self._front_end: subprocess.Popen[bytes] | None = None  # None before it is started
+        # In front of MMS with a model store, on the container's port; MMS has a loopback port then.
+        self._router: subprocess.Popen[bytes] | None = None
+        self._inner = config if config.native or secrets is None else behind_router(config)  # what MMS gets
         # To the native front end, for channels to fork servers.
         self._front_end_socket: socket.socket | None = None
         self._fork_server_deaths: list[float] = []  # times of the recent ones
@@ -140,13 +173,16 @@ class Supervisor:
             else:
                 self._start_fork_server()
                 self._start_mms()
+                if self._secrets is not None:
+                    self._start_router(self._secrets)
             for name, reason in frameworks.broken_plugins().items():
                 logger.error("the handler plugin %s is not used: %s", name, reason)
             return self._loop.run()
         finally:
-            self._stop_native_front_end()
-            _stop_children(spared=self._log_collector.pids)
-            self._log_collector.stop()
+            budget = StopBudget(self._finish_s)
+            self._stop_listening(budget)
+            stop_children(self._log_collector.pids, budget)
+            self._log_collector.stop(budget.log_s)
 
     # Starting
 
@@ -155,7 +191,9 @@ class Supervisor:
         channel = self._new_channel() if self._config.native else None
         inherited = [self._log_lock, self._log_collector.fileno()]
         command = [sys.executable, "-m", "polyhost.container.forkserver", str(self._run_dir), *map(str, inherited)]
-        command += [str(channel.fileno()) if channel else "", self._config.to_json()]
+        inherited += [] if self._index is None else [self._index]
+        command += [str(channel.fileno()) if channel else "", "" if self._index is None else str(self._index)]
+        command += [self._inner.to_json()]
         try:
             with self._heartbeats.connect() as stdin:  # our end closes when this process ends, however that happens
                 self._fork_server = subprocess.Popen(
@@ -183,18 +221,19 @@ class Supervisor:
             self._front_end = subprocess.Popen(
                 [sys.executable, "-m", "polyhost.container.native", *map(str, inherited), self._config.to_json()],
                 env=self._environ,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if self._secrets is None else subprocess.PIPE,
                 cwd=self._run_dir,
                 pass_fds=inherited,
             )
+        _tell(self._front_end, self._secrets)
 
     def _start_mms(self) -> None:
         environ = dict(self._environ)
-        prepare_environment(self._config, self._run_dir, environ)
+        prepare_environment(self._inner, self._run_dir, environ)
         self._front_end = subprocess.Popen(
             [
                 *(sys.executable, "-m", "polyhost.container.mms", str(self._run_dir), str(self._log_lock)),
-                self._config.to_json(),
+                self._inner.to_json(),
             ],
             env=environ,
             pass_fds=[self._log_lock],
@@ -206,6 +245,17 @@ class Supervisor:
         assert self._front_end.stdout is not None
         output = LineReader(self._front_end.stdout.fileno())
         self._loop.watch(output, lambda: self._on_mms_output(output))
+
+    def _start_router(self, secrets: StoreSecrets) -> None:
+        words = [str(self._inner.port), str(self._log_lock), self._config.to_json()]
+        self._router = subprocess.Popen(
+            [sys.executable, "-m", "polyhost.container.router", *words],
+            env=self._environ,
+            stdin=subprocess.PIPE,
+            cwd=self._run_dir,
+            pass_fds=[self._log_lock],
+        )
+        _tell(self._router, secrets)
 
     # Watching
 
@@ -231,13 +281,17 @@ class Supervisor:
             name = "the native front end" if self._config.native else "Multi Model Server"
             logger.error("%s has ended; the container ends with it", name)
             self._loop.stop(1)
+        elif self._router is not None and self._router.poll() is not None:
+            logger.error("the router has ended; the container ends with it")
+            self._loop.stop(1)
         elif self._fork_server is not None and (status := self._fork_server.poll()) is not None:
             self._fork_server = None
             self._on_fork_server_ended(status)
 
     def _reap_orphans(self) -> None:
         """Reap the orphans that this process has adopted, but not the children whose status Popen collects."""
-        named = {process.pid for process in (self._fork_server, self._front_end) if process is not None}
+        known = (self._fork_server, self._front_end, self._router)
+        named = {process.pid for process in known if process is not None}
         named |= self._log_collector.pids
         for pid in set(children()) - named:
             try:
@@ -278,38 +332,29 @@ class Supervisor:
 
     # Stopping
 
-    def _stop_native_front_end(self) -> None:
-        """Have it respond to the requests in progress first; the workers must live until then."""
-        front_end = self._front_end
-        if self._config.native and front_end is not None and front_end.poll() is None:
-            front_end.terminate()
+    @property
+    def _finish_s(self) -> float:
+        """For running invocations, and with a model store for what is still accepted; MMS alone does not wait."""
+        config = self._config
+        if config.store is not None:
+            return config.store.drain_s + config.finish_s
+        return config.finish_s if config.native else _MMS_FINISH_S
+
+    def _stop_listening(self, budget: StopBudget) -> None:
+        """Have the native front end, or the router, respond to the requests in progress; until then all else lives."""
+        first = self._front_end if self._config.native else self._router
+        if first is not None and first.poll() is None:
+            first.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                front_end.wait(self._config.finish_s + _FRONT_END_MARGIN_S)
+                first.wait(budget.front_end_s)
 
 
-def _stop_children(spared: Collection[int]) -> None:
-    """Send SIGTERM to all children, adopted ones included, and SIGKILL to those that do not end."""
-    deadline = time.monotonic() + _TERMINATE_S
-    for number, until in ((signal.SIGTERM, deadline), (signal.SIGKILL, deadline + _KILL_S)):
-        while (left := set(children()) - set(spared)) and time.monotonic() < until:
-            for pid in left:
-                _signal(pid, number)
-            _reap_one_or_wait(0.05)
-
-
-def _signal(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass
-
-
-def _reap_one_or_wait(seconds: float) -> None:
-    try:
-        if os.waitpid(-1, os.WNOHANG)[0] == 0:
-            time.sleep(seconds)
-    except ChildProcessError:
-        pass
+def _tell(process: subprocess.Popen[bytes], secrets: StoreSecrets | None) -> None:
+    """Write the secrets to the process's stdin, and close it. They are less than a pipe holds, or nearly so."""
+    if secrets is not None:
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # it has ended; its end is noticed elsewhere
+            stdin.write(secrets.to_json())
 
 
 def _raise_descriptor_limit() -> None:

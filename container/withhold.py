@@ -12,6 +12,7 @@ from pathlib import Path
 
 from polyhost.events import get_logger
 
+BEARER_TOKEN = "POLYHOST_BEARER_TOKEN"  # noqa: S105 - the name of a variable
 CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -23,6 +24,16 @@ CREDENTIALS = (
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_SHARED_CREDENTIALS_FILE",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "GOOGLE_BEARER_TOKEN",
+    "GOOGLE_SERVICE_ACCOUNT",
+    "GOOGLE_SERVICE_ACCOUNT_KEY",
+    "GOOGLE_SERVICE_ACCOUNT_PATH",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_STORAGE_TOKEN",
 )
 # What the container's own processes read, or cannot start without.
 _NEEDED = (
@@ -55,14 +66,15 @@ def parse(value: str) -> tuple[str, ...]:
     return patterns
 
 
-def of(strict: bool) -> tuple[str, ...]:
+def of(strict: bool, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return what is withheld without being named in the setting."""
-    return CREDENTIALS if strict else ()
+    token = (BEARER_TOKEN,) if environ.get(BEARER_TOKEN) else ()
+    return (*(CREDENTIALS if strict else ()), *token)
 
 
 def is_withheld(name: str, patterns: Iterable[str]) -> bool:
     """Return whether a model is not to get the variable; what polyhost needs is not withheld by a pattern."""
-    return _matches(name, patterns) and not _matches(name, _NEEDED)
+    return _matches(name, patterns) and (name == BEARER_TOKEN or not _matches(name, _NEEDED))
 
 
 def without(environ: Mapping[str, str], patterns: Iterable[str]) -> dict[str, str]:

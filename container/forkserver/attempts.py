@@ -17,7 +17,7 @@ class Attempts:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
     @contextlib.contextmanager
     def attempt(self, key: int) -> Iterator[None]:

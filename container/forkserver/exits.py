@@ -60,7 +60,7 @@ class ExitHandler:
             self._on_death(worker, wait_status)
 
     def _on_death(self, worker: WorkerRecord, wait_status: int) -> None:
-        error = explain_death(
+        error = worker.killed_for or explain_death(
             wait_status,
             activity=worker.activity,
             oom_killed=wait_status == signal.SIGKILL and self._oom_kills.attribute(),

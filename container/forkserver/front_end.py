@@ -22,6 +22,10 @@ class FrontEnd(Protocol):
         """The rounds in a row for which a model must be busy before it gets another worker."""
 
     @property
+    def idle_share(self) -> float:
+        """The share of the time that a model's workers may be busy in each round before it loses one."""
+
+    @property
     def extended_protocol(self) -> bool:
         """Whether the front end understands our additions to MMS's protocol (worker/protocol.py)."""
 
@@ -77,7 +81,7 @@ class Host(Protocol):
         """Create a model's temp folder. Raises OSError."""
 
     def add_model(self, model: HostedModel) -> None:
-        """Take note of a model that the front end loads."""
+        """Take note of a model that the front end loads. Raises OSError."""
 
     def add_worker(self, model: HostedModel, connection: socket.socket, number: int = 0) -> None:
         """Have a worker serve the connection, on which the front end sends a load command; takes the socket over.

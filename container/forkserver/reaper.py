@@ -57,13 +57,29 @@ class Reaper:
                 os.waitpid(pid, os.WNOHANG)
         self.kill_leftovers()  # those that were started, or lost their parent, while their model was being closed
 
+    @property
+    def has_leftovers(self) -> bool:
+        """Whether there are leftovers of any model."""
+        return bool(self._leftovers())
+
     def kill_leftovers(self) -> None:
         """Kill the leftovers of models that are closed, recognised by the mark that they have inherited."""
         for leftover in self._leftovers():
             key = mark_of(leftover)
-            for pid in with_descendants(leftover) if key is not None and key not in self._models else ():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            if key is not None and key not in self._models:
+                _kill_with_descendants(leftover)
+
+    def kill_leftovers_of(self, model: HostedModel) -> None:
+        """Kill the leftovers of one model, which may be open."""
+        for leftover in self._leftovers():
+            if mark_of(leftover) == model.key:
+                _kill_with_descendants(leftover)
 
     def _leftovers(self) -> set[int]:
         return set(children()) - {worker.pid for worker in self._workers} - set(self._zygotes.pids().values())
+
+
+def _kill_with_descendants(leftover: int) -> None:
+    for pid in with_descendants(leftover):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -17,6 +17,7 @@ from polyhost.container.forkserver.connection_copy import ConnectionCopy
 from polyhost.container.forkserver.log_ends import LogReaders
 from polyhost.container.forkserver.survivors import Survivor
 from polyhost.container.memory.fingerprints import Fingerprint
+from polyhost.container.system.procfs import with_descendants
 from polyhost.container.worker.protocol import encode_load_reply, encode_predict_reply
 from polyhost.container.worker.status_page import LOAD_REPLY, StatusPage, WorkerState
 from polyhost.container.worker.types import Response
@@ -62,6 +63,14 @@ _WORKER_TRANSITIONS: dict[WorkerLifecycle, frozenset[WorkerLifecycle]] = {
 }
 
 
+@dataclass(frozen=True)
+class LayerRef:
+    """A layer as a model's workers find it."""
+
+    site: str  # the folder for the search path
+    isolated: bool  # whether it takes a new Python
+
+
 @dataclass(kw_only=True)
 class HostedModel:
     """One load of one model, from the front end's request until nothing of it is left."""
@@ -70,8 +79,10 @@ class HostedModel:
     ref: ModelRef
     temp_dir: Path
     io_dir: str = ""  # where MMS looks for its workers' output files
+    user: int | None = None  # its own, whom its workers become
     response_timeout_s: float
     framework: str
+    layer: LayerRef | None = None  # the packages that its archive asks for, once they are there
     fingerprint: Fingerprint = field(init=False)  # taken by the host, before the model's code runs
     lifecycle: ModelLifecycle = ModelLifecycle.OPEN
     launched: float = field(default_factory=time.monotonic)
@@ -133,6 +144,7 @@ class WorkerRecord:
     status: StatusPage
     logs: LogReaders | None  # None for a survivor
     descriptors: ForkDescriptors | None = None  # its own; open here until it has started, None for a survivor
+    smaps: int | None = None  # its memory, as a file that it has opened, if it has become another user
 
     # What is known of it
     need: int = 0  # bytes that the load may take
@@ -140,7 +152,9 @@ class WorkerRecord:
     lifecycle: WorkerLifecycle = WorkerLifecycle.NEW
     pid: int | None = None
     created: float = field(default_factory=time.monotonic)
+    waited_s: float = 0.0  # for its model's packages, before its process was asked for
     timed_out_after_s: float | None = None  # the deadline for which it was killed
+    killed_for: WorkerDiedError | None = None  # what else it was killed for
     last_lines: Sequence[str] = ()  # of what native code has printed, once it has ended
     _loaded: bool = False  # cached, for the status page is read for it at every load
     _busy_ns: int = 0
@@ -204,6 +218,11 @@ class WorkerRecord:
         """When it entered its state, or was created if it has entered none."""
         return self.status.since or self.created
 
+    def on_waited(self) -> None:
+        """Note that the wait for the model's packages is over: the load's own time begins now."""
+        now = time.monotonic()
+        self.waited_s, self.created = now - self.created, now
+
     def busy_ns(self) -> int:
         """Return the nanoseconds that it has been busy, those of the current request included; never decreases.
 
@@ -261,6 +280,14 @@ class WorkerRecord:
 
     # Its end
 
+    def kill_for(self, reason: WorkerDiedError) -> None:
+        """Kill it with all of its descendants; callers that wait for it get the reason."""
+        self.killed_for = reason
+        for pid in with_descendants(self.pid) if self.pid is not None else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.kill()
+
     def kill(self) -> None:
         """Kill the process and whatever it has started in its process group."""
         if self.pid is not None:
@@ -275,6 +302,8 @@ class WorkerRecord:
         self.status.close()
         if self.logs is not None:
             self.logs.close()
+        if self.smaps is not None:
+            os.close(self.smaps)
 
     def _remove_io_files(self) -> None:
         if io_name := self.status.io_name:

@@ -3,9 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-# Shares of the time that a model's workers are busy.
-_BUSY = 0.7
-_IDLE = 0.1
+_BUSY = 0.7  # share of the time that a model's workers are busy
 _IDLE_ROUNDS = 30  # in a row, before a model loses a worker
 _MIN_SPARE_CORES = 0.5
 
@@ -30,9 +28,20 @@ class Load:
 class Scaler:
     """Gets the loads of all models once a round, and calls `resize(name, workers)` for a change."""
 
-    def __init__(self, cores: int, round_s: float, resize: Callable[[str, int], None], busy_rounds: int = 2) -> None:
-        """`busy_rounds`: in a row, before a model gets another worker."""
+    def __init__(
+        self,
+        cores: int,
+        round_s: float,
+        resize: Callable[[str, int], None],
+        busy_rounds: int = 2,
+        idle_share: float = 0.1,
+    ) -> None:
+        """`busy_rounds`: in a row, before a model gets another worker.
+
+        `idle_share`: of the time that a model's workers may be busy in each round before it loses one.
+        """
         self._busy_rounds = busy_rounds
+        self._idle_share = idle_share
         self._cores = cores
         self._round_s = round_s
         self._resize = resize
@@ -59,7 +68,7 @@ class Scaler:
         history = self._histories[load.name]
         share = busy_cores / max(1, load.workers)
         history.busy_rounds = history.busy_rounds + 1 if share > _BUSY else 0
-        history.idle_rounds = history.idle_rounds + 1 if share < _IDLE else 0
+        history.idle_rounds = history.idle_rounds + 1 if share <= self._idle_share else 0
         settled = load.workers == history.target
         is_busy = history.busy_rounds >= self._busy_rounds
         if is_busy and settled and load.workers < self._cores and spare > _MIN_SPARE_CORES:

@@ -4,6 +4,7 @@ It imports no framework and is on no request's path: the front end talks to the 
 copy of each connection and shares a status page with each worker, and steps in when one dies.
 """
 
+import os
 import signal
 import socket
 import sys
@@ -17,7 +18,7 @@ from polyhost.cgroup import ControlGroup
 from polyhost.container import run_dir as run_directory
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import Channel
-from polyhost.container.errors import EXIT_MODEL_FAILED, Failure
+from polyhost.container.errors import EXIT_MODEL_FAILED, INSUFFICIENT_STORAGE, Failure, WorkerDiedError
 from polyhost.container.forkserver.attempts import Attempts
 from polyhost.container.forkserver.connections import Connections
 from polyhost.container.forkserver.deadlines import Deadlines
@@ -25,9 +26,12 @@ from polyhost.container.forkserver.exits import ExitHandler
 from polyhost.container.forkserver.front_end import MakeFrontEnd
 from polyhost.container.forkserver.gpus import GpuGauge
 from polyhost.container.forkserver.loader import Loader
+from polyhost.container.forkserver.model_layers import ModelLayers
+from polyhost.container.forkserver.model_users import ModelUsers
 from polyhost.container.forkserver.reaper import Reaper
 from polyhost.container.forkserver.records import HostedModel, ModelLifecycle, WorkerLifecycle, WorkerRecord
 from polyhost.container.forkserver.scaler import Load, Scaler
+from polyhost.container.forkserver.temp_folders import TempFolders
 from polyhost.container.forkserver.trash import Trash
 from polyhost.container.forkserver.worker_logs import WorkerLogs
 from polyhost.container.forkserver.workers import Workers
@@ -62,14 +66,20 @@ class ForkServer:
         log_descriptors: LogDescriptors,
         log_collector: Channel,
         make_front_end: MakeFrontEnd,
+        index: int | None = None,
     ) -> None:
-        """`make_front_end` gets this object as its host; see `Host` for when it may use it."""
+        """`make_front_end` gets this object as its host; see `Host` for when it may use it.
+
+        `index`: a descriptor with the variables that say where packages come from (layers/index.py).
+        """
         self._config = config
         self._loop = loop
         self._run_dir = run_dir
         self._models: dict[int, HostedModel] = {}  # by the front end's key
         self._attempts = Attempts(run_dir / "attempts")
         self._trash = Trash(run_dir / "trash")
+        self._users = ModelUsers(config.model_uids)
+        self._temp_folders = TempFolders(config.worker_temp_bytes, self._models, self._on_temp_folder_full)
         self._supervisor_died = False
         self._handler_settings = Settings.of_process()
         gauge = MemoryGauge(ControlGroup.current())
@@ -86,12 +96,24 @@ class ForkServer:
         self._exits = ExitHandler(
             self._workers, self._front_end, self._oom_kills, None if config.multi_model else self._on_only_model_failed
         )
+        self._layers = ModelLayers(loop, config, run_dir, log_descriptors, index)
         self._loader = Loader(
-            self._models, self._workers, self._admission, GpuGauge(config.visible_gpus), self._exits.on_load_failed
+            self._models,
+            self._workers,
+            self._admission,
+            GpuGauge(config.visible_gpus),
+            self._layers,
+            self._exits.on_load_failed,
         )
         self._deadlines = Deadlines(self._models, self._workers, config.load_timeout_s, self._on_exited)
         self._reaper = Reaper(self._models, self._workers, self._zygotes, self._on_exited)
-        self._scaler = Scaler(config.max_workers, _ROUND_S, self._resize_by_name, self._front_end.busy_rounds)
+        self._scaler = Scaler(
+            config.max_workers,
+            _ROUND_S,
+            self._resize_by_name,
+            self._front_end.busy_rounds,
+            self._front_end.idle_share,
+        )
 
     def run(self) -> int:
         """Serve until SIGTERM, or until the supervisor or what this container depends on has ended."""
@@ -109,6 +131,9 @@ class ForkServer:
             self._deadlines.check_survivors,
             self._reaper.reap_leftovers,
             self._trash.check,
+            self._users.check,
+            self._temp_folders.check,
+            self._layers.check,
             self._zygotes.check,
             self._measure,
             self._scale,
@@ -138,6 +163,7 @@ class ForkServer:
 
     def _close(self) -> None:
         self._admission.save()
+        self._layers.close()
         self._workers.kill_all()
         self._zygotes.kill()
         if self._supervisor_died:
@@ -161,8 +187,13 @@ class ForkServer:
         return folder
 
     def add_model(self, model: HostedModel) -> None:
-        """Take note of a model that the front end loads, and of its files before its code can add to them."""
+        """Take note of a model that the front end loads, and of its files before its code can add to them.
+
+        Raises OSError if it is to have a user of its own and all are in use.
+        """
+        self._users.claim(model)
         model.fingerprint = self._admission.fingerprint(model.framework, model.directory)
+        self._layers.take_over(model)
         self._models[model.key] = model
 
     def add_worker(self, model: HostedModel, connection: socket.socket, number: int = 0) -> None:
@@ -197,8 +228,8 @@ class ForkServer:
 
     # Events
 
-    def _on_started(self, sequence: int, pid: int) -> None:
-        self._workers.on_started(sequence, pid)
+    def _on_started(self, sequence: int, pid: int, smaps: int | None) -> None:
+        self._workers.on_started(sequence, pid, smaps)
 
     def _on_exited(self, sequence: int, wait_status: int) -> None:
         if worker := self._workers.find(sequence):
@@ -211,12 +242,35 @@ class ForkServer:
         """Kill the worker: an idle one sees the hang-up itself, and a busy one must not delay the unload."""
         if worker.lifecycle is WorkerLifecycle.REJECTED:
             self._workers.release(worker)
+        elif worker.lifecycle is WorkerLifecycle.NEW:
+            self._loader.give_up(worker)
         else:
             worker.kill()
+
+    def _on_temp_folder_full(self, model: HostedModel, size: int) -> None:
+        """Kill what runs of the model, and give it an empty folder: its next worker begins anew."""
+        limit = self._config.worker_temp_bytes or 0
+        error = WorkerDiedError(
+            f"the model's temp folder holds {size >> 20} MB, and may hold {limit >> 20} MB (POLYHOST_WORKER_TEMP_MB);"
+            " its processes were killed, and the folder was emptied",
+            INSUFFICIENT_STORAGE,
+        )
+        logger.error("%s", error, extra={"model": model.name})
+        for worker in model.workers.values():
+            worker.kill_for(error)
+        for survivor in model.survivors:
+            survivor.kill()
+        self._reaper.kill_leftovers_of(model)
+        self._trash.add(model.temp_dir)
+        model.temp_dir.mkdir(mode=0o700, exist_ok=True)
+        if model.user is not None:
+            os.chown(model.temp_dir, model.user, model.user)
 
     def _close_if_last_worker_ended(self, model: HostedModel) -> None:
         if model.can_be_closed:
             del self._models[model.key]
+            self._layers.release(model)
+            self._users.release(model, self._reaper.has_leftovers)
             self._reaper.kill_leftovers()
             model.close()
             self._trash.add(model.temp_dir)

@@ -25,7 +25,7 @@ class Trash:
     def __init__(self, folder: Path) -> None:
         """`folder`: where the folders are moved to; on the file system where they are."""
         self._folder = folder
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         self._waiting = deque(folder.iterdir())
         self._remover: subprocess.Popen[bytes] | None = None
 

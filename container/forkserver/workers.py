@@ -1,6 +1,7 @@
 """The workers of the fork server: created, forked, replaced and released."""
 
 import itertools
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from polyhost.container.forkserver.records import HostedModel, WorkerLifecycle, 
 from polyhost.container.forkserver.zygote.pool import ZygotePool
 from polyhost.container.worker.status_page import StatusPage
 from polyhost.events import get_logger
+from polyhost.handlers.frameworks import BARE
 
 logger = get_logger(__name__)
 
@@ -105,9 +107,17 @@ class Workers:
             batch_size=worker.status.batch_size,
             backoff_s=backoff.seconds,
             reason=backoff.reason,
+            user=model.user,
+            layer=model.layer.site if model.layer else None,
+            isolated=model.layer.isolated if model.layer else False,
+            waited_s=worker.waited_s,
             extended_protocol=self._front_end.extended_protocol,
         )
-        self._zygotes.fork(model.framework, request, worker.descriptors)
+        self._zygotes.fork(_forked_from(model), request, worker.descriptors)
+
+    def zygote_bytes(self, model: HostedModel) -> int:
+        """Return the bytes that zygotes are yet to take before a worker of this model is forked."""
+        return self._zygotes.bytes_to_come(_forked_from(model))
 
     def add_survivor(self, model: HostedModel, connection: socket.socket, number: int, page: int, pid: int) -> None:
         """Watch a worker that outlived its fork server; takes the socket over.
@@ -141,12 +151,15 @@ class Workers:
         worker.model.workers[worker.sequence] = worker
         self._connections.watch(worker)
 
-    def on_started(self, sequence: int, pid: int) -> None:
+    def on_started(self, sequence: int, pid: int, smaps: int | None) -> None:
         """Note the pid of a worker that has started. Its descriptors are still open here: the front end gets one."""
         worker = self._by_sequence.get(sequence)
-        if worker is not None:
+        if worker is None:
+            if smaps is not None:
+                os.close(smaps)
+        else:
             worker.enter(WorkerLifecycle.RUNNING)
-            worker.pid = pid
+            worker.pid, worker.smaps = pid, smaps
             self._watch_logs(worker)
             self._front_end.on_started(worker)
             if worker.connection.hung_up:
@@ -162,6 +175,10 @@ class Workers:
             del worker.model.workers[sequence]
             worker.kill()  # what it has started and left in its process group
         return worker
+
+    def hold_waiting(self, worker: WorkerRecord) -> None:
+        """Watch the connection of a worker for which no process has been asked yet."""
+        self._connections.watch(worker)
 
     def hold_rejected(self, worker: WorkerRecord) -> None:
         """Keep the connection of a rejected load until the front end hangs up."""
@@ -190,3 +207,9 @@ class Workers:
         """Kill all workers and what they have started."""
         for worker in self:
             worker.kill()
+
+
+def _forked_from(model: HostedModel) -> str:
+    """Return the framework whose zygote forks the model's workers."""
+    # A worker that is to execute a new Python needs no zygote's imports.
+    return BARE if model.layer and model.layer.isolated else model.framework

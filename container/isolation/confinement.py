@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from polyhost.container.config import Config, Isolation
-from polyhost.container.isolation import kernel, landlock, seccomp
+from polyhost.container.isolation import kernel, landlock, ownership, seccomp, users
 from polyhost.container.isolation.capabilities import drop_capabilities
 from polyhost.container.isolation.home import Home
 from polyhost.container.isolation.landlock import Access, Ruleset, open_place
 from polyhost.container.isolation.limits import Limits
-from polyhost.container.isolation.places import Place, devices, holds_any, readable, writable
+from polyhost.container.isolation.places import AllowedPath, devices, has_cuda, holds_any, readable, writable
 from polyhost.handlers.script import submitted_code
 from polyhost.handlers.settings import Settings
 
@@ -31,7 +31,7 @@ class Confinement:
     """
 
     def __init__(
-        self, config: Config, run_dir: Path, places: Iterable[Place], *, landlock_abi: int, seccomp_filter: bool
+        self, config: Config, run_dir: Path, places: Iterable[AllowedPath], *, landlock_abi: int, seccomp_filter: bool
     ) -> None:
         """`places`: what all models may reach, used if there is Landlock."""
         self._abi = landlock_abi
@@ -40,6 +40,9 @@ class Confinement:
         self._home = Home(run_dir, original)
         self._limits = Limits(config.worker_descriptors, config.worker_file_bytes)
         self._prepared = False
+        self._processes = config.worker_processes
+        self._model_roots = config.model_roots
+        self._cuda = has_cuda()
         self._tasks = -1
         self._ruleset: Ruleset | None = None
         self._places: list[tuple[int, int]] = []  # descriptor, access
@@ -82,22 +85,39 @@ class Confinement:
         if self._filter:
             seccomp.install(seccomp.program(os.getpid()))
 
-    def enter(self, model_dir: Path, temp_dir: Path) -> None:
-        """Confine this process to the model's folders, and to what all models may reach, for good. Raises OSError."""
+    def enter(self, model_dir: Path, temp_dir: Path, user: int | None = None, layer: Path | None = None) -> None:
+        """Confine this process to the model's folders, and to what all models may reach, for good. Raises OSError.
+
+        `user`: whom it is to become; None: it stays who it is. `layer`: a folder that it may read besides.
+        """
         self.prepare()
-        os.environ["HOME"] = str(self._home.move_into(temp_dir))
+        home = self._home.move_into(temp_dir)
+        os.environ["HOME"] = str(home)
+        if user is not None:
+            os.chown(home, user, user)
+            os.fchown(1, user, user)  # what a program prints to by its path, /dev/stdout
+            ownership.give(model_dir, user, self._model_roots)
+            users.become(user, self._processes)
         if self._ruleset is not None:
-            for folder in (model_dir, temp_dir):
+            folders = [(model_dir, Access.WRITE), (temp_dir, Access.WRITE), *([(layer, Access.READ)] if layer else [])]
+            for folder, access in folders:
                 descriptor, possible = open_place(folder)
-                self._ruleset.allow(descriptor, Access.WRITE & possible)
+                self._ruleset.allow(descriptor, access & possible)
                 os.close(descriptor)
-            # CUDA names its threads there (task/TID/comm), and does not start if it cannot. The descriptor stays open:
-            # without one the kernel may forget this inode of proc's, and make another, for which there is no rule.
-            self._tasks, _ = open_place("/proc/self/task")
-            self._ruleset.allow(self._tasks, Access.READ | Access.WRITE_FILE | Access.TRUNCATE)
+            if self._cuda:
+                self._allow_thread_names(self._ruleset)
             self._ruleset.enter()
             self._ruleset.close()
             self._ruleset = None
+
+    def _allow_thread_names(self, ruleset: Ruleset) -> None:
+        """Let this process name its threads (/proc/self/task/TID/comm): CUDA does not start if it cannot.
+
+        Only where there is CUDA, for the process's oom_score_adj lies there too. The descriptor stays open: without one
+        the kernel may forget this inode of proc's, and make another, for which there is no rule.
+        """
+        self._tasks, _ = open_place("/proc/self/task")
+        ruleset.allow(self._tasks, Access.READ | Access.WRITE_FILE | Access.TRUNCATE)
 
     def _make_ruleset(self) -> Ruleset:
         ruleset = Ruleset(self._abi)
@@ -112,23 +132,31 @@ def usable_landlock() -> int:
     return version if version >= landlock.MIN_ABI else 0
 
 
-def common_places(config: Config, run_dir: Path) -> list[Place]:
+def common_places(config: Config, run_dir: Path) -> list[AllowedPath]:
     """Return what all models may reach, the code that lies beside them included."""
     protected = protected_folders(config, run_dir)
     strict = config.isolation is Isolation.STRICT
     shared = () if strict else config.shared_folders
     return [
-        *readable(protected, [*_HIDDEN, *map(Path, filter(None, [config.home]))] if strict else ()),
+        *readable(protected, _hidden(config.home) if strict else ()),
         *devices(),
         *writable(shared, protected),
-        *(Place(folder, Access.READ) for folder in _code_folders(config, protected)),
+        *(AllowedPath(folder, Access.READ) for folder in _named_folders(config, protected)),
     ]
 
 
-def _code_folders(config: Config, protected: Collection[Path]) -> Iterator[Path]:
-    """Yield where code lies that the settings name: it may be in a folder of which not everything is allowed."""
-    if submitted := submitted_code.folder(Settings.of_process()):
+def _hidden(home: str | None) -> list[Path]:
+    """Return what no model may look into in the strict mode. A user without an entry in /etc/passwd is at home in /."""
+    return [*_HIDDEN, *([Path(home)] if home and Path(home) != Path("/") else [])]
+
+
+def _named_folders(config: Config, protected: Collection[Path]) -> Iterator[Path]:
+    """Yield where the settings say that code and base models lie: perhaps where not everything is allowed."""
+    settings = Settings.of_process()
+    if submitted := submitted_code.folder(settings):
         yield submitted
+    if settings.base_models and not holds_any(settings.base_models, protected):
+        yield settings.base_models
     handler = Path(config.handler.partition(":")[0])
     if handler.is_absolute():
         yield handler if holds_any(handler.parent, protected) else handler.parent
@@ -136,4 +164,4 @@ def _code_folders(config: Config, protected: Collection[Path]) -> Iterator[Path]
 
 def protected_folders(config: Config, run_dir: Path) -> list[Path]:
     """Return the folders that no model may reach, but for its own part of them."""
-    return [run_dir, config.models_dir, *map(Path, filter(None, [config.state_dir]))]
+    return [run_dir, *config.model_roots, *map(Path, filter(None, [config.state_dir]))]

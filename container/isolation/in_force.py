@@ -21,6 +21,8 @@ def log_what_is_in_force(config: Config, run_dir: Path) -> None:
     closed = ["no new privileges", *(["seccomp"] if has_filter else [])]
     if version:
         closed.append(f"Landlock {version} ({', '.join(_closed_by(version))})")
+    if config.model_uids:
+        closed.append(f"a user for each model ({config.model_uids[0]} to {config.model_uids[1]})")
     logger.info("isolation %s: %s", config.isolation, ", ".join(closed))
     for gap in _gaps(version, has_filter):
         logger.warning("isolation %s is incomplete: %s", config.isolation, gap)

@@ -13,12 +13,13 @@ class Limits:
 
     def enter(self) -> None:
         """Set the limits for this process and what it will start; they cannot be raised again without privileges."""
-        _lower(resource.RLIMIT_CORE, 0)  # a core dump would hold requests
-        _lower(resource.RLIMIT_NOFILE, self.descriptors)
-        _lower(resource.RLIMIT_FSIZE, self.file_bytes)
+        lower(resource.RLIMIT_CORE, 0)  # a core dump would hold requests
+        lower(resource.RLIMIT_NOFILE, self.descriptors)
+        lower(resource.RLIMIT_FSIZE, self.file_bytes)
 
 
-def _lower(limit: int, value: int | None) -> None:
+def lower(limit: int, value: int | None) -> None:
+    """Set a limit, unless it is lower already; None leaves it as it is."""
     hard = resource.getrlimit(limit)[1]
     if value is not None and (hard == resource.RLIM_INFINITY or value < hard):
         resource.setrlimit(limit, (value, value))

@@ -20,42 +20,48 @@ _OWN_RULES = (Path("/dev"),)
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
 # NVIDIA, AMD and Intel, AWS Neuron, Habana, InfiniBand for NCCL; WSL's.
 _ACCELERATORS = ("nvidia*", "dri", "kfd", "neuron*", "accel*", "infiniband", "dxg")
+_CUDA = ("nvidia*", "dxg")
 _MAX_ENTRIES = 500  # of one folder in which something is protected
 
 
 @dataclass(frozen=True)
-class Place:
+class AllowedPath:
     """A file or a folder, and what may be done to it, or below it."""
 
     path: Path
     access: Access
 
 
-def readable(protected: Collection[Path], hidden: Collection[Path] = ()) -> Iterator[Place]:
+def readable(protected: Collection[Path], hidden: Collection[Path] = ()) -> Iterator[AllowedPath]:
     """Yield what may be read and executed: everything that is neither protected nor a temp folder.
 
     `hidden`: folders besides, of which only what Python needs is allowed.
     """
     outside = {*map(_resolved, (*protected, *hidden, *_TEMP_FOLDERS, *_OWN_RULES))}
-    yield from (Place(path, Access.READ) for path in _all_but(Path("/"), outside))
+    yield from (AllowedPath(path, Access.READ) for path in _all_but(Path("/"), outside))
     # Where Python or the models' libraries lie in a folder of which not everything is allowed, as below /tmp.
     for path in {*map(_resolved, filter(None, (*sys.path, sys.prefix, sys.base_prefix)))}:
         if not _holds_any(path, {*map(_resolved, protected)}) and path != Path("/"):
-            yield Place(path, Access.READ)
+            yield AllowedPath(path, Access.READ)
 
 
-def devices() -> Iterator[Place]:
+def devices() -> Iterator[AllowedPath]:
     """Yield the devices that programs expect, and accelerators."""
     for pattern in (*_DEVICES, *_ACCELERATORS):
         for path in Path("/dev").glob(pattern):
-            yield Place(path, Access.READ_FILE | Access.READ_DIR | Access.WRITE_FILE)
+            yield AllowedPath(path, Access.READ_FILE | Access.READ_DIR | Access.WRITE_FILE)
 
 
-def writable(shared: Iterable[str | Path], protected: Collection[Path]) -> Iterator[Place]:
+def has_cuda() -> bool:
+    """Return whether there is an NVIDIA GPU, also WSL's."""
+    return any(path for pattern in _CUDA for path in Path("/dev").glob(pattern))
+
+
+def writable(shared: Iterable[str | Path], protected: Collection[Path]) -> Iterator[AllowedPath]:
     """Yield the shared folders that may be written to. One that holds something protected is left out."""
     for folder in shared:
         if not holds_any(Path(folder), protected):
-            yield Place(Path(folder), Access.WRITE)
+            yield AllowedPath(Path(folder), Access.WRITE)
 
 
 def holds_any(folder: Path, protected: Collection[Path]) -> bool:

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 from polyhost.container import log
+from polyhost.container.config import Isolation
 from polyhost.container.control_protocol import Channel
+from polyhost.container.isolation.shared_processes import protect
 from polyhost.container.log_collector.collector import LogCollector
 from polyhost.container.log_formats import to_json, to_text
 from polyhost.container.system.event_loop import EventLoop
@@ -19,7 +21,8 @@ _POLL_MS = 1000
 
 def main(arguments: Sequence[str]) -> int:
     """Run until SIGTERM or the supervisor's end, then log what is left; return the exit status."""
-    channel_descriptor, lock_descriptor, form, level = arguments
+    channel_descriptor, lock_descriptor, form, level, isolation = arguments
+    protect(Isolation(isolation))
     descriptors = log.LogDescriptors(1, int(lock_descriptor))
     log.configure(as_json=form == "json", level=int(level), descriptors=descriptors)
     loop = EventLoop()

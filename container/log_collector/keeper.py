@@ -13,7 +13,6 @@ from polyhost.container.system.heartbeats import HeartbeatMonitor
 from polyhost.events import get_logger
 
 _RESTART_S = 1.0
-_STOP_S = 2.0
 
 logger = get_logger(__name__)
 
@@ -31,7 +30,7 @@ class LogCollectorKeeper:
         """`silence_s`: after which the collector is taken to hang, and is killed."""
         self._loop = loop
         self._log = log
-        self._arguments = ["json" if config.log_json else "text", str(config.log_level)]
+        self._arguments = ["json" if config.log_json else "text", str(config.log_level), config.isolation]
         self._environ = environ
         self._heartbeats = HeartbeatMonitor(silence_s)
         self._fork_servers_end, self._own_end = Channel.pair()
@@ -76,12 +75,12 @@ class LogCollectorKeeper:
             logger.error("cannot start the log collector now: %s", error)
             self._loop.after(_RESTART_S, self._restart)
 
-    def stop(self) -> None:
-        """Have it log what is left, once the workers have ended, and wait for its end."""
+    def stop(self, seconds: float) -> None:
+        """Have it log what is left, once the workers have ended; kill it if that takes longer."""
         self._stopping = True
         if (process := self._process) is not None:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_STOP_S)
+                process.wait(seconds)
             process.kill()
             process.wait()

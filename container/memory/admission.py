@@ -25,26 +25,35 @@ _MEASURING_S = 0.005
 
 @dataclass(frozen=True)
 class Admission:
-    """The decision on one load. Bytes: `free` is what is available beyond the reserve and the loads in progress."""
+    """The decision on one load.
+
+    Bytes: `free` is what is available beyond the reserve, the loads in progress, and `zygotes`, which start first.
+    """
 
     need: int
     free: int
     limit: int
+    zygotes: int = 0
 
     @property
     def fits(self) -> bool:
         return self.need <= self.free
 
     def __str__(self) -> str:
+        beside = f" beside {self.zygotes // _MB} MB for its framework's imports" if self.zygotes else ""
         return (
             f"not enough memory for the model: it needs about {self.need // _MB} MB, but {max(0, self.free) // _MB} MB"
-            f" of {self.limit // _MB} MB are free; unload models or raise the container's memory"
+            f" of {self.limit // _MB} MB are free{beside}; unload models or raise the container's memory"
         )
 
 
-def decide(need: int, state: MemoryState, reserve: int, loading: Iterable[int]) -> Admission:
-    """Decide on a load. `loading`: the needs of admitted loads that may not have taken their memory yet."""
-    return Admission(need, state.available - reserve - sum(loading), state.limit)
+def decide(need: int, state: MemoryState, reserve: int, loading: Iterable[int], zygotes: int = 0) -> Admission:
+    """Decide on a load.
+
+    `loading`: the needs of admitted loads that may not have taken their memory yet. `zygotes`: what those are yet to
+    take that start before it.
+    """
+    return Admission(need, state.available - reserve - sum(loading) - zygotes, state.limit, zygotes)
 
 
 def default_reserve(limit: int) -> int:
@@ -56,6 +65,7 @@ class Measurable(Protocol):
     """A worker whose memory can be measured."""
 
     pid: int | None
+    smaps: int | None
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -86,11 +96,11 @@ class AdmissionControl:
         """Return the fingerprint of a model, which is to be taken before its code runs."""
         return self._fingerprints.of(framework, directory)
 
-    def decide(self, model: Fingerprint, loading: Iterable[int]) -> Admission:
-        """Decide on a load of this model. `loading`: the needs of the loads in progress."""
+    def decide(self, model: Fingerprint, loading: Iterable[int], zygotes: int = 0) -> Admission:
+        """Decide on a load of this model; `loading` and `zygotes` as of the function."""
         state = self._gauge.read()
         reserve = self._reserve or default_reserve(state.limit)
-        return decide(self._estimates.need(model), state, reserve, loading)
+        return decide(self._estimates.need(model), state, reserve, loading, zygotes)
 
     def measure(self, workers: Collection[WorkerT]) -> list[tuple[WorkerT, int]]:
         """Measure the workers that are due, as far as the time allows; return the bytes that their models need."""
@@ -102,7 +112,7 @@ class AdmissionControl:
             model = worker.fingerprint
             with contextlib.suppress(OSError):
                 if not self._estimates.settled(model):
-                    self._estimates.add(model, private_bytes(worker.pid or 0))
+                    self._estimates.add(model, private_bytes(worker.pid or 0, worker.smaps))
                 measured.append((worker, self._estimates.need(model)))
             if time.monotonic() > end:
                 break

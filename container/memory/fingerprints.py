@@ -18,6 +18,7 @@ from polyhost.container.memory.state_file import StateFile
 # Of one folder: a look at a file takes microseconds, during which the fork server does nothing else.
 MAX_FILES = 2_000
 _MAX_FOLDERS = 20_000
+_WHEELS = b"/code/wheels/"
 _BYTECODE_FOLDER, _BYTECODE = "__pycache__", ".pyc"
 
 
@@ -84,7 +85,9 @@ def _fingerprint(framework: str, files: list[_File]) -> Fingerprint:
     digest = hashlib.blake2b(framework.encode(), digest_size=12)
     for file in files:
         digest.update(b"%s\0%d\0" % (file.name, file.size))
-    return Fingerprint(framework, digest.hexdigest(), sum(file.size for file in files))
+    # Wheels (container/layers) are installed on the disk, and no model reads them into memory.
+    size = sum(file.size for file in files if not file.name.startswith(_WHEELS))
+    return Fingerprint(framework, digest.hexdigest(), size)
 
 
 def _files(directory: Path) -> Iterator[_File]:

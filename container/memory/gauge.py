@@ -1,11 +1,14 @@
 """How much memory the container may still use, and how much of it a process holds."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from polyhost.cgroup import ControlGroup
+
+_ROLLUP_BYTES = 8192  # more than there are
 
 
 @dataclass(frozen=True)
@@ -37,16 +40,22 @@ class MemoryGauge:
         return self._group.oom_kills() if self._group else 0
 
 
-def private_bytes(pid: int) -> int:
+def private_bytes(pid: int, smaps: int | None = None) -> int:
     """Return what would be freed if the process ended: its private memory pages and its page tables (proc(5)).
 
-    Raises OSError if there is no such process.
+    `smaps`: its smaps_rollup, open; None for a process whose memory this one may look at. Raises OSError if there is no
+    such process.
     """
     proc = Path("/proc") / str(pid)
-    rollup = _kilobytes(proc / "smaps_rollup")
+    text = (proc / "smaps_rollup").read_text() if smaps is None else os.pread(smaps, _ROLLUP_BYTES, 0).decode()
+    rollup = _parse_kilobytes(text)
     page_tables = _kilobytes(proc / "status").get("VmPTE", 0)
     return (rollup.get("Private_Clean", 0) + rollup.get("Private_Dirty", 0) + page_tables) * 1024
 
 
 def _kilobytes(path: Path) -> Mapping[str, int]:
-    return {key: int(value) for key, value in re.findall(r"^(\w+):\s+(\d+) kB$", path.read_text(), re.MULTILINE)}
+    return _parse_kilobytes(path.read_text())
+
+
+def _parse_kilobytes(text: str) -> Mapping[str, int]:
+    return {key: int(value) for key, value in re.findall(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)}

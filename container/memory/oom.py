@@ -28,10 +28,19 @@ def is_out_of_memory(error: BaseException) -> bool:
             return True
         if isinstance(seen, OSError) and seen.errno in _ERRNOS:
             return True
-        if isinstance(seen, RuntimeError | OSError) and _texts().search(str(seen)):
+        if (isinstance(seen, RuntimeError | OSError) or _is_native(seen)) and _texts().search(str(seen)):
             return True
         seen = seen.__cause__
     return False
+
+
+def _is_native(error: BaseException) -> bool:
+    return any(f"{kind.__module__}:{kind.__qualname__}" in _native_errors() for kind in type(error).__mro__)
+
+
+@cache
+def _native_errors() -> frozenset[str]:
+    return frozenset(name for row in frameworks.registered().values() for name in row.native_errors)
 
 
 @cache

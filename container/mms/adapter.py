@@ -8,6 +8,7 @@ kills the launcher and closes the connections; the launcher's pidfd tells. How a
 import contextlib
 import os
 import socket
+import struct
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +35,7 @@ _OLD_IO_FILES_S = 5.0
 _DESERTED_S = 5.0
 _DESERTED_ROUND_S = 0.5
 _LOST_LOADS_ROUND_S = 2.0
+_CREDENTIALS = struct.Struct("iII")  # ucred: process, user, group
 
 logger = get_logger(__name__)
 
@@ -45,6 +47,7 @@ class LaunchedModel(HostedModel):
     launcher: Launcher
     listener: socket.socket
     deserted_since: float | None = None  # when its last worker ended
+    stranger_logged: bool = False
 
     def close(self) -> None:
         """Close the socket and the launcher's record as well."""
@@ -58,6 +61,7 @@ class MmsAdapter:
     """Adapter of MMS. A model's key is the pid of its launcher."""
 
     busy_rounds = 2  # another worker costs MMS a thread and a launcher
+    idle_share = 0.0  # MMS fails the invocation of a worker that it stops: 500, "Worker died." (WorkerThread.java)
     extended_protocol = False
     substitute_code = COMPLETE_CODE
 
@@ -155,6 +159,7 @@ class MmsAdapter:
             launcher.report_error(str(error))
             launcher.kill()
             launcher.close()
+            Path(launcher.arguments.socket_path).unlink(missing_ok=True)
 
     def _add_model(self, launcher: Launcher) -> None:
         arguments = launcher.arguments
@@ -172,13 +177,25 @@ class MmsAdapter:
             launcher=launcher,
             listener=listener,
         )
-        self._models[launcher.pid] = model
         self._host.add_model(model)
-        self._loop.watch(listener, lambda: self._host.add_worker(model, listener.accept()[0]))
+        self._models[launcher.pid] = model
+        self._loop.watch(listener, lambda: self._on_connection(model))
         if launcher.pidfd is not None:
             self._loop.watch(launcher.pidfd, lambda: self._on_launcher_ended(model))
         with contextlib.suppress(OSError):  # it has ended; its pidfd reports that
             launcher.report_started()
+
+    def _on_connection(self, model: LaunchedModel) -> None:
+        """Take a connection of MMS's. A model's code can reach the socket too: Landlock has no right for its path."""
+        connection, _ = model.listener.accept()
+        if (peer := _peer(connection)) == model.launcher.java:
+            self._host.add_worker(model, connection)
+            return
+        connection.close()
+        if not model.stranger_logged:
+            model.stranger_logged = True
+            message = "closed a connection to the model's socket: process %d is not Multi Model Server"
+            logger.warning(message, peer, extra={"model": model.name})
 
     def _on_launcher_ended(self, model: LaunchedModel) -> None:
         """Close the model: MMS has unloaded it. If something else killed the launcher, the workers serve on.
@@ -209,6 +226,12 @@ class MmsAdapter:
         if status == HTTPStatus.NOT_FOUND and not model.workers and model.is_open:
             logger.warning("MMS has lost the model's launcher; killed it", extra={"model": model.name})
             model.launcher.kill()
+
+
+def _peer(connection: socket.socket) -> int:
+    """Return the process that has connected (unix(7), SO_PEERCRED)."""
+    pid, _, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return int(pid)
 
 
 def _launched(worker: WorkerRecord) -> LaunchedModel:

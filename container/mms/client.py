@@ -47,12 +47,12 @@ class MmsClient:
         """Unregister the model."""
         self._request("DELETE", _path(name), lambda status: None)
 
-    def names(self, on_names: Callable[[set[str]], None]) -> None:
-        """List the models that are registered; `on_names` is not called if MMS does not say."""
+    def models(self, on_models: Callable[[dict[str, str]], None]) -> None:
+        """List the models that are registered, each with its `url`; `on_models` is not called if MMS does not say."""
 
         def read(status: int | None, body: bytes) -> None:
             if status == HTTPStatus.OK:
-                on_names({model["modelName"] for model in json.loads(body)["models"]})
+                on_models({model["modelName"]: model["modelUrl"] for model in json.loads(body)["models"]})
 
         self._exchange("GET", f"/models?limit={_LIMIT}", read)
 

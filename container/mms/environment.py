@@ -1,14 +1,19 @@
 """The environment of the toolkit, MMS and the launchers."""
 
 import os
+import random
 import shutil
+import socket
 import sys
 from collections.abc import MutableMapping
+from dataclasses import replace
 from pathlib import Path
 
-from polyhost.container.config import Config
+from polyhost.container.config import Config, Requirements
 from polyhost.container.errors import ConfigError
 
+# Java's MMS takes none above 32766; the kernel gives outgoing connections ports from 32768 on (ip_local_port_range).
+_LOOPBACK_PORTS = range(20_000, 32_767)
 RESOURCES = Path(__file__).parent / "resources"
 
 # The fork server keeps the deadlines of loads and requests. MMS has one for both, which must not expire first.
@@ -36,6 +41,8 @@ def prepare_environment(config: Config, run_dir: Path, environ: MutableMapping[s
     # Java's temp folder, where MMS has its sockets, and the folder of MMS's pid file.
     environ["TEMP"] = environ["TMPDIR"] = str(run_dir / "tmp")
     environ["SAGEMAKER_HANDLER"] = config.handler
+    if config.multi_model:
+        environ["SAGEMAKER_MULTI_MODEL"] = "true"  # the toolkit reads it, and with a model store it may be absent
     environ["SAGEMAKER_BIND_TO_PORT"] = str(config.port)
     environ["SAGEMAKER_MODEL_SERVER_VMARGS"] = f"{config.vmargs or _VMARGS} {_NO_DOWNLOADS}"
     # The toolkit's configuration file says 0.0.0.0; MMS's variables come before it.
@@ -47,11 +54,27 @@ def prepare_environment(config: Config, run_dir: Path, environ: MutableMapping[s
     if config.job_queue_size is not None:
         environ["MMS_JOB_QUEUE_SIZE"] = str(config.job_queue_size)
     environ["MMS_DEFAULT_RESPONSE_TIMEOUT_SECONDS"] = str(
-        max(config.response_timeout_s, config.load_timeout_s) + _MMS_TIMEOUT_MARGIN_S
+        max(config.response_timeout_s, config.load_timeout_s + _installing_s(config)) + _MMS_TIMEOUT_MARGIN_S
     )
     # The number of workers is not set: MMS takes one per model in multi-model mode and one per core for a single model.
     environ["MMS_MAX_REQUEST_SIZE"] = environ["MMS_MAX_RESPONSE_SIZE"] = str(config.max_payload_bytes)
     _find_java(environ)
+
+
+def _installing_s(config: Config) -> int:
+    return 0 if config.requirements is Requirements.OFF else config.requirements_s
+
+
+def behind_router(config: Config) -> Config:
+    """Return the settings of an MMS that only the container's router calls. Raises ConfigError if no port is free."""
+    for port in random.sample(_LOOPBACK_PORTS, 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return replace(config, host="127.0.0.1", port=port)
+    raise ConfigError("no port below 32767 is free for Multi Model Server behind its router; end other programs")
 
 
 def _find_java(environ: MutableMapping[str, str]) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from polyhost.container.system.procfs import parent_of
+
 LAUNCHES = "launches"  # folder of the records, one for each launcher, named by its pid
 FIFO = "launch.fifo"
 _COMMANDS = ("launcher", "sleep")  # what runs in the process, before and after its exec
@@ -51,6 +53,7 @@ class Launcher:
         if not _is_launcher(pid):  # checked once the pidfd is open, so that both concern the same process
             self._close_pidfd()
             raise ProcessLookupError(f"{pid} is another process now")
+        self.java = parent_of(pid)
 
     def report_started(self) -> None:
         """Write the line to the launcher's stdout at which MMS connects to the model's socket (WorkerLifeCycle.java).

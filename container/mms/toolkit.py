@@ -52,6 +52,11 @@ def _only_java_with(configuration: str, process_iter: Any) -> Any:
         deadline = time.monotonic() + _JAVA_STARTS_S
         while not (found := list(_with_words(process_iter(), configuration, _JAVA))) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
+        # The command that starts Java ends at once. If it ended after the toolkit had set its handler of SIGCHLD, the
+        # handler would log an error: it collects exit statuses until no child is left, which it takes for a failure.
+        java = list(_with_words(process_iter(), _JAVA))
+        commands = [child for child in psutil.Process().children() if child not in java]
+        psutil.wait_procs(commands, max(0.0, deadline - time.monotonic()))
         return iter(found)
 
     return own_processes

@@ -49,7 +49,7 @@ def worker_exercise(config: Config) -> Iterator[Callable[[], None]]:
     with tempfile.TemporaryDirectory() as base, log.muted():
         model_dir = Path(base) / "models" / "none"
         model_dir.mkdir(parents=True)
-        yield partial(_run_worker, model_dir, dataclasses.replace(config, base_dir=base, multi_model=True))
+        yield partial(_run_worker, model_dir, dataclasses.replace(config, base_dir=base, multi_model=True, store=None))
         os.chdir(folder)
 
 

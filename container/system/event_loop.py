@@ -69,12 +69,13 @@ class EventLoop:
         reader, writer = socket.socketpair()
         for end in (reader, writer):
             end.setblocking(False)
+        self._signal_writer = writer
+        # First, or a signal that comes in between would be lost.
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         for number in callbacks:
             signal.signal(number, lambda signum, frame: None)
         for number in ignored:
             signal.signal(number, signal.SIG_IGN)
-        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        self._signal_writer = writer
 
         def dispatch() -> None:
             for number in set(reader.recv(4096)) & callbacks.keys():

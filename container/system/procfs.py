@@ -2,12 +2,15 @@
 
 import contextlib
 import os
+import re
 import resource
 from pathlib import Path
 
 # RLIMIT_LOCKS has had no effect since Linux 2.4.25 (getrlimit(2)), and fork, exec and setsid all preserve it: a number
 # in it still identifies a daemon that has left its session and cleared its environment.
 _RLIMIT_LOCKS = 10
+
+MAX_OOM_SCORE_ADJ = 1000
 
 
 def children() -> list[int]:
@@ -22,6 +25,14 @@ def children_of(pid: int) -> list[int]:
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+
+
+def parent_of(pid: int) -> int | None:
+    """Return the process's parent (proc_pid_stat(5), field 4), or None if it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
 
 
 def with_descendants(pid: int) -> list[int]:
@@ -48,6 +59,22 @@ def is_group_leader_in(pid: int, folder: Path) -> bool:
         return False
 
 
+def users_of_processes() -> set[int]:
+    """Return the users that have a process, zombies included: /proc/PID is the effective user's (proc(5))."""
+    found = set()
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if name.isdecimal():
+            with contextlib.suppress(OSError):  # it has ended
+                found.add(os.stat(f"/proc/{name}").st_uid)  # noqa: PTH116
+    return found
+
+
+def effective_capabilities() -> int:
+    """Return this process's capabilities, a bit for each (proc(5): status, CapEff)."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff:")]
+    return int(line.split()[1], 16)
+
+
 def set_oom_score_adj(score: int) -> None:
     """Tell the kernel how readily to kill this process if memory runs out (proc(5)). Raises OSError.
 
@@ -70,6 +97,16 @@ def mark_of(pid: int) -> int | None:
     """Return the process's mark, or None if it has none or has ended."""
     try:
         number = resource.prlimit(pid, _RLIMIT_LOCKS)[0]
+    except PermissionError:  # another user's
+        return _mark_by_file(pid)
     except OSError:
         return None
     return None if number == resource.RLIM_INFINITY else number
+
+
+def _mark_by_file(pid: int) -> int | None:
+    """Read the mark where anyone may read it, at ten times the cost."""
+    with contextlib.suppress(OSError):
+        found = re.search(r"^Max file locks +(\d+)", Path(f"/proc/{pid}/limits").read_text(), re.MULTILINE)
+        return int(found[1]) if found else None
+    return None

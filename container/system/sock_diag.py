@@ -15,7 +15,7 @@ _HEAD = struct.Struct("=IHHII")  # nlmsghdr
 _REQUEST = struct.Struct("=BBBBI")  # inet_diag_req_v2, before its inet_diag_sockid
 _PORTS = struct.Struct("!HH")
 _REST_OF_ID = struct.Struct("=III")  # the interface, and a cookie
-_INODE_AT, _ATTRIBUTES_AT = _HEAD.size + 68, _HEAD.size + 72  # behind inet_diag_msg's other fields
+_USER_AT, _ATTRIBUTES_AT = _HEAD.size + 64, _HEAD.size + 72  # user and inode: behind inet_diag_msg's other fields
 _TIMEOUT_S = 1.0
 
 Address = tuple[str, int]
@@ -25,6 +25,7 @@ class LocalSocket(NamedTuple):
     """A socket in this process's network namespace."""
 
     inode: int  # 0: no process has it any more
+    user: int
     cgroup: int | None  # of cgroup version 2, by id, of the process that made it; None before Linux 5.8
 
 
@@ -48,8 +49,8 @@ def _parse(data: bytes) -> LocalSocket | None:
         if code == errno.ENOENT:
             return None
         raise OSError(code, os.strerror(code))
-    (inode,) = struct.unpack_from("=I", data, _INODE_AT)
-    return LocalSocket(inode, _cgroup_of(data[_ATTRIBUTES_AT:length]))
+    user, inode = struct.unpack_from("=II", data, _USER_AT)
+    return LocalSocket(inode, user, _cgroup_of(data[_ATTRIBUTES_AT:length]))
 
 
 def _cgroup_of(attributes: bytes) -> int | None:

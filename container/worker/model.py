@@ -13,14 +13,17 @@ from mms.metrics.metrics_store import MetricsStore
 
 from polyhost.container import log
 from polyhost.container.errors import BadAnswerError, Failure, LoadError, PolyhostError
+from polyhost.container.layers import needs
 from polyhost.container.worker import own_handler, printed, responses, surroundings
 from polyhost.container.worker.inputs import decoded
+from polyhost.container.worker.model_directory import why_unreadable
 from polyhost.container.worker.own_handler import Entry
 from polyhost.container.worker.types import Headers, Request, Response
 from polyhost.events import get_logger
-from polyhost.handlers import lookup
+from polyhost.handlers import import_path, lookup
 from polyhost.handlers.body import forms
 from polyhost.handlers.body.forms import BadFormError
+from polyhost.handlers.errors import BadModelError
 from polyhost.handlers.script import main_module, stand_ins
 from polyhost.handlers.settings import Settings
 
@@ -34,6 +37,7 @@ class ModelSpec:
     """What to load. `directory` holds the unpacked archive.
 
     `handler` is what the load request names, if anything, `default_handler` the setting (polyhost.handlers.lookup).
+    `layer` holds the packages that the archive asks for (container/layers), None if they are not installed.
     """
 
     name: str
@@ -42,6 +46,7 @@ class ModelSpec:
     default_handler: str | None = None
     batch_size: int = 1
     gpu_id: int | None = None
+    layer: Path | None = None
 
 
 @dataclass
@@ -69,7 +74,10 @@ class Model:
             context = Context(spec.name, str(spec.directory), manifest, spec.batch_size, spec.gpu_id, mms.__version__)
             context.metrics = MetricsStore({}, spec.name)
             handler = lookup.handler_name(manifest, spec.default_handler, requested=spec.handler)
+            import_path.add_lib(spec.directory)
             try:
+                if spec.layer is not None:
+                    import_path.add_layer(spec.layer)
                 entry = own_handler.load(handler, spec.directory, context)
             finally:
                 printed.flush()
@@ -78,7 +86,8 @@ class Model:
         except SystemExit:
             raise
         except BaseException as error:  # asyncio.CancelledError, too, is no Exception
-            failure = Failure.of(error, spec.name, "load")
+            failure = Failure.of(_unreadable(error, spec.directory) or error, spec.name, "load")
+            failure = replace(failure, message=failure.message + _not_installed(error, spec))
             logger.error("load failed: %s", failure.message, exc_info=error, extra={"phase": failure.phase})
             raise LoadError(failure) from error
         return cls(spec, context, entry, max_response_bytes, decode_inputs)
@@ -198,6 +207,25 @@ class Model:
         headers = {"content-type": "application/json"}
         phrase = responses.reason_phrase(failure.code)
         return Response(request.id, failure.code, headers, failure.shortened().to_json(), phrase)
+
+
+def _unreadable(error: BaseException, directory: Path) -> BadModelError | None:
+    """Return an error with the remedy if a file of the model's cannot be read."""
+    if not isinstance(error, PermissionError) or not isinstance(error.filename, str):
+        return None
+    path = directory / error.filename
+    reason = why_unreadable(path) if path.is_relative_to(directory) else None
+    return BadModelError(reason) if reason else None
+
+
+def _not_installed(error: BaseException, spec: ModelSpec) -> str:
+    """Return a hint if a module is missing, and the archive asks for packages that are not installed."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, ModuleNotFoundError):
+        seen = seen.__cause__ or seen.__context__
+    if seen is None or spec.layer is not None or not needs.exist(spec.directory):
+        return ""
+    return "; the archive has a requirements.txt, which is not installed: POLYHOST_REQUIREMENTS is off"
 
 
 def _decoded_or_error(request: Request) -> Request | Exception:

@@ -9,16 +9,18 @@ import socket
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from polyhost.container import log
 from polyhost.container.config import Config, Optimization
 from polyhost.container.control_protocol import ForkDescriptors, ForkRequest
 from polyhost.container.errors import Failure, LoadError, WorkerDiedError
 from polyhost.container.isolation.confinement import Confinement
-from polyhost.container.system import malloc, procfs
-from polyhost.container.worker import printed, surroundings
+from polyhost.container.system import malloc, prctl, procfs
+from polyhost.container.worker import new_python, printed, surroundings
 from polyhost.container.worker.model import Model, ModelSpec
 from polyhost.container.worker.model_directory import is_within
+from polyhost.container.worker.new_python import LoadInProgress
 from polyhost.container.worker.protocol import (
     DisconnectedError,
     FrontEndConnection,
@@ -44,21 +46,30 @@ _MAX_NAME_CHARACTERS = 100
 logger = get_logger(__name__)
 
 
-def become_worker(request: ForkRequest, descriptors: list[int], config: Config, confinement: Confinement | None) -> int:
+def become_worker(
+    request: ForkRequest,
+    descriptors: list[int],
+    config: Config,
+    confinement: Confinement | None,
+    resumed: LoadInProgress | None = None,
+) -> int:
     """Serve the model in this forked process until the connection ends; return the exit status.
 
     `descriptors` are ForkDescriptors; `confinement` is entered before the first file of the model is opened.
+    `resumed`: the load that this process goes on with, which was a fork until then.
     """
     connection, output, events, page = ForkDescriptors(*descriptors)
     log.hand_over(events)
-    _set_up_process(request, output)
+    set_up_process(request, output)
     status = StatusPage(page)
-    os.close(page)  # the mapping stays
+    if resumed is not None or not request.isolated:  # a new Python will map it again
+        os.close(page)  # the mapping stays
     with socket.socket(fileno=connection) as sock:
         try:
             reads_forms = not request.extended_protocol  # MMS does, the native front end does not
             front_end = FrontEndConnection(sock, config.enabled(Optimization.HEADER_CACHE), reads_forms)
-            return Worker(request, front_end, status, config, confinement).run()
+            handed_on = ForkDescriptors(connection, 1, events, page)
+            return Worker(request, front_end, status, config, confinement, resumed, handed_on).run()
         except DisconnectedError:
             return 0  # as at an end between two commands
         except SystemExit as error:
@@ -68,13 +79,16 @@ def become_worker(request: ForkRequest, descriptors: list[int], config: Config, 
             printed.flush()
 
 
-def _set_up_process(request: ForkRequest, output: int) -> None:
+def set_up_process(request: ForkRequest, output: int) -> None:
     """Give this process what must not be its zygote's, and how the kernel and the fork server are to see it."""
     surroundings.enter(request.model.name, request.temp_dir, output)
     os.close(output)
+    # Its zygote is not. It is to be measured, and a fork server that starts anew finds its status page in /proc.
+    prctl.set_dumpable(True)
     # If the container runs out of memory all the same, let the kernel kill a worker, not a process that others need.
+    # One with the highest score comes before any without, whatever their sizes.
     with contextlib.suppress(OSError):
-        procfs.set_oom_score_adj(500)
+        procfs.set_oom_score_adj(procfs.MAX_OOM_SCORE_ADJ)
     procfs.mark(request.mark)
 
 
@@ -93,21 +107,29 @@ class Worker:
         status: StatusPage,
         config: Config,
         confinement: Confinement | None = None,
+        resumed: LoadInProgress | None = None,
+        descriptors: ForkDescriptors | None = None,
     ) -> None:
+        """`descriptors`: for a new Python, if the request asks for one."""
         self._request = request
         self._connection = connection
         self._status = status
         self._config = config
         self._confinement = confinement
+        self._resumed = resumed
+        self._descriptors = descriptors
         self._model: Model | None = None
-        self._forked = time.monotonic()
+        self._forked = time.monotonic() if resumed is None else resumed.forked
         self._timeline: dict[str, float] = {}  # of the load, in milliseconds
 
     def run(self) -> int:
         """Serve until the front end closes the connection, or the load fails; return the exit status."""
         if self._request.backoff_s:
             return self._back_off()
-        if self._request.reload:
+        if self._resumed is not None:
+            if not self._resume_load(self._resumed):
+                return WorkerExit.LOAD_FAILED
+        elif self._request.reload:
             if not self._load(self._request.gpu_id, self._request.batch_size):
                 return WorkerExit.LOAD_FAILED
             self._status.enter(WorkerState.IDLE)
@@ -135,25 +157,41 @@ class Worker:
         self._create_io_files(command.io_name)
         if not self._load(gpu_id, command.batch_size):
             return False
+        self._reply_to_load()
+        return True
+
+    def _resume_load(self, load: LoadInProgress) -> bool:
+        """Go on with a load in this new Python."""
+        if not self._load(load.gpu_id, load.batch_size, load.commanded):
+            return False
+        if self._request.reload:
+            self._status.enter(WorkerState.IDLE)
+        else:
+            self._reply_to_load()
+        return True
+
+    def _reply_to_load(self) -> None:
         extended = self._request.extended_protocol
         reply = encode_load_reply(200, json.dumps(self._timeline)) if extended else encode_loaded_reply(os.getpid())
         self._status.enter(WorkerState.RESPONDING, LOAD_REPLY)
         self._connection.send(reply)
         self._status.enter(WorkerState.IDLE)
-        return True
 
-    def _load(self, gpu_id: int | None, batch_size: int) -> bool:
-        """Load the model; return False if that failed.
+    def _load(self, gpu_id: int | None, batch_size: int, commanded: float | None = None) -> bool:
+        """Load the model, in a new Python if it needs one; return False if that failed. `commanded`: since when.
 
         The failure is left in the status page, and the fork server replies: MMS must see its launcher end first.
         After a success the page still says LOADING: if the process dies before its reply, the load has failed.
         """
-        commanded = time.monotonic()
+        commanded = commanded or time.monotonic()
         self._status.enter(WorkerState.LOADING)
         ref = self._request.model
-        spec = ModelSpec(ref.name, Path(ref.directory), ref.handler, self._config.handler, batch_size, gpu_id)
+        layer = Path(self._request.layer) if self._request.layer else None
+        spec = ModelSpec(ref.name, Path(ref.directory), ref.handler, self._config.handler, batch_size, gpu_id, layer)
         try:
             self._enter_directory(spec)
+            if self._request.isolated and self._resumed is None:
+                self._go_on_in_new_python(spec, LoadInProgress(self._forked, commanded, gpu_id, batch_size))
             with _limited_memory(self._request.memory_bytes if gpu_id is None else None):
                 self._model = Model.load(spec, self._config.max_payload_bytes)
         except LoadError as error:
@@ -163,13 +201,19 @@ class Worker:
         return True
 
     def _log_timeline(self, commanded: float) -> None:
-        """Keep and log the load's phases: until the connection, the fork, the command, and the handler's own time."""
+        """Keep and log the load's phases: until the connection, the fork, the command, and the handler's own time.
+
+        Of a load that had to wait for its packages, also for how long.
+        """
         request, now = self._request, time.monotonic()
+        connected = request.connected - request.waited_s
         starts = {"connect": request.launched, "fork": request.connected, "command": self._forked, "handler": commanded}
-        ends = [request.connected, self._forked, commanded, now]
+        ends = [connected, self._forked, commanded, now]
         self._timeline = {
             name: round((end - start) * 1000, 1) for (name, start), end in zip(starts.items(), ends, strict=True)
         }
+        if request.waited_s:
+            self._timeline["requirements"] = round(request.waited_s * 1000, 1)
         total = round((now - request.launched) * 1000, 1)
         logger.info("loaded", extra={"phase": "load", "duration_ms": total, "details": {"timeline_ms": self._timeline}})
 
@@ -178,14 +222,27 @@ class Worker:
 
         Raises LoadError if the directory is not below BASE/models.
         """
-        models_dir = self._config.models_dir
-        if not is_within(spec.directory, models_dir):
+        if not is_within(spec.directory, self._config.model_roots):
+            models_dir = self._config.models_dir
             error = HandlerNotFoundError(f"{spec.directory} is not below {models_dir} (SAGEMAKER_BASE_DIR)")
             logger.error("%s", error, extra={"phase": "load"})
             raise LoadError(Failure.of(error, spec.name, "load"))
-        if self._confinement is not None:
-            self._confinement.enter(spec.directory, Path(self._request.temp_dir))
-        os.chdir(spec.directory)
+        try:
+            if self._confinement is not None:
+                self._confinement.enter(spec.directory, Path(self._request.temp_dir), self._request.user, spec.layer)
+            os.chdir(spec.directory)
+        except OSError as error:
+            logger.exception("cannot enter the model's directory", extra={"phase": "load"})
+            raise LoadError(Failure.of(error, spec.name, "load")) from error
+
+    def _go_on_in_new_python(self, spec: ModelSpec, load: LoadInProgress) -> NoReturn:
+        """Execute a new Python in this process, which is confined. Raises LoadError."""
+        assert self._descriptors is not None
+        try:
+            new_python.execute(self._request, self._descriptors, self._config, load)
+        except OSError as error:
+            logger.exception("cannot execute a new Python", extra={"phase": "load"})
+            raise LoadError(Failure.of(error, spec.name, "load")) from error
 
     def _create_io_files(self, io_name: str) -> None:
         """Create the two files that MMS opens for a worker's output, as links to /dev/null.

@@ -1,12 +1,25 @@
 """The entry point as a process: how it handles its arguments. The integration tests cover `serve` itself."""
 
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.support.container import ENTRY_POINT
+
+SIGNAL_DURING_IMPORTS = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "polyhost.container.supervisor":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+sys.meta_path.insert(0, Finder())
+"""
 
 
 def entry_point(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -51,3 +64,11 @@ def test_a_command_that_cannot_be_run_is_one_line(arguments: tuple[str, ...], co
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith(f"polyhost: {complaint}")
     assert result.stderr.count("\n") == 1
+
+
+def test_sigterm_during_its_imports_is_heeded(tmp_path: Path) -> None:
+    """As process 1 of a container it would get no signal without a handler."""
+    (tmp_path / "sitecustomize.py").write_text(SIGNAL_DURING_IMPORTS)
+    environ = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, ENTRY_POINT, "serve"], env=environ, timeout=60, check=False)
+    assert done.returncode == 0

@@ -4,7 +4,7 @@ import inspect
 import json
 import tempfile
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,9 @@ from typing import Any
 
 import httpx
 
-from tests.support.container import ContainerProcess, running
+from polyhost.container.system.procfs import parent_of
+from tests.support import other_machine
+from tests.support.container import ENTRY_POINT, ContainerProcess, running
 from tests.support.models import place
 from tests.support.processes import query
 
@@ -70,13 +72,15 @@ class Scene:
         container = self.container
         front_end = "polyhost.container.native" if container.native else "polyhost.container.mms"
         zygote = "polyhost.container.forkserver.zygote"
+        fork_server = container.process_of("polyhost.container.forkserver").pid
+        # A worker's command line is its zygote's.
         zygotes = [process.pid for process in container.processes() if zygote in (query(process.cmdline) or [])]
         return {
             "supervisor": container.process.pid,
-            "fork server": container.process_of("polyhost.container.forkserver").pid,
+            "fork server": fork_server,
             "front end": container.process_of(front_end).pid,
-            # A worker's command line is its zygote's.
-            "zygote": min(zygotes),
+            "log collector": container.process_of("polyhost.container.log_collector").pid,
+            "zygote": next(pid for pid in zygotes if parent_of(pid) == fork_server),
         }
 
     def attack(self, function: Callable[..., Any], **arguments: Any) -> Any:
@@ -108,16 +112,18 @@ def outcome_of(response: httpx.Response) -> Any:
 
 
 @contextmanager
-def staged(front: str, **environ: str) -> Iterator[Scene]:
-    """Run a container with a victim and an attacker."""
+def staged(front: str, machine: Sequence[str] = (), **environ: str) -> Iterator[Scene]:
+    """Run a container with a victim and an attacker. `machine`: options of tests/support/other_machine.py."""
+    entry_point: Sequence[str | Path] = (other_machine.SCRIPT, *machine, ENTRY_POINT) if machine else (ENTRY_POINT,)
     with tempfile.TemporaryDirectory(prefix="pt-", dir=_PARENT) as folder:
         state_dir, home = Path(folder, "state"), Path(folder, "home")
+        Path(folder).chmod(0o711)  # models may have users of their own
         # Not the home of whoever runs the tests: an attack that succeeds writes to it.
         (home / ".cache").mkdir(parents=True)
         (home / ".config" / "app").mkdir(parents=True)
         (home / ".bashrc").write_text("original")
         settings = {"POLYHOST_ZYGOTES": "bare", "POLYHOST_STATE_DIR": str(state_dir), "HOME": str(home), **environ}
-        with running(Path(folder), front, **settings) as container:
+        with running(Path(folder), front, entry_point=entry_point, **settings) as container:
             victim, attacker = (place(kind, container.models_dir) for kind in ("holds_a_secret", "runs_code"))
             for name in (victim, attacker):
                 container.loaded(name)

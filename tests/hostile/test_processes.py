@@ -1,10 +1,14 @@
 """Memory, environment, descriptors, signals and limits of other processes."""
 
+from pathlib import Path
+
 import pytest
 
+from polyhost.container.isolation.places import has_cuda
+from tests.container.mms_side import load_command
 from tests.hostile.scene import Denied, Scene
 
-PARTIES = ["victim", "supervisor", "fork server", "front end", "zygote"]
+PARTIES = ["victim", "supervisor", "fork server", "front end", "log collector", "zygote"]
 
 
 @pytest.fixture(params=PARTIES)
@@ -118,6 +122,58 @@ def test_signals_to_all_processes_reach_the_attackers_own_only(scene: Scene) -> 
 
     scene.attack(signal_all)
     scene.check_that_all_serve()
+
+
+def test_kernel_kills_a_model_before_any_shared_process(scene: Scene) -> None:
+    """If memory runs out. Without CAP_SYS_RESOURCE a process may lower its score again to where it began."""
+
+    def score(pid: int) -> int:
+        return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+    def lower() -> list[str]:
+        import os
+        from pathlib import Path
+
+        done = []
+        for folder in ("/proc/self", f"/proc/self/task/{os.getpid()}"):
+            try:
+                done.append(str(Path(folder, "oom_score_adj").write_text("0")))
+            except OSError as error:
+                done.append(type(error).__name__)
+        return done
+
+    if not has_cuda():  # which must write to files beside it
+        assert scene.attack(lower) == ["PermissionError"] * 2
+    worst = max(score(pid) for pid in scene.shared_processes().values())
+    assert score(scene.victim_pid) == 1000
+    assert worst < 1000
+
+
+def test_socket_of_another_models_worker(scene: Scene) -> None:
+    """It has a path behind Multi Model Server. Whoever is accepted there gets a worker of the model."""
+    if scene.container.native:
+        pytest.skip("the native front end's sockets have no path")
+
+    def connect(path: str, command: str) -> str:
+        import socket
+
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(60)
+            try:
+                client.connect(path)
+                client.send(bytes.fromhex(command))
+                return client.recv(1000).decode(errors="replace")
+            except (ConnectionError, PermissionError) as error:
+                return type(error).__name__
+
+    workers = scene.container.workers_of(scene.victim)
+    command = load_command(scene.victim, str(scene.victim_folder)).hex()
+    paths = [path for path in (scene.run_dir / "tmp").iterdir() if path.is_socket()]
+    for path in paths:
+        assert scene.attack(connect, path=str(path), command=command) in ("", "ConnectionResetError", "BrokenPipeError")
+    assert len(paths) >= 2
+    scene.container.wait_for_event("is not Multi Model Server", model=scene.victim)
+    assert scene.container.workers_of(scene.victim) == workers
 
 
 def test_abstract_socket_of_another_model(scene: Scene) -> None:

@@ -77,6 +77,11 @@ class ZygoteHandle:
         self.in_flight.clear()
         return taken
 
+    def on_ready(self) -> None:
+        """Note that the process has done its imports: the time that these took does not count against it any more."""
+        self.restarts.on_ready()
+        self._rounds = dict.fromkeys(self.in_flight, 0)
+
     def overdue(self) -> list[int]:
         """Return the requests that have waited for too long; to be asked once a round."""
         most = self._delays.silent_rounds if self.restarts.ready else self._delays.importing_rounds
@@ -149,9 +154,13 @@ class ZygoteHandle:
             self._unsent.popleft()
 
     def complete(self, sequence: int) -> None:
-        """Close the descriptors of a request whose worker has started or could not be forked."""
+        """Close the descriptors of a request whose worker has started or could not be forked.
+
+        Requests are answered in order: those that came later have only begun to wait for the process now.
+        """
         self._rounds.pop(sequence, None)
         if in_flight := self.in_flight.pop(sequence, None):
+            self._rounds.update((later, 0) for later in self.in_flight if later > sequence)
             for descriptor in in_flight[1]:
                 os.close(descriptor)
 

@@ -1,4 +1,4 @@
-"""The fork server's zygotes: one for each framework, restarted when they die."""
+"""The fork server's zygotes: one for each framework, some of them on demand; restarted when they die."""
 
 import importlib.util
 import os
@@ -22,8 +22,10 @@ from polyhost.container.errors import INSUFFICIENT_STORAGE
 from polyhost.container.forkserver.zygote.handle import ZygoteHandle
 from polyhost.container.forkserver.zygote.restarts import RestartDelays
 from polyhost.container.log import LogDescriptors
+from polyhost.container.memory.gauge import private_bytes
 from polyhost.container.system.event_loop import EventLoop
 from polyhost.events import get_logger
+from polyhost.handlers import frameworks
 from polyhost.handlers.frameworks import BARE
 
 _FALLBACK = "fallback"
@@ -39,7 +41,7 @@ logger = get_logger(__name__)
 class ForkEvents:
     """Callbacks for what becomes of fork requests, each named by its sequence number."""
 
-    on_started: Callable[[int, int], None]  # sequence, pid; the request's descriptors are still open
+    on_started: Callable[[int, int, int | None], None]  # sequence, pid, smaps; the request's descriptors are still open
     on_exited: Callable[[int, int], None]  # sequence, wait status
     on_failed: Callable[[int, str, int], None]  # sequence, reason, HTTP status
 
@@ -66,24 +68,23 @@ class ZygotePool:
         # Imports nothing, so that nothing can crash; for the models of zygotes that are given up for a while.
         self._fallback: ZygoteHandle | None = None
         self._steps = {name: (*preload.get(name, ()), *config.preload) for name in _choose_frameworks(config, preload)}
+        named = config.zygotes is not None
+        self._on_demand = frozenset(name for name in self._steps if not named and frameworks.named(name).on_demand)
         self._make = partial(
             ZygoteHandle, config=config, run_dir=run_dir, log_descriptors=log_descriptors, delays=delays
         )
 
     def start(self) -> None:
-        """Start the zygotes that have not been started."""
-        for name, steps in self._steps.items():
-            if name not in self._zygotes:
-                try:
-                    self._zygotes[name] = self._make(name, steps)
-                except OSError as error:  # the next load tries again
-                    logger.error("cannot start zygote %s now: %s", name, error)
-                else:
-                    self._watch(self._zygotes[name])
+        """Start the zygotes that have not been started, but for those that are started on demand."""
+        for name in self._steps:
+            if name not in self._on_demand:
+                self._start(name)
 
     def fork(self, framework: str, request: ForkRequest, descriptors: ForkDescriptors) -> None:
         """Fork a worker, as soon as the zygote has done its imports; takes the descriptors over."""
         self.start()
+        if framework in self._on_demand:
+            self._start(framework)
         try:
             self._choose(framework).fork(request, descriptors)
         except (OSError, MessageError) as error:
@@ -91,6 +92,33 @@ class ZygotePool:
                 os.close(descriptor)
             status = INSUFFICIENT_STORAGE if isinstance(error, OSError) else _BAD_REQUEST
             self._loop.after(0.0, partial(self._events.on_failed, request.sequence, str(error), status))
+
+    def bytes_to_come(self, framework: str) -> int:
+        """Return the bytes that zygotes on demand are yet to take: those that start, and this framework's own."""
+        waiting = {name for name, zygote in self._zygotes.items() if not zygote.restarts.ready}
+        new = {framework} - self._zygotes.keys()
+        return sum(self._bytes_to_come(name) for name in self._on_demand & (waiting | new))
+
+    def _bytes_to_come(self, name: str) -> int:
+        expected, zygote = frameworks.named(name).zygote_bytes, self._zygotes.get(name)
+        if zygote is None:
+            return expected
+        if zygote.restarts.given_up:
+            return 0
+        try:
+            return max(0, expected - private_bytes(zygote.process.pid))
+        except OSError:  # it has just died, and is started again
+            return expected
+
+    def _start(self, name: str) -> None:
+        if name in self._zygotes:
+            return
+        try:
+            self._zygotes[name] = self._make(name, self._steps[name])
+        except OSError as error:  # the next load tries again
+            logger.error("cannot start zygote %s now: %s", name, error)
+        else:
+            self._watch(self._zygotes[name])
 
     def _choose(self, framework: str) -> ZygoteHandle:
         """Return the zygote that is to fork for the framework now. Raises OSError."""
@@ -117,7 +145,7 @@ class ZygotePool:
         logger.error("zygote %s does not answer: killing it", zygote.name, extra={"pid": zygote.process.pid})
         zygote.kill()
         while zygote.has_message() and (received := zygote.channel.receive()):
-            self._handle(zygote, received[0])
+            self._handle(zygote, *received)
         for sequence in overdue:
             if sequence in self._unanswered:
                 zygote.complete(sequence)
@@ -157,17 +185,17 @@ class ZygotePool:
         if received is None:
             self._on_death(zygote)
             return
-        self._handle(zygote, received[0])
+        self._handle(zygote, *received)
         zygote.send_waiting()
 
-    def _handle(self, zygote: ZygoteHandle, message: Message) -> None:
+    def _handle(self, zygote: ZygoteHandle, message: Message, descriptors: list[int]) -> None:
         match message:
             case Ready():
-                zygote.restarts.on_ready()
+                zygote.on_ready()
                 _log_ready(zygote.name, message)
             case Started():
                 # First the event: its listener passes one of the descriptors on, which `complete` closes.
-                self._events.on_started(message.sequence, message.pid)
+                self._events.on_started(message.sequence, message.pid, descriptors[0] if descriptors else None)
                 zygote.complete(message.sequence)
                 self._unanswered.discard(message.sequence)
             case Exited():
@@ -211,7 +239,7 @@ def _choose_frameworks(config: Config, preload: Mapping[str, tuple[str, ...]]) -
     if config.zygotes is not None:
         names = [name for name in preload if name in config.zygotes]
     else:
-        names = [name for name in preload if importlib.util.find_spec(name) is not None]
+        names = [name for name in preload if importlib.util.find_spec(frameworks.package(name)) is not None]
     return [*(name for name in names if name != BARE), BARE]
 
 

@@ -25,6 +25,7 @@ from polyhost.container.control_protocol import (
 )
 from polyhost.container.forkserver.zygote.restarts import EXIT_SHORTAGE, is_shortage
 from polyhost.container.isolation.confinement import Confinement
+from polyhost.container.isolation.shared_processes import protect
 from polyhost.container.prefork.prefault import Prefault
 from polyhost.container.prefork.prepare import LoadExercise, prepare_for_forks
 from polyhost.container.worker import surroundings
@@ -62,10 +63,14 @@ def run_zygote(name: str, steps: Sequence[str], channel: Channel, config: Config
     if confinement is not None:
         confinement.warm_up()
     prefault = prepare_for_forks(config, load_exercises)
+    protect(config.isolation)  # after the prefault has read /proc/self/pagemap
     sys.stdout.flush()  # or each fork would print again what the imports have printed
-    threads = len(list(Path("/proc/self/task").iterdir()))
-    if threads > 1:
-        logger.warning("zygote %s has %d threads after its imports: forks may hang", name, threads)
+    if threads := _other_threads():
+        message = (
+            "zygote %s has other threads after its imports (%s): its forks may hang; let what starts them start none,"
+            " or leave it out of POLYHOST_PRELOAD"
+        )
+        logger.warning(message, name, ", ".join(threads))
     zygote = ZygoteProcess(name, channel, config, prefault, confinement)
     zygote.send(Ready(round(seconds, 3), failures))
     return zygote.run()
@@ -194,13 +199,22 @@ class ZygoteProcess:
             request, descriptors = received
             assert isinstance(request, ForkRequest)
             os.setsid()  # what the model starts is in this process group, and is killed with it
-            self._channel.send(Started(request.sequence, os.getpid()))
+            self._report_start(request)
             self._channel.close()
             status = become_worker(request, descriptors, self._config, self._confinement)
         except BaseException:
             logger.exception("the worker failed")
         finally:
             os._exit(status)
+
+    def _report_start(self, request: ForkRequest) -> None:
+        message = Started(request.sequence, os.getpid())
+        if request.user is None:
+            self._channel.send(message)
+        else:
+            memory = os.open("/proc/self/smaps_rollup", os.O_RDONLY | os.O_CLOEXEC)
+            self._channel.send(message, (memory,))
+            os.close(memory)
 
     def _reap(self) -> None:
         self._wake_reader.recv(4096)
@@ -224,6 +238,12 @@ class ZygoteProcess:
             self._channel.send(message)
         except OSError:
             pass  # the fork server has ended; the loop notices it on receiving
+
+
+def _other_threads() -> list[str]:
+    """Return the kernel's names of this process's threads, without that of the main one."""
+    tasks = (path for path in Path("/proc/self/task").iterdir() if path.name != str(os.getpid()))
+    return sorted((path / "comm").read_text().strip() for path in tasks)
 
 
 def _preload(steps: Sequence[str]) -> tuple[float, dict[str, str], list[LoadExercise]]:

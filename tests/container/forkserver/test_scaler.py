@@ -22,10 +22,10 @@ class Model:
 class Stage:
     """A scaler, some models, and the resizes that were asked for."""
 
-    def __init__(self, cores: int, *models: Model) -> None:
+    def __init__(self, cores: int, *models: Model, **options: float) -> None:
         self.models = {model.name: model for model in models}
         self.changes: list[tuple[str, int]] = []
-        self._scaler = Scaler(cores, ROUND_S, self._resize)
+        self._scaler = Scaler(cores, ROUND_S, self._resize, **options)  # type: ignore[arg-type]
 
     def rounds(self, count: int, *shares: float) -> None:
         for _ in range(count):
@@ -66,6 +66,18 @@ def test_idle_model_shrinks_one_by_one_to_a_single_worker() -> None:
     stage.changes.clear()
     stage.rounds(100, 0.0)
 
+    assert stage.changes == [("m", 2), ("m", 1)]
+
+
+def test_a_worker_whose_end_costs_an_invocation_stays_while_there_are_any() -> None:
+    stage = Stage(3, Model(), idle_share=0.0)
+    stage.rounds(10, 1.0)
+    stage.changes.clear()
+    for _ in range(20):  # one short invocation in every five seconds
+        stage.rounds(9, 0.0)
+        stage.rounds(1, 0.001)
+    assert stage.changes == []
+    stage.rounds(100, 0.0)
     assert stage.changes == [("m", 2), ("m", 1)]
 
 

@@ -162,7 +162,7 @@ def test_orphan_is_reaped_at_once_and_not_a_round_later(tmp_path: Path) -> None:
     config = Config.from_environ({"POLYHOST_STATE_DIR": str(tmp_path), "POLYHOST_ZYGOTES": "bare"})
     collector, collectors_end = Channel.pair()
     inherited = [LogDescriptors.shared().lock, collectors_end.fileno(), theirs.fileno()]
-    command = [sys.executable, "-c", WITHOUT_ROUNDS, str(tmp_path), *map(str, inherited), config.to_json()]
+    command = [sys.executable, "-c", WITHOUT_ROUNDS, str(tmp_path), *map(str, inherited), "", config.to_json()]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=inherited)
     for channel in (theirs, collectors_end):
         channel.close()

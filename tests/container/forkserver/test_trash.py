@@ -21,21 +21,24 @@ def nest(folder: Path, levels: int) -> None:
 
 
 def wait_until_empty(trash: Trash, folder: Path) -> None:
-    """Wait for the end of the process that empties the folder, too: it is a child of this one."""
+    """Wait for the end of the process that empties the folder, too: it is a child of this one.
+
+    It has the lowest priority: beside twenty busy processes it gets a thousandth of the machine's time.
+    """
 
     def is_idle() -> bool:
         trash.check()
         return trash.is_idle
 
-    wait_for(is_idle, "the end of the removal", 120)
+    wait_for(is_idle, "the end of the removal", 500)
     assert not list(folder.iterdir())
 
 
 def test_folders_are_moved_aside_and_removed(tmp_path: Path) -> None:
     trash = Trash(tmp_path / "trash")
-    nest(tmp_path / "deep", 3_000)
+    nest(tmp_path / "deep", 1_200)  # more than Python's limit of nested calls
     (tmp_path / "many").mkdir()
-    for number in range(2_000):
+    for number in range(500):
         (tmp_path / "many" / str(number)).touch()
     (tmp_path / "-rf").mkdir()
     (tmp_path / "-rf" / "link").symlink_to(tmp_path / "kept")

@@ -20,6 +20,7 @@ MODEL = Fingerprint("sklearn", "key", 10 * MB)
 @dataclass
 class Worker:
     pid: int | None
+    smaps: int | None = None
     fingerprint: Fingerprint = MODEL
     due_for_measuring: bool = True
 
@@ -50,6 +51,14 @@ def test_a_rejection_names_need_free_memory_and_remedy() -> None:
         "not enough memory for the model: it needs about 300 MB, but 0 MB of 512 MB are free;"
         " unload models or raise the container's memory"
     )
+
+
+def test_a_zygote_that_starts_first_is_counted(control: AdmissionControl) -> None:
+    room = control.decide(MODEL, []).free
+    admission = control.decide(MODEL, [], zygotes=room)
+
+    assert (admission.fits, admission.free) == (False, 0)
+    assert f"0 MB of 2048 MB are free beside {room // MB} MB for its framework's imports;" in str(admission)
 
 
 def test_the_default_reserve_grows_with_the_limit() -> None:

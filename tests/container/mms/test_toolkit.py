@@ -10,7 +10,7 @@ from polyhost.container.mms.toolkit import _only_java_with
 
 
 def test_toolkit_sees_only_the_java_of_its_container() -> None:
-    """It waits for a Java that is still to be started."""
+    """It waits for a Java that is still to be started, and for the end of the command that starts it."""
     ours, other = "/our/mms.properties", "/other/mms.properties"
     sleeping = [sys.executable, "-c", "import time; time.sleep(60)", "com.amazonaws.ml.mms.ModelServer"]
     started: list[subprocess.Popen[bytes]] = []

@@ -22,6 +22,7 @@ from tests.support.waiting import wait_for
 PRELOAD = {"json": ("json.tool",), "no_such_framework": ("no_such_framework.x",), BARE: ()}
 DELAYS = RestartDelays()
 NEVER_S = 1e6
+_LIMIT_S = 300  # of a stage: a busy machine takes a minute for a zygote's imports
 
 
 class Stage:
@@ -45,7 +46,7 @@ class Stage:
             self.loop, config, preload, folder, LogDescriptors(self._log.fileno()), callbacks, delays
         )
         self.pool.start()
-        self.loop.after(60, lambda: self.loop.stop(1))
+        self.loop.after(_LIMIT_S, lambda: self.loop.stop(1))
 
     def _note(self, kind: str) -> Callable[..., None]:
         def note(sequence: int, *_: Any) -> None:
@@ -65,7 +66,7 @@ class Stage:
 
     def run(self) -> None:
         self.loop._exit = None
-        assert self.loop.run() == 0, f"not within a minute; events: {self.events}"
+        assert self.loop.run() == 0, f"not within {_LIMIT_S} s; events: {self.events}"
 
     def close(self) -> None:
         self.pool.kill()
@@ -89,6 +90,28 @@ def test_settings_choose_the_zygotes(tmp_path: Path) -> None:
     stage.close()
 
 
+def test_a_zygote_on_demand_starts_with_the_first_load(tmp_path: Path) -> None:
+    pytest.importorskip("xgboost")
+    stage = Stage(tmp_path, {**PRELOAD, "xgboost": ()})
+    assert list(stage.pool.pids()) == ["json", BARE]
+    expected = stage.pool.bytes_to_come("xgboost")
+    assert expected > stage.pool.bytes_to_come("json") == 0
+    sequence = stage.fork("xgboost")
+    assert 0 < stage.pool.bytes_to_come("json") <= expected, "the zygote starts, and takes its memory before any load's"
+    stage.run()
+
+    assert stage.events == [("started", sequence), ("exited", sequence)]
+    assert list(stage.pool.pids()) == ["json", BARE, "xgboost"]
+    assert stage.pool.bytes_to_come("xgboost") == 0
+    stage.close()
+
+
+def test_a_zygote_that_is_named_starts_at_once(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, {**PRELOAD, "xgboost": ()}, POLYHOST_ZYGOTES="xgboost")
+    assert list(stage.pool.pids()) == ["xgboost", BARE]
+    stage.close()
+
+
 @pytest.mark.parametrize("framework", ["json", BARE, "a framework without a zygote"])
 def test_start_and_exit_of_a_worker_are_reported(stage: Stage, framework: str) -> None:
     sequence = stage.fork(framework)
@@ -108,21 +131,28 @@ def test_dead_zygote_is_restarted_and_gets_its_pending_requests(stage: Stage) ->
     assert not Path(f"/proc/{dead}").exists()
 
 
-PROMPT = RestartDelays(silent_rounds=100)  # of the stage's, ten seconds in all
+PROMPT = RestartDelays(silent_rounds=3)
 
 
-def silent_stage(folder: Path) -> Stage:
-    """Return a pool with rounds, whose bare zygote has done its imports and is stopped."""
+def check_while_hung(stage: Stage, hung: Callable[[int], bool]) -> None:
+    """Have rounds pass while the bare zygote is one of those that hang: others take as long as the machine needs."""
+    stage.loop.every(0.1, lambda: stage.pool.check() if hung(stage.pool.pids()[BARE]) else None)
+
+
+def silent_stage(folder: Path, stopped: set[int]) -> Stage:
+    """Return a pool with rounds, whose bare zygote has done its imports and is stopped, as are those in `stopped`."""
     stage = Stage(folder, {BARE: ()}, PROMPT)
-    stage.loop.every(0.1, stage.pool.check)
     stage.fork(BARE)
     stage.run()
-    os.kill(stage.pool.pids()[BARE], signal.SIGSTOP)
+    zygote = stage.pool.pids()[BARE]
+    os.kill(zygote, signal.SIGSTOP)
+    stopped.add(zygote)
+    check_while_hung(stage, stopped.__contains__)
     return stage
 
 
 def test_a_zygote_that_hangs_is_replaced_and_its_requests_are_answered(tmp_path: Path) -> None:
-    stage = silent_stage(tmp_path)
+    stage = silent_stage(tmp_path, set())
     try:
         hung = stage.pool.pids()[BARE]
         sequence = stage.fork(BARE)
@@ -137,7 +167,6 @@ def test_a_zygote_that_hangs_is_replaced_and_its_requests_are_answered(tmp_path:
 def test_a_fork_that_hangs_with_a_request_does_not_come_back(tmp_path: Path) -> None:
     """The spare has the request, and the zygote waits for it."""
     stage = Stage(tmp_path, {BARE: ()}, PROMPT)
-    stage.loop.every(0.1, stage.pool.check)
     try:
         stage.fork(BARE)
         stage.run()
@@ -145,6 +174,7 @@ def test_a_fork_that_hangs_with_a_request_does_not_come_back(tmp_path: Path) -> 
         wait_for(lambda: children_of(zygote), "a spare")
         [spare] = children_of(zygote)
         os.kill(spare, signal.SIGSTOP)
+        check_while_hung(stage, zygote.__eq__)
         sequence = stage.fork(BARE)
         stage.run()
         assert stage.events[-2:] == [("started", sequence), ("exited", sequence)]
@@ -154,7 +184,8 @@ def test_a_fork_that_hangs_with_a_request_does_not_come_back(tmp_path: Path) -> 
 
 
 def test_a_request_that_two_zygotes_do_not_answer_fails(tmp_path: Path) -> None:
-    stage = silent_stage(tmp_path)
+    stopped: set[int] = set()
+    stage = silent_stage(tmp_path, stopped)
     first = stage.pool.pids()[BARE]
 
     def stop_the_next() -> None:
@@ -163,6 +194,7 @@ def test_a_request_that_two_zygotes_do_not_answer_fails(tmp_path: Path) -> None:
             stage.loop.after(0.001, stop_the_next)
         else:
             os.kill(zygote.process.pid, signal.SIGSTOP)
+            stopped.add(zygote.process.pid)
             zygote.restarts.on_ready()  # as if it had finished importing; it imports nothing
 
     try:
@@ -178,11 +210,53 @@ def test_a_request_that_two_zygotes_do_not_answer_fails(tmp_path: Path) -> None:
 
 
 def test_no_number_of_requests_to_a_zygote_that_hangs_blocks(tmp_path: Path) -> None:
-    stage = silent_stage(tmp_path)
+    stage = silent_stage(tmp_path, set())
     try:
         sequences = [stage.fork(BARE, "m" * 10_000) for _ in range(60)]  # more than the channel takes
         while not {("exited", sequence) for sequence in sequences}.issubset(stage.events):
             stage.run()
+    finally:
+        stage.close()
+
+
+def test_the_time_of_imports_does_not_count_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A zygote whose imports took longer than it may be silent for was killed when it had done them."""
+    file = write_module(tmp_path, f"import time\n  while os.path.exists({str(tmp_path / 'fails')!r}): time.sleep(0.01)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    stage = Stage(tmp_path, {BARE: ("fragile",)}, PROMPT)
+    try:
+        zygote = stage.pool.pids()[BARE]
+        sequence = stage.fork(BARE)
+        for _ in range(10):
+            stage.pool.check()
+        file.unlink()
+        handle = stage.pool._zygotes[BARE]
+        on_ready = handle.on_ready
+
+        def check_when_ready() -> None:
+            on_ready()
+            stage.pool.check()
+
+        monkeypatch.setattr(handle, "on_ready", check_when_ready)
+        stage.run()
+        assert stage.events == [("started", sequence), ("exited", sequence)]
+        assert stage.pool.pids()[BARE] == zygote
+    finally:
+        stage.close()
+
+
+def test_requests_wait_for_their_zygote_only_when_those_before_are_answered(tmp_path: Path) -> None:
+    stage = silent_stage(tmp_path, set())
+    try:
+        first, second = stage.fork(BARE), stage.fork(BARE)
+        zygote = stage.pool._zygotes[BARE]
+        for _ in range(PROMPT.silent_rounds):
+            assert zygote.overdue() == []
+        zygote.complete(first)
+        assert zygote.overdue() == []
+        for _ in range(PROMPT.silent_rounds - 1):
+            zygote.overdue()
+        assert zygote.overdue() == [second]
     finally:
         stage.close()
 
@@ -231,7 +305,7 @@ def write_module(folder: Path, fails: str) -> Path:
     """Write a module that fails for as long as the file exists that is returned."""
     file = folder / "fails"
     file.touch()
-    (folder / "fragile.py").write_text(f"import os\nif os.path.exists({str(file)!r}): {fails}\n")
+    (folder / "fragile.py").write_text(f"import os\nif os.path.exists({str(file)!r}):\n  {fails}\n")
     return file
 
 

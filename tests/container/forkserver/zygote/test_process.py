@@ -1,5 +1,6 @@
 """A real zygote: imports once, forks on request, and reports each worker's start and exit."""
 
+import json
 import os
 import signal
 import time
@@ -13,6 +14,20 @@ from polyhost.container.forkserver.zygote.handle import ZygoteHandle
 from tests.container.conftest import ForkWorker, MakeModel
 from tests.container.forking import Forks, descriptors_of, new_descriptors, opened_since, zygote_in
 from tests.support.waiting import wait_for
+
+STARTS_A_THREAD = """
+import threading, time
+
+def run():
+    with open(f"/proc/self/task/{threading.get_native_id()}/comm", "w") as name:
+        name.write("background")
+    started.set()
+    time.sleep(1000)
+
+started = threading.Event()
+threading.Thread(target=run, daemon=True).start()
+started.wait()
+"""
 
 
 def test_failed_steps_are_reported_and_others_run(forks: Forks) -> None:
@@ -33,6 +48,20 @@ def test_worker_has_the_imports_of_its_zygote(worker: ForkWorker) -> None:
 
 def test_zygote_is_single_threaded(forks: Forks) -> None:
     assert len(list(Path(f"/proc/{forks.zygote.process.pid}/task").iterdir())) == 1
+
+
+def test_other_threads_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "starts_a_thread.py").write_text(STARTS_A_THREAD)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    with zygote_in(tmp_path, "starts_a_thread") as zygote:
+        assert Forks(zygote, tmp_path).ready.failures == {}
+        (event,) = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines() if "threads" in line]
+    assert (event["level"], event["message"]) == (
+        "WARNING",
+        "zygote test has other threads after its imports (background): its forks may hang; let what starts them start"
+        " none, or leave it out of POLYHOST_PRELOAD",
+    )
 
 
 @pytest.mark.parametrize(("code", "exit_code"), [("os._exit(3)", 3), ("os.kill(os.getpid(), 9)", -9)])
@@ -73,10 +102,12 @@ def test_zygote_keeps_no_descriptor_that_it_passed_on(forks: Forks, worker: Fork
     worker().loaded()
     wait_for_spare(zygote)  # which holds a channel
     before = descriptors_of(zygote.pid)
-    worker().loaded()
-    wait_for_spare(zygote)
+    for _ in range(6):
+        worker().loaded()
+        wait_for_spare(zygote)
 
-    wait_for(lambda: len(descriptors_of(zygote.pid)) == len(before), "as many descriptors as before")
+    # The spare's channel may just be open or not, at both times.
+    wait_for(lambda: len(descriptors_of(zygote.pid)) <= len(before) + 2, "hardly more descriptors than before")
 
 
 def wait_for_spare(zygote: psutil.Process) -> None:
