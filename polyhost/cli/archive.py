@@ -12,6 +12,7 @@ from typing import BinaryIO
 from polyhost import archives
 from polyhost.cli.errors import CommandError
 
+_WHEELS = "code/wheels"
 _LEFT_OUT = frozenset({"__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store"})
 """Names that editors and tools leave beside a model; they are not part of it and change from run to run."""
 
@@ -20,14 +21,17 @@ class ArchiveError(CommandError):
     """A folder that cannot be packed, or an archive that cannot be unpacked."""
 
 
-def pack(folder: Path, archive: Path) -> list[str]:
-    """Write the archive and return its members; the same files always give the same bytes."""
+def pack(folder: Path, archive: Path, wheels: Path | None = None) -> list[str]:
+    """Write the archive and return its members; the same files always give the same bytes.
+
+    `wheels`: a folder that takes the place of code/wheels.
+    """
     if archive.resolve().is_relative_to(folder.resolve()):
         raise ArchiveError(f"{archive} lies inside {folder}, the folder to pack; write it elsewhere with -o")
     unfinished = archive.with_name(f".{archive.name}.{os.getpid()}.part")
     try:
         with unfinished.open("xb") as stream:
-            names = _write(folder, stream)
+            names = _write(_all_members(folder, wheels), stream)
         unfinished.replace(archive)
     except OSError as error:
         raise ArchiveError(f"cannot pack {folder}: {error.filename or archive}: {error.strerror or error}") from error
@@ -59,15 +63,27 @@ def _members(folder: Path) -> Iterator[Path]:
             yield from _members(path)
 
 
-def _write(folder: Path, stream: BinaryIO) -> list[str]:
+def _all_members(folder: Path, wheels: Path | None) -> list[tuple[str, Path]]:
+    """Return the name and the path of each member, in a fixed order."""
+    members = [(path.relative_to(folder).as_posix(), path) for path in _members(folder)]
+    if wheels is None:
+        return members
+    kept = [item for item in members if not f"{item[0]}/".startswith(f"{_WHEELS}/")]
+    names = {name for name, _ in kept}
+    parents = [(name, folder) for name in (str(Path(_WHEELS).parent),) if name not in names]
+    own = [(f"{_WHEELS}/{path.name}", path) for path in sorted(wheels.iterdir())]
+    return sorted([*kept, *parents, (_WHEELS, wheels), *own], key=lambda item: item[0].split("/"))
+
+
+def _write(members: list[tuple[str, Path]], stream: BinaryIO) -> list[str]:
     names = []
     with (
         gzip.GzipFile(filename="", mode="wb", fileobj=stream, compresslevel=6, mtime=0) as zipped,
         tarfile.open(fileobj=zipped, mode="w") as tar,
     ):
-        for path in _members(folder):
-            _add(tar, path, f"./{path.relative_to(folder).as_posix()}")
-            names.append(path.relative_to(folder).as_posix())
+        for name, path in members:
+            _add(tar, path, f"./{name}")
+            names.append(name)
     return names
 
 

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from polyhost.cli import archive, child, in_process, output, request_body
+from polyhost.cli import archive, child, environment, extras, in_new_python, in_process, output, packages, request_body
 from polyhost.cli.child import Ending
 from polyhost.cli.errors import CommandError
 from polyhost.cli.handler_lookup import absolute_handler
 from polyhost.cli.in_process import LoadReport, PredictionReport, Trial
+from polyhost.cli.packages import Installed
 from polyhost.cli.work_dir import work_dir
 
 
@@ -30,18 +31,24 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Load a model here, as the container would; with --body also predict. Print timings, memory and the response."""
+    extras.require("serve", "polyhost check")
     name = model.resolve().name
     with work_dir() as work:
+        environment.fetch_submitted_code(work)  # not in the child, which may end in any way
         folder, temp_dir = _folder_of(model, work), work / "tmp"
         temp_dir.mkdir()
-        trial = Trial(name, folder, absolute_handler(handler), temp_dir, traceback)
+        installed = packages.install(folder, work)
+        if installed is not None and installed.isolated:
+            raise typer.Exit(in_new_python.check_again(installed))
+        site = installed.site if installed else None
+        trial = Trial(name, folder, absolute_handler(handler), temp_dir, traceback, layer=site)
         if body is not None:
             media_type = content_type or request_body.media_type(body)
             trial = replace(trial, body=request_body.read(body), content_type=media_type, accept=accept, repeat=repeat)
         load, prediction = _reports(name, child.results_of(in_process.run(trial)))
     if prediction and prediction.status >= 400:
         raise CommandError(_describe_failure(prediction))
-    (_print_json if as_json else _print_text)(load, prediction)
+    (_print_json if as_json else _print_text)(load, prediction, installed)
 
 
 def _folder_of(model: Path, work: Path) -> Path:
@@ -91,13 +98,15 @@ def _text(body: bytes, content_type: str) -> str:
         return f"<{output.size(len(body))} of {content_type or 'unknown type'}>"
 
 
-def _print_json(load: LoadReport, prediction: PredictionReport | None) -> None:
+def _print_json(load: LoadReport, prediction: PredictionReport | None, installed: Installed | None) -> None:
     response = prediction and {**asdict(prediction), "body": _readable(prediction.body, prediction.content_type)}
-    output.print_json({**asdict(load), "answer": response})
+    found = {} if installed is None else {"packages": list(installed.packages)}
+    output.print_json({**asdict(load), **found, "answer": response})
 
 
-def _print_text(load: LoadReport, prediction: PredictionReport | None) -> None:
+def _print_text(load: LoadReport, prediction: PredictionReport | None, installed: Installed | None) -> None:
     facts = [
+        *([("packages", str(installed))] if installed else []),
         ("handler", load.handler),
         ("framework", f"{load.framework}, imported in {load.import_s:.2f} s" if load.framework else "none"),
         ("loaded in", f"{load.load_s:.3f} s"),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from polyhost.cli.errors import CommandError
+from polyhost.cli.work_dir import STOP_SIGNALS
 
 
 class Ending(str):
@@ -31,20 +32,32 @@ def results_of(steps: Iterator[Any]) -> list[Any]:
         pid = os.fork()
         if pid == 0:
             _run(steps, results)
-        try:
-            _, status = os.waitpid(pid, 0)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)  # and what the model has started
-        return _read(results, os.waitstatus_to_exitcode(status))
+        return _read(results, os.waitstatus_to_exitcode(_wait(pid)))
     finally:
         os.close(results)
 
 
+def _wait(pid: int) -> int:
+    """Return the child's wait status. Whatever happens meanwhile, neither it nor what the model has started is left."""
+    try:
+        return os.waitpid(pid, 0)[1]
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)  # it may lead no group yet
+        os.waitpid(pid, 0)
+        raise
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+
+
 def _run(steps: Iterator[Any], results: int) -> None:
+    from polyhost.container.system.prctl import signal_on_parent_death  # `polyhost models` runs without the container
+
     status = 1
     try:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal_on_parent_death(signal.SIGKILL)
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
         os.setsid()
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         with open(results, "wb", closefd=False) as file:

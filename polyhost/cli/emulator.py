@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 
+from polyhost.aws_environ import aws_environ
 from polyhost.cli.errors import CommandError
 
 _DASHBOARD_PATH = "/_polyhost/"
@@ -40,7 +41,7 @@ def emulator(
             metavar="DIR",
             file_okay=False,
             resolve_path=True,
-            help="Folder in which models and endpoints survive a restart.",
+            help="Folder in which endpoints, alarms, S3, SQS, SNS and IAM survive a restart, or a kill.",
         ),
     ] = None,
     memory_scale: Annotated[float, typer.Option(min=0.001, max=16, help="Factor on the instance types' memory.")] = 1.0,
@@ -53,6 +54,14 @@ def emulator(
         typer.Option(metavar="IMAGE=COMMAND", help="The same for images that match a pattern; may be repeated."),
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds that an invocation may take.")] = 60.0,
+    serverless_idle: Annotated[
+        float,
+        typer.Option(min=0.1, help="Seconds until an idle serverless container, or function, ends."),
+    ] = 600.0,
+    time_scale: Annotated[
+        float,
+        typer.Option(min=0.005, max=1, help="Factor on alarms' periods, cool-downs and the waits of deployments."),
+    ] = 1.0,
 ) -> None:
     """Run a local SageMaker hosting service, with S3 and more beside it, until SIGTERM or Ctrl-C."""
     context.obj = f"http://{host}:{port}"
@@ -77,6 +86,8 @@ def emulator(
         command=tuple(shlex.split(command)) if command else None,
         image_commands=dict(map(_image_command, image_command or [])),
         timeout_s=timeout,
+        serverless_idle_s=serverless_idle,
+        time_scale=time_scale,
     )
     try:
         uvloop.run(serve(config, _announce))
@@ -106,13 +117,7 @@ def env(
     region: Annotated[str, typer.Option(help="AWS region.")] = "us-east-1",
 ) -> None:
     """Print the variables that direct AWS's clients to the emulator."""
-    variables = {
-        "AWS_ENDPOINT_URL": _emulator_url(context, url),
-        "AWS_ACCESS_KEY_ID": "polyhost",
-        "AWS_SECRET_ACCESS_KEY": "polyhost",
-        "AWS_DEFAULT_REGION": region,
-    }
-    for name, value in variables.items():
+    for name, value in aws_environ(_emulator_url(context, url), region).items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 
 

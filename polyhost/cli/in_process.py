@@ -61,6 +61,7 @@ class Trial:
     content_type: str = ""
     accept: str | None = None
     repeat: int = 0
+    layer: Path | None = None  # the packages that it asks for
 
 
 # The functions import the container: `polyhost models` runs without it.
@@ -102,7 +103,7 @@ def _load(trial: Trial) -> tuple[Any, LoadReport]:
     folder, name, handler = trial.folder, trial.name, trial.handler
     description = describe_handler(folder, handler)
     framework, import_s = _import_framework(folder, handler)
-    spec = ModelSpec(name, folder, default_handler=handler)
+    spec = ModelSpec(name, folder, default_handler=handler, layer=trial.layer)
     _become_worker(trial)
     before, start = _resident_bytes(), time.perf_counter()
     try:

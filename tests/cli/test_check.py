@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import tarfile
 import tempfile
@@ -16,9 +17,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from polyhost.cli.work_dir import work_dir
-from polyhost.processes import COMMAND
-from tests.support.command import run_polyhost
+from polyhost.processes import COMMAND, ServerProcess
+from tests.support.command import POLYHOST, run_polyhost
 from tests.support.hostile_archives import busy
+from tests.support.s3 import packed
 from tests.support.waiting import wait_for
 
 
@@ -285,3 +287,112 @@ def work_dir_in(folder: Path) -> Iterator[Path]:
         patch.setattr(tempfile, "tempdir", str(folder))
         with work_dir() as made:
             yield made
+
+
+# Nothing is left, however a check ends
+
+SUBMITTED = "def model_fn(model_dir): return None\ndef transform_fn(model, body, content_type, accept): return body\n"
+SOURCES = {
+    "success": SUBMITTED,
+    "a load that fails": "def model_fn(model_dir): raise ValueError('bad weights')\n",
+    "an end in the load": "import os\ndef model_fn(model_dir): os._exit(0)\n",
+    "no script": None,
+}
+
+
+@pytest.fixture
+def own_tmp(tmp_path: Path) -> Path:
+    """Make the folder that is to be empty afterwards: TMPDIR."""
+    (tmp_path / "tmp").mkdir()
+    return tmp_path / "tmp"
+
+
+def submitted(folder: Path, source: str | None) -> dict[str, str]:
+    """Pack a script apart from the model; return the variables that name it."""
+    files = {"other.py": ""} if source is None else {"inference.py": source}
+    (folder / "sourcedir.tar.gz").write_bytes(packed(**files))
+    return {"SAGEMAKER_SUBMIT_DIRECTORY": f"{folder}/sourcedir.tar.gz", "TMPDIR": f"{folder}/tmp"}
+
+
+@pytest.mark.parametrize("case", SOURCES)
+@pytest.mark.parametrize("as_archive", [False, True], ids=["folder", "archive"])
+def test_code_that_was_fetched_is_removed(tmp_path: Path, own_tmp: Path, case: str, as_archive: bool) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "weights.bin").write_text("1")
+    if as_archive:
+        model = tmp_path / "model.tar.gz"
+        model.write_bytes(packed(**{"weights.bin": "1"}))
+    result = run_polyhost("check", model, "--body", "-", stdin="1", environ=submitted(tmp_path, SOURCES[case]))
+    assert (result.returncode == 0) == (case == "success"), result.stderr
+    assert list(own_tmp.iterdir()) == []
+
+
+def test_pack_removes_code_that_was_fetched(tmp_path: Path, own_tmp: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights.bin").write_text("1")
+    packing = ("pack", tmp_path / "model", "-o", tmp_path / "model.tar.gz")
+    result = run_polyhost(*packing, environ=submitted(tmp_path, SUBMITTED))
+    assert (result.returncode, "served by the script handler" in result.stdout) == (0, True), result.stderr
+    assert list(own_tmp.iterdir()) == []
+
+
+WAITS = """
+import subprocess, tempfile, time
+from pathlib import Path
+
+def model_fn(model_dir):
+    tempfile.mkdtemp()
+    subprocess.Popen(["sleep", "1000"])
+    Path(model_dir, "loading").touch()
+    time.sleep(1000)
+"""
+
+
+@contextlib.contextmanager
+def checking(model: Path, **environ: str) -> Iterator[ServerProcess]:
+    """Run a check in the background; afterwards, see that it has ended and left no process."""
+    process = ServerProcess([POLYHOST, "check", model], model.with_suffix(".log"), environ=os.environ | environ)
+    try:
+        yield process
+        process.popen.wait(60)
+        wait_for(lambda: not process.processes(), "the end of the check's processes")
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_while_the_model_loads(tmp_path: Path, own_tmp: Path, number: signal.Signals) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights.bin").write_text("1")
+    with checking(tmp_path / "model", **submitted(tmp_path, WAITS)) as process:
+        wait_for((tmp_path / "model" / "loading").exists, "the load")
+        process.popen.send_signal(number)
+    assert process.popen.returncode != 0
+    assert list(own_tmp.iterdir()) == []
+
+
+def test_sigkill_while_the_model_loads_leaves_no_process(tmp_path: Path) -> None:
+    with checking(script(tmp_path, WAITS.replace('subprocess.Popen(["sleep", "1000"])', ""))) as process:
+        wait_for((tmp_path / "loading").exists, "the load")
+        process.popen.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_code_is_fetched(tmp_path: Path, own_tmp: Path, number: signal.Signals) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as s3:
+        s3.settimeout(60)
+        environ = {
+            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{s3.getsockname()[1]}",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+            "SAGEMAKER_SUBMIT_DIRECTORY": "s3://code/sourcedir.tar.gz",
+            "TMPDIR": str(own_tmp),
+        }
+        model = script(tmp_path, SUBMITTED)
+        with checking(model, **environ) as process, s3.accept()[0] as connection:
+            connection.recv(1 << 16)
+            process.popen.send_signal(number)
+            process.popen.wait(60)
+    assert list(own_tmp.iterdir()) == []

@@ -21,6 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from polyhost.processes import free_port
 from tests.emulator.archives import archive
 from tests.emulator.conftest import COMMAND, ROLE
+from tests.support.container import ROOT
 from tests.support.hostile_archives import busy
 from tests.support.waiting import wait_for
 
@@ -45,7 +46,7 @@ def _environ(url: str) -> dict[str, str]:
     """Return the variables that `polyhost emulator env` sets in a shell."""
     script = f'eval "$({POLYHOST} emulator env --url {url} --region eu-west-1)" && env'
     output = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
-    return dict(line.split("=", 1) for line in output.splitlines() if line.startswith("AWS_"))
+    return dict(line.split("=", 1) for line in output.splitlines() if line.startswith(("AWS_", "SAGEMAKER_")))
 
 
 def _client(service: str, url: str) -> Any:
@@ -121,6 +122,9 @@ def test_env_prints_the_variables_of_aws_clients() -> None:
         "AWS_ACCESS_KEY_ID": "polyhost",
         "AWS_SECRET_ACCESS_KEY": "polyhost",
         "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_REGION": "eu-west-1",
+        "SAGEMAKER_ADMIN_CONFIG_OVERRIDE": str(ROOT / "polyhost" / "sagemaker_sdk.yaml"),
+        "SAGEMAKER_VALIDATE_ROLE": "false",
     }
 
 

@@ -47,7 +47,8 @@ def test_prints_json_for_scripts(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (["readme.txt"], "nothing here can be served; found at the archive's root: readme.txt"),
+        (["readme.md"], "nothing here can be served; found at the archive's root: readme.md"),
+        (["readme.txt"], "nothing here can be served; no model of a framework here begins as readme.txt"),
         ([], "found at the archive's root: nothing"),
         (["a.joblib", "b.pt"], "files of 2 frameworks fit (torch, sklearn)"),
     ],

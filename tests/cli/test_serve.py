@@ -8,8 +8,10 @@ import httpx
 import psutil
 import pytest
 
-from polyhost.processes import RunningContainer, running_container
+from polyhost.processes import RunningContainer, running_container, running_emulator
 from tests.support.command import run_polyhost
+from tests.support.emulator import boto3_client
+from tests.support.model_store import TARGET, put, says
 
 
 def test_two_containers_run_side_by_side_and_leave_no_process(served: RunningContainer, tmp_path: Path) -> None:
@@ -70,3 +72,52 @@ def test_a_port_in_use_is_named(served: RunningContainer, tmp_path: Path) -> Non
     result = run_polyhost("serve", "--base-dir", tmp_path, "--port", port)
     assert result.returncode != 0
     assert f"={port}: Address already in use; choose another port" in result.stderr
+
+
+def test_a_store_is_served_by_name(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    put(store, "team/a.tar.gz", says("from the store"))
+    with running_container(tmp_path, "--store", str(store)) as container:
+        response = httpx.post(
+            f"{container.url}/invocations",
+            content=b"{}",
+            headers={TARGET: "team/a.tar.gz"},
+            trust_env=False,
+            timeout=60,
+        )
+        assert (response.status_code, response.text) == (200, "from the store")
+    assert container.process.popen.returncode == 0
+
+
+@pytest.mark.parametrize("frontend", ["mms", "native"])
+def test_a_prefix_of_the_emulators_s3_is_served(frontend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("obstore")
+    with running_emulator(tmp_path) as emulator:
+        s3 = boto3_client(emulator.url, "s3")
+        s3.create_bucket(Bucket="models")
+        s3.put_object(Bucket="models", Key="many/team/a.tar.gz", Body=says("from the emulator"))
+        for name, value in emulator.environ().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("POLYHOST_STATE_DIR", str(tmp_path))
+        with running_container(tmp_path, "--frontend", frontend, "--store", "s3://models/many/") as container:
+            headers = {TARGET: "team/a.tar.gz"}
+            response = httpx.post(
+                f"{container.url}/invocations", content=b"{}", headers=headers, trust_env=False, timeout=90
+            )
+            assert (response.status_code, response.text) == (200, "from the emulator")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--store", "/a", "--store", "s3://b/c/"], ["names 2 stores", "/a and s3://b/c/", "give one"]),
+        (["--store", "/a", "--single-model"], ["many models", "give one of the two"]),
+        (["--store", "/does/not/exist"], ["POLYHOST_MODEL_STORE='/does/not/exist'", "create it, or mount it"]),
+        (["--store", "ftp://x/"], ["POLYHOST_MODEL_STORE='ftp://x/'", "s3://BUCKET/PREFIX/"]),
+    ],
+)
+def test_a_store_that_cannot_be_served_ends_with_status_2(options: list[str], words: list[str]) -> None:
+    result = run_polyhost("serve", *options)
+    assert result.returncode == 2
+    shown = " ".join(result.stderr.replace("│", " ").split())
+    assert all(word in shown for word in words), shown

@@ -1,0 +1,1 @@
+"""Which of an endpoint's variants is better, and how certain that is."""

@@ -1,0 +1,1 @@
+"""Capacity planning: what a number of machines would do with a load, by simulation. Knows no containers."""
