@@ -4,15 +4,14 @@ A browser sends requests on behalf of any page that it has open, and a page that
 processes on this machine.
 """
 
-import ipaddress
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
+from polyhost.dashboard.host_names import LOOPBACK, is_known_host
 from polyhost.emulator.errors import AccessDenied
 
-# Names that no stranger can make resolve to this machine (DNS rebinding), and the names below them, as S3's buckets
-# have. Clients that take the emulator for AWS itself, by /etc/hosts or a proxy, use the last two.
-_NAMES = ("localhost", "host.docker.internal", "host.containers.internal", "amazonaws.com", "amazonaws.com.cn")
+# And the names below them, as S3's buckets have. Clients that take the emulator for AWS itself, by /etc/hosts or a
+# proxy, use the last three.
+_NAMES = (*LOOPBACK, "amazonaws.com", "amazonaws.com.cn", "on.aws")
 
 
 class AccessPolicy:
@@ -28,21 +27,15 @@ class AccessPolicy:
 
     def check(self, headers: Mapping[bytes, bytes]) -> None:
         """Raise AccessDenied for a request of a foreign web page, or one to a name that is not the emulator's."""
-        host = headers.get(b"host", b"").decode("latin-1").lower()
-        known = self._is_known(host)
-        if self._loopback and not known:
-            raise AccessDenied(f"The emulator does not go by the name {host!r}; use 127.0.0.1 or localhost.")
+        host, known = self.check_host(headers)
         origin = headers.get(b"origin", b"").decode("latin-1").lower()
         if origin and not (known and origin == f"http://{host}"):
             raise AccessDenied(f"The emulator rejects requests from other web pages, such as those of {origin}.")
 
-    def _is_known(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return any(name == known or name.endswith(f".{known}") for known in self._names)
-        return True
+    def check_host(self, headers: Mapping[bytes, bytes]) -> tuple[str, bool]:
+        """Return the name that the request is for, and whether it is one of the emulator's. Raises AccessDenied."""
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        known = is_known_host(host, self._names)
+        if self._loopback and not known:
+            raise AccessDenied(f"The emulator does not go by the name {host!r}; use 127.0.0.1 or localhost.")
+        return host, known

@@ -17,11 +17,13 @@ from polyhost.emulator.api.asgi import (
     send_response,
     wait_for_disconnect,
 )
+from polyhost.emulator.api.async_runtime import MAX_BODY_BYTES as MAX_ASYNC_BODY_BYTES
+from polyhost.emulator.api.async_runtime import AsyncRuntime
 from polyhost.emulator.api.control_plane.dispatcher import ControlPlane
 from polyhost.emulator.api.runtime import MAX_BODY_BYTES, Runtime, RuntimeResponse
 from polyhost.emulator.api.sigv4 import credential_scope
 from polyhost.emulator.api.waiters import is_from_waiter
-from polyhost.emulator.errors import AwsError, ValidationError
+from polyhost.emulator.errors import AwsError
 
 _OWN_PATH = "/_polyhost"
 _TARGET_PREFIX = b"SageMaker."
@@ -39,12 +41,14 @@ class EmulatorApp:
         self,
         control_plane: ControlPlane,
         runtime: Runtime,
+        async_runtime: AsyncRuntime,
         own: AsgiApplication,
         moto: AsgiApplication,
         access: AccessPolicy,
     ) -> None:
         self._control_plane = control_plane
         self._runtime = runtime
+        self._async_runtime = async_runtime
         self._own = own
         self._moto = moto
         self._access = access
@@ -124,8 +128,18 @@ class EmulatorApp:
     async def _invoke_async(
         self, region: str, name: str, headers: RequestHeaders, receive: Receive, send: Send
     ) -> None:
-        error = ValidationError(f"The emulator does not support InvokeEndpointAsync; use InvokeEndpoint for {name}.")
-        await send_error(send, error, _RUNTIME_TYPE, "Message")
+        try:
+            body = await read_body(receive, MAX_ASYNC_BODY_BYTES)
+            response_headers, content = await self._async_runtime.invoke(region, name, headers, body)
+        except AwsError as error:
+            await send_error(send, error, _RUNTIME_TYPE, "Message")
+        except ClientDisconnected:
+            return
+        except Exception as error:
+            logger.exception("the asynchronous invocation of endpoint %s failed", name)
+            await send_error(send, _internal_failure(error), _RUNTIME_TYPE, "Message")
+        else:
+            await send_response(send, 202, response_headers, content)
 
     async def _call_control_plane(self, headers: RequestHeaders, receive: Receive, send: Send) -> None:
         region, _ = credential_scope(headers)

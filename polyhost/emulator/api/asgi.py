@@ -1,6 +1,5 @@
 """The little of ASGI that the API needs: reading a request's body, sending responses and AWS's errors."""
 
-import json
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
@@ -14,6 +13,8 @@ AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 RequestHeaders = Mapping[bytes, bytes]  # names in lower case
 ResponseHeaders = list[tuple[bytes, bytes]]
+
+_REQUEST_ID = b"x-amzn-requestid"
 
 
 class ClientDisconnected(Exception):  # noqa: N818
@@ -64,18 +65,18 @@ async def wait_for_disconnect(receive: Receive) -> None:
 
 
 async def send_response(send: Send, status: int, headers: ResponseHeaders, body: bytes) -> None:
-    """Send a whole response, with a request ID as AWS gives one."""
-    extra = [_request_id(), (b"content-length", str(len(body)).encode())]
+    """Send a whole response, with a request ID as AWS gives one if the headers have none."""
+    known = any(name == _REQUEST_ID for name, _ in headers)
+    extra = [*([] if known else [_request_id()]), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers + extra})
     await send({"type": "http.response.body", "body": body})
 
 
 async def send_error(send: Send, error: AwsError, content_type: bytes, message_member: str) -> None:
     """Send an error as the JSON that botocore parses; AWS's services spell the message's member differently."""
-    content = {"__type": error.code, message_member: error.message, **error.members}
-    headers = [(b"content-type", content_type), (b"x-amzn-errortype", error.code.encode())]
-    await send_response(send, error.status, headers, json.dumps(content).encode())
+    headers, body = error.encode(content_type, message_member)
+    await send_response(send, error.status, headers, body)
 
 
 def _request_id() -> tuple[bytes, bytes]:
-    return b"x-amzn-requestid", str(uuid.uuid4()).encode()
+    return _REQUEST_ID, str(uuid.uuid4()).encode()

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from polyhost.emulator.api.runtime_errors import error_for_failure, error_for_response
 from polyhost.emulator.api.targets import Target
+from polyhost.emulator.data_capture.service import DataCapture
 from polyhost.emulator.errors import ModelNotReady
 from polyhost.emulator.hosting.endpoint import Endpoint
 from polyhost.emulator.hosting.interfaces import ContainerResponse, InvocationRequest
@@ -14,10 +15,11 @@ from polyhost.model_cache.errors import ModelDataMissingError, ModelServingError
 
 
 class MeasuredInvocations:
-    """Sends invocations to variants, and measures them."""
+    """Sends invocations to variants, measures them, and has them captured."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, data_capture: DataCapture) -> None:
         self._recorder = recorder
+        self._data_capture = data_capture
 
     async def send(
         self, request: InvocationRequest, endpoint: Endpoint, variant: Variant, start: float
@@ -25,8 +27,9 @@ class MeasuredInvocations:
         """Return a successful response; `start` is when the invocation began (`perf_counter`). Raises AwsError."""
         place = Place(endpoint.region, endpoint.name, variant.name)
         target = Target(request.target_model, request.target_container)
+        capture = self._data_capture.begin(place, variant.spec.capture, request)
         try:
-            response = await variant.fleet.invoke(request)
+            response = await variant.fleet.invoke(request if capture is None else capture.request)
         except ModelNotReady:
             self._measure(place, variant, target)
             raise
@@ -41,6 +44,8 @@ class MeasuredInvocations:
         self._measure(place, variant, target, response, int((time.perf_counter() - start) * 1e6))
         if response.status >= 300:
             raise error_for_response(response, endpoint)
+        if capture is not None:
+            capture.finish(response)
         return response
 
     def _measure(
@@ -55,14 +60,17 @@ class MeasuredInvocations:
         measure, name = self._recorder.measure, target.model or ""
         status = response.status if response is not None else 0
         failed = failed or (response is not None and not 200 <= status < 300)
-        measure("InvocationsPerInstance", 1 / max(1, len(variant.fleet.instances)), "None", place, name)
-        measure("InvocationModelErrors", float(failed), "None", place)
+        config = variant.config
+        if variant.spec.serverless is None:  # others have neither (developer guide, serverless-endpoints-monitoring)
+            measure("InvocationsPerInstance", 1 / max(1, variant.fleet.instance_count), "None", place, name, config)
+            measure("InvocationModelErrors", float(failed), "None", place, "", config)
         if response is not None:
-            measure("ModelLatency", response.container_us, "Microseconds", place, name)
+            measure("ModelLatency", response.container_us, "Microseconds", place, name, config)
         # A container that is called directly has some of its own too (developer guide, multi-container-direct).
         for where in (place, replace(place, container=target.container)) if target.container else (place,):
-            measure("Invocations", 1, "None", where, name)
-            measure("Invocation4XXErrors", float(400 <= status < 500), "None", where, name)
-            measure("Invocation5XXErrors", float(status >= 500), "None", where, name)
+            measure("Invocations", 1, "None", where, name, config)
+            measure("Invocation4XXErrors", float(400 <= status < 500), "None", where, name, config)
+            measure("Invocation5XXErrors", float(status >= 500), "None", where, name, config)
             if response is not None:
-                measure("OverheadLatency", max(0, total_us - response.container_us), "Microseconds", where, name)
+                overhead = max(0, total_us - response.container_us)
+                measure("OverheadLatency", overhead, "Microseconds", where, name, config)

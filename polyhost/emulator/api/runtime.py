@@ -5,17 +5,18 @@ Texts and statuses: botocore (sagemaker-runtime/2017-05-13), and public reports 
 
 import logging
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from polyhost.emulator.api import event_stream
 from polyhost.emulator.api.asgi import RequestHeaders, ResponseHeaders
+from polyhost.emulator.api.endpoint_lookup import EndpointLookup, serving_endpoint
 from polyhost.emulator.api.measured_invocations import MeasuredInvocations
 from polyhost.emulator.api.service_model import ServiceModel, violations_message
 from polyhost.emulator.api.shadow_traffic import ShadowTraffic
 from polyhost.emulator.api.targets import Target
-from polyhost.emulator.config import ACCOUNT
+from polyhost.emulator.data_capture.service import DataCapture
 from polyhost.emulator.errors import ModelError, ServiceUnavailable, ValidationError
 from polyhost.emulator.hosting.endpoint import Endpoint
 from polyhost.emulator.hosting.faults import FaultKind, Faults
@@ -23,37 +24,23 @@ from polyhost.emulator.hosting.interfaces import ContainerResponse, InvocationRe
 from polyhost.emulator.hosting.variants import Variant
 from polyhost.emulator.telemetry.recorder import Recorder
 from polyhost.model_cache.errors import ContainerTimeoutError
+from polyhost.runtime_api import event_stream
+from polyhost.runtime_api.headers import (
+    INVOKED_VARIANT,
+    STREAMED_CONTENT_TYPE,
+    TARGET_MODEL,
+    TO_CLIENT,
+    TO_CONTAINER,
+)
 
 MAX_BODY_BYTES = 6_291_456  # botocore, BodyBlob
+_MAX_SERVERLESS_BODY_BYTES = 4 << 20  # developer guide, model-deploy-feature-matrix
 _OPERATIONS = ("InvokeEndpoint", "InvokeEndpointWithResponseStream")
 _CONTENT_TYPE = b"content-type"
-_STREAMED_CONTENT_TYPE = b"x-amzn-sagemaker-content-type"
-_TARGET_MODEL = b"x-amzn-sagemaker-target-model"
-# The platform passes no other headers to the container (developer guide, your-algorithms-inference-code; botocore,
-# InvokeEndpoint).
-_TO_CONTAINER = {
-    "ContentType": "Content-Type",
-    "Accept": "Accept",
-    "CustomAttributes": "X-Amzn-SageMaker-Custom-Attributes",
-    "TargetModel": "X-Amzn-SageMaker-Target-Model",
-    "InferenceId": "X-Amzn-SageMaker-Inference-Id",
-    "SessionId": "X-Amzn-SageMaker-Session-Id",
-}
-_TO_CLIENT = (
-    "x-amzn-sagemaker-custom-attributes",
-    "x-amzn-sagemaker-new-session-id",
-    "x-amzn-sagemaker-closed-session-id",
-)
+_TARGET_MODEL = TARGET_MODEL.lower().encode()
 _UNSUPPORTED = ("EnableExplanations", "InferenceComponentName")
 
 logger = logging.getLogger(__name__)
-
-
-class EndpointLookup(Protocol):
-    """The part of the control plane that the runtime needs."""
-
-    def find_exact(self, region: str, name: str) -> Endpoint | None:
-        """Return the endpoint of exactly this name."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +71,7 @@ class _EventStreamRelay:
 
     async def start(self, status: int, headers: Mapping[str, str]) -> None:
         self.started = True
-        streamed = _response_headers(headers, self.variant, _STREAMED_CONTENT_TYPE)
+        streamed = _response_headers(headers, self.variant, STREAMED_CONTENT_TYPE)
         await self._sink.start([(_CONTENT_TYPE, event_stream.CONTENT_TYPE.encode()), *streamed])
 
     async def send(self, chunk: bytes) -> None:
@@ -97,9 +84,16 @@ class _EventStreamRelay:
 class Runtime:
     """Sends invocations to the variants of endpoints, and copies of them to shadow variants."""
 
-    def __init__(self, endpoints: EndpointLookup, recorder: Recorder, faults: Faults, timeout_s: float) -> None:
+    def __init__(
+        self,
+        endpoints: EndpointLookup,
+        recorder: Recorder,
+        data_capture: DataCapture,
+        faults: Faults,
+        timeout_s: float,
+    ) -> None:
         self._endpoints = endpoints
-        self._invocations = MeasuredInvocations(recorder)
+        self._invocations = MeasuredInvocations(recorder, data_capture)
         self._shadows = ShadowTraffic(self._invocations, recorder, faults)
         self._faults = faults
         self._timeout_s = timeout_s
@@ -147,17 +141,19 @@ class Runtime:
             if header in headers
         }
         self._check_members(operation, {"EndpointName": name, **members, "Body": body})
-        endpoint = self._endpoint(region, name)
-        variant = endpoint.choose(members.get("TargetVariant"))
+        endpoint = self._endpoint(region, name, operation)
+        variant = endpoint.choose(members.get("TargetVariant"), members.get("SessionId"))
         # InvokeEndpointWithResponseStream has no member TargetModel, but a client may send the header.
         model = members.get("TargetModel") or headers.get(_TARGET_MODEL, b"").decode("latin-1") or None
         target = Target(model, members.get("TargetContainerHostname"))
         target.check(name, variant.spec)
+        if variant.spec.serverless is not None and len(body) > _MAX_SERVERLESS_BODY_BYTES:
+            raise ValidationError(f"Request {uuid.uuid4()} has oversize body.")  # aws/sagemaker-python-sdk, issue 4271
         if self._faults.pending and (fault := self._faults.take(FaultKind.ERROR, name, variant.name, model or "")):
             raise fault.error()
         if relay is not None:
             relay.variant = variant.name
-        passed = {header: members[member] for member, header in _TO_CONTAINER.items() if member in members}
+        passed = {header: members[member] for member, header in TO_CONTAINER.items() if member in members}
         request = InvocationRequest(body, passed, target.model, target.container, self._timeout_s, relay)
         self._shadows.copy(request, endpoint)  # begins when this invocation waits for the first time
         return variant, await self._invocations.send(request, endpoint, variant, start)
@@ -169,10 +165,13 @@ class Runtime:
         if violations := self._service.violations(operation, members):
             raise ValidationError(violations_message(violations))
 
-    def _endpoint(self, region: str, name: str) -> Endpoint:
-        endpoint = self._endpoints.find_exact(region, name)
-        if endpoint is None or not endpoint.serving:
-            raise ValidationError(f"Endpoint {name} of account {ACCOUNT} not found.")
+    def _endpoint(self, region: str, name: str, operation: str) -> Endpoint:
+        endpoint = serving_endpoint(self._endpoints, region, name)
+        if endpoint.async_settings is not None:
+            raise ValidationError(
+                f"Endpoint {name} is an asynchronous endpoint and does not support {operation}; use"
+                " InvokeEndpointAsync."
+            )
         if not endpoint.variants:
             raise ServiceUnavailable(f"Endpoint {name} has no instance in service.")
         return endpoint
@@ -183,8 +182,8 @@ def _response_headers(headers: Mapping[str, str], variant: str, content_type_hea
 
     The values are the bytes that aiohttp read. The content type goes under the name `content_type_header`.
     """
-    names = {"content-type": content_type_header} | {name: name.encode() for name in _TO_CLIENT}
+    names = {"content-type": content_type_header} | {name: name.encode() for name in TO_CLIENT}
     passed = [
         (wire, headers[name].encode("utf-8", "surrogateescape")) for name, wire in names.items() if name in headers
     ]
-    return [*passed, (b"x-amzn-invoked-production-variant", variant.encode())]
+    return [*passed, (INVOKED_VARIANT, variant.encode())]

@@ -15,8 +15,7 @@ from polyhost.model_cache.errors import (
     ModelDataMissingError,
     ModelServingError,
 )
-
-_MAX_MESSAGE_CHARS = 2048  # botocore, Message: of a ModelError's Message and of its OriginalMessage
+from polyhost.runtime_api.errors import model_error, model_error_with
 
 
 def error_for_response(response: ContainerResponse, endpoint: Endpoint) -> ModelError:
@@ -54,22 +53,15 @@ def error_for_failure(
 
 
 def _model_error(endpoint: Endpoint, status: int, text: str, container: str) -> ModelError:
-    side = "client" if 0 < status < 500 else "server"
-    received = f"Received {side} error ({status}) from {container or 'primary'}"
-    message = f'{received} with message "{text}". {_see(endpoint)}'
-    if len(message) > _MAX_MESSAGE_CHARS:
-        message = f"{received} and could not load the entire response body. {_see(endpoint)}"
-    return _error(endpoint, status, text, message)
+    return model_error(status, text, container, _see(endpoint), LogStreamArn=_log_stream(endpoint))
 
 
 def _error(endpoint: Endpoint, status: int, text: str, message: str) -> ModelError:
-    return ModelError(
-        message,
-        OriginalStatusCode=status,
-        OriginalMessage=text[:_MAX_MESSAGE_CHARS],
-        LogStreamArn=f"arn:aws:logs:{endpoint.region}:{ACCOUNT}:log-group:{_group(endpoint)}",
-        ErrorCode="CLIENT_ERROR_FROM_MODEL" if 400 <= status < 500 else "INTERNAL_FAILURE_FROM_MODEL",
-    )
+    return model_error_with(message, status, text, LogStreamArn=_log_stream(endpoint))
+
+
+def _log_stream(endpoint: Endpoint) -> str:
+    return f"arn:aws:logs:{endpoint.region}:{ACCOUNT}:log-group:{_group(endpoint)}"
 
 
 def _see(endpoint: Endpoint) -> str:

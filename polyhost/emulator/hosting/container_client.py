@@ -1,8 +1,14 @@
 """A container's HTTP API (developer guide, mms-container-apis and your-algorithms-inference-code), asynchronous."""
 
+import asyncio
+import io
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
 
 import aiohttp
 
@@ -14,7 +20,17 @@ _LOAD_TIMEOUT_S = 600.0
 _UNLOAD_TIMEOUT_S = 360.0
 _STREAM_TIMEOUT_S = 480.0  # developer guide, "Model Hosting FAQs"
 _CLOSED_WITHIN_S = 0.5
-_SKIPPED_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+_CHUNK_BYTES = 1 << 20
+_LARGE_BYTES = 1 << 20  # above it aiohttp warns of bytes (payload.py, TOO_LARGE_BYTES_BODY)
+# The last one would tell the name of a request's file.
+_SKIPPED_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type", "Content-Disposition")
+
+
+@dataclass(frozen=True)
+class ChunkedFile:
+    """A body that is sent by chunked coding."""
+
+    path: Path
 
 
 def session() -> aiohttp.ClientSession:
@@ -40,6 +56,10 @@ class ContainerClient:
         except (ContainerGoneError, ContainerTimeoutError):
             return False
 
+    async def execution_parameters(self) -> ContainerResponse:
+        """Ask how batch transform should send (developer guide, your-algorithms-batch-code)."""
+        return await self._request("GET", "/execution-parameters", timeout_s=PING_TIMEOUT_S)
+
     async def load(self, key: str, url: str, target_model: str) -> ContainerResponse:
         """Load a model under the name `key` from the folder `url`."""
         body = json.dumps({"model_name": key, "url": url}).encode()
@@ -55,12 +75,15 @@ class ContainerClient:
     async def invoke(
         self,
         key: str | None,
-        body: bytes,
+        body: bytes | Path | ChunkedFile,
         headers: Mapping[str, str],
         timeout_s: float,
         relay: Relay | None = None,
     ) -> ContainerResponse:
-        """Invoke the model of this name, or, with None, the one model of a container that has one."""
+        """Invoke the model of this name, or, with None, the one model of a container that has one.
+
+        A body may be in a file, which is sent a part at a time, or by chunked coding.
+        """
         path = "/invocations" if key is None else f"/models/{key}/invoke"
         return await self._request("POST", path, body, headers, timeout_s, relay)
 
@@ -68,7 +91,7 @@ class ContainerClient:
         self,
         method: str,
         path: str,
-        body: bytes = b"",
+        body: bytes | Path | ChunkedFile = b"",
         headers: Mapping[str, str] | None = None,
         timeout_s: float = 60.0,
         relay: Relay | None = None,
@@ -91,7 +114,7 @@ class ContainerClient:
         self,
         method: str,
         path: str,
-        body: bytes,
+        body: bytes | Path | ChunkedFile,
         headers: Mapping[str, str] | None,
         timeout_s: float,
         relay: Relay | None,
@@ -99,17 +122,18 @@ class ContainerClient:
         if relay is None:
             timeout = aiohttp.ClientTimeout(total=timeout_s)
         else:  # a stream may take longer than the timeout, but not pause for so long
-            timeout = aiohttp.ClientTimeout(total=_STREAM_TIMEOUT_S, sock_read=timeout_s)
+            timeout = aiohttp.ClientTimeout(total=max(_STREAM_TIMEOUT_S, timeout_s), sock_read=timeout_s)
         try:
-            async with self._http.request(
-                method, self._url + path, data=body, headers=headers, timeout=timeout, allow_redirects=False
-            ) as response:
-                if relay is None or not 200 <= response.status < 300:
-                    return response, await response.read()
-                await relay.start(response.status, _lower_case(response))
-                async for chunk in response.content.iter_any():
-                    await relay.send(chunk)
-                return response, b""
+            with _opened(body) as content:
+                async with self._http.request(
+                    method, self._url + path, data=content, headers=headers, timeout=timeout, allow_redirects=False
+                ) as response:
+                    if relay is None or not 200 <= response.status < 300:
+                        return response, await response.read()
+                    await relay.start(response.status, _lower_case(response))
+                    async for chunk in response.content.iter_any():
+                        await relay.send(chunk)
+                    return response, b""
         except TimeoutError:
             raise ContainerTimeoutError(f"{method} {path} was not answered within {timeout_s:.0f} s") from None
         except aiohttp.ClientConnectorError as error:
@@ -118,6 +142,20 @@ class ContainerClient:
             raise
         except (aiohttp.ClientError, ConnectionError) as error:
             raise ContainerGoneError(f"the container gave no response to {method} {path}: {error}") from None
+
+
+@contextmanager
+def _opened(body: bytes | Path | ChunkedFile) -> Iterator[bytes | IO[bytes] | AsyncIterator[bytes]]:
+    if isinstance(body, bytes):
+        yield io.BytesIO(body) if len(body) > _LARGE_BYTES else body
+        return
+    with (body if isinstance(body, Path) else body.path).open("rb") as file:
+        yield file if isinstance(body, Path) else _chunks(file)
+
+
+async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
+    while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+        yield chunk
 
 
 def _lower_case(response: aiohttp.ClientResponse) -> dict[str, str]:

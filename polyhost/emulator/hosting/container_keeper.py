@@ -94,6 +94,11 @@ class ContainerKeeper:
         await self.unwatch()
         await self._end()
 
+    async def until_ended(self) -> int:
+        """Return the exit status of the running container once it has ended."""
+        assert self.container is not None
+        return await self.container.wait()
+
     async def doubt(self) -> None:
         """Ask for no more invocations until the container has answered a ping, or has been replaced.
 

@@ -2,11 +2,18 @@
 
 import asyncio
 import secrets
+from dataclasses import replace
 from typing import Any
 
 from polyhost.emulator.hosting.instance import Instance
-from polyhost.emulator.hosting.interfaces import ContainerResponse, InvocationRequest, Platform, VariantSpec
-from polyhost.emulator.telemetry.recorder import Place
+from polyhost.emulator.hosting.interfaces import (
+    ContainerResponse,
+    InvocationRequest,
+    Platform,
+    VariantFleet,
+    VariantSpec,
+)
+from polyhost.emulator.telemetry.recorder import Place, PlaceKind
 from polyhost.model_cache.errors import ContainerGoneError, LostWhileLoadingError
 
 SPREAD_AT = 8  # invocations of one model in flight on an instance, from which on another instance gets a copy too
@@ -21,17 +28,27 @@ _SESSION, _NEW_SESSION, _CLOSED_SESSION = (
 class Fleet:
     """Grows and shrinks; sends an invocation to an instance that has its model."""
 
-    def __init__(self, platform: Platform, region: str, endpoint: str, spec: VariantSpec) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        region: str,
+        endpoint: str,
+        spec: VariantSpec,
+        kind: PlaceKind = PlaceKind.ENDPOINT,
+    ) -> None:
         self.spec = spec
         self.instances: list[Instance] = []
-        self.successor: Fleet | None = None  # gets the invocations that found no instance here
+        self.successor: VariantFleet | None = None  # gets the invocations that found no instance here
         self._platform = platform
-        self._region = region
-        self._endpoint = endpoint
+        self._place = Place(region, endpoint, spec.name, kind=kind)
         self._leaving: set[Instance] = set()
         self._sessions: dict[str, Instance] = {}
         self._hurried = False
         self._stopped = False
+
+    @property
+    def instance_count(self) -> int:
+        return len(self.instances)
 
     async def start(self) -> None:
         """Return when all instances are in service. Raises the first error, and then leaves nothing behind."""
@@ -84,7 +101,7 @@ class Fleet:
 
     def _new_instance(self) -> Instance:
         identifier = f"i-{secrets.token_hex(8)}"
-        return Instance(self._platform, Place(self._region, self._endpoint, self.spec.name, identifier), self.spec)
+        return Instance(self._platform, replace(self._place, instance=identifier), self.spec)
 
     async def invoke(self, request: InvocationRequest) -> ContainerResponse:
         """Return a container's response. Raises ModelNotReady and ModelServingError.
@@ -94,10 +111,10 @@ class Fleet:
         deadline = asyncio.get_running_loop().time() + request.timeout_s
         losses = 0
         while True:
-            if self._stopped:
-                if self.successor is None:
-                    raise ContainerGoneError("the variant's instances have been stopped")
+            if self.successor is not None and (self._stopped or not self.instances):
                 return await self.successor.invoke(request)
+            if self._stopped:
+                raise ContainerGoneError("the variant's instances have been stopped")
             instance = self._of_session(request) or self._choose(request)
             late = asyncio.get_running_loop().time() > deadline
             if instance is not None:
@@ -113,6 +130,11 @@ class Fleet:
             elif late:
                 raise ContainerGoneError("no instance came into service in time")
             await asyncio.sleep(_RETRY_PAUSE_S)
+
+    def has_session(self, session: str) -> bool:
+        """Return whether an instance that serves has opened the session."""
+        instance = self._sessions.get(session)
+        return instance is not None and instance in self.instances
 
     def _of_session(self, request: InvocationRequest) -> Instance | None:
         """Return the instance whose container opened the request's session, while that is in service."""

@@ -2,11 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
+from polyhost.dashboard.model_snapshot import model_snapshot
 from polyhost.emulator.errors import ContainerError
 from polyhost.emulator.hosting.cache_events import CacheEvents
-from polyhost.emulator.hosting.container_client import ContainerClient
+from polyhost.emulator.hosting.container_client import ChunkedFile, ContainerClient
 from polyhost.emulator.hosting.container_keeper import ContainerKeeper
 from polyhost.emulator.hosting.faulty_loads import FaultyLoads
 from polyhost.emulator.hosting.interfaces import (
@@ -19,11 +21,10 @@ from polyhost.emulator.hosting.interfaces import (
     VariantSpec,
 )
 from polyhost.emulator.hosting.model_invocations import invoke_model
-from polyhost.emulator.hosting.model_snapshot import model_snapshot
 from polyhost.emulator.hosting.usage_meter import UsageMeter
 from polyhost.emulator.telemetry.recorder import EventKind, Place
 from polyhost.model_cache.cache import CacheSettings, ModelCache
-from polyhost.model_cache.disk_cache import DiskSettings
+from polyhost.model_cache.downloads import PrefixSource
 from polyhost.model_cache.errors import ContainerGoneError, ModelServingError
 from polyhost.model_cache.model_copy import ModelCopy
 from polyhost.model_cache.model_url import ModelData
@@ -74,16 +75,16 @@ class HostedContainer:
     def _new_cache(self, memory: Callable[[], Awaitable[tuple[int, int]]]) -> ModelCache:
         variant = self._variant
         assert self.spec.model_data_url is not None
-        disk = DiskSettings(
+        source = PrefixSource(
+            self._platform.source,
             ModelData.parse(self.spec.model_data_url),
             self._place.region,
-            variant.volume_bytes,
             variant.download_timeout_s,
         )
         return ModelCache(
             self._folder / "models",
-            CacheSettings(disk, self.spec.keeps_models),
-            self._platform.source,
+            CacheSettings(variant.volume_bytes, self.spec.keeps_models),
+            source,
             CacheEvents(self._platform.recorder, self._place),
             memory,
         )
@@ -146,7 +147,7 @@ class HostedContainer:
             if self.cache is None:
                 headers = {name: value for name, value in request.headers.items() if name != _TARGET_MODEL}
                 response = await self.keeper.client.invoke(
-                    None, request.body, headers, request.timeout_s, request.relay
+                    None, _body_of(request), headers, request.timeout_s, request.relay
                 )
             else:
                 response = await invoke_model(self.cache, self.keeper, request, self._measure)
@@ -189,3 +190,9 @@ class HostedContainer:
 
     def _event(self, kind: EventKind, message: str) -> None:
         self._platform.recorder.event(kind, self._own_place, message)
+
+
+def _body_of(request: InvocationRequest) -> bytes | Path | ChunkedFile:
+    if request.body_file is None:
+        return request.body
+    return ChunkedFile(request.body_file) if request.chunked else request.body_file

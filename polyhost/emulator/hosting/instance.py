@@ -10,7 +10,6 @@ from typing import Any
 from polyhost.emulator.errors import ContainerError
 from polyhost.emulator.hosting.faults import Fault, FaultKind
 from polyhost.emulator.hosting.hosted_container import HostedContainer
-from polyhost.emulator.hosting.instance_types import TYPES
 from polyhost.emulator.hosting.interfaces import (
     ContainerResponse,
     ContainerSpec,
@@ -22,6 +21,7 @@ from polyhost.emulator.hosting.interfaces import (
 from polyhost.emulator.hosting.memory_watch import MemoryWatch
 from polyhost.emulator.hosting.pipeline import run_pipeline
 from polyhost.emulator.telemetry.recorder import EventKind, Place
+from polyhost.instance_types import TYPES
 from polyhost.model_cache.errors import ContainerTimeoutError
 from polyhost.model_cache.model_copy import ModelCopy
 
@@ -57,7 +57,7 @@ class Instance:
         self._place = place
         self._spec = spec
         self._folder = platform.folder / self.id
-        self._memory_limit = int(TYPES[spec.instance_type].memory_bytes * platform.memory_scale)
+        self._memory_limit = _memory_limit(spec, platform.memory_scale)
         self._lost = 0
         self.containers = [self._new_container(container) for container in spec.containers]
         self._by_name = {container.spec.name: container for container in self.containers}
@@ -78,6 +78,7 @@ class Instance:
             owner=self._platform.folder.name,
             shared_with=f"{name}-all" if spec.name else "",
             hostname=spec.name,
+            region=place.region,
         )
         return HostedContainer(self._platform, self._place, self._spec, spec, launch, self, self._memory)
 
@@ -98,6 +99,8 @@ class Instance:
             raise
         self._become(InstanceStatus.IN_SERVICE)
         self._event(EventKind.INSTANCE, "in service")
+        if self._spec.serverless is not None:  # then nothing replaces a container but the next call
+            return
         for container in self.containers:
             container.watch()
         if len(self.containers) > 1 and not self._platform.driver.limits_together:
@@ -110,6 +113,10 @@ class Instance:
         await asyncio.to_thread(shutil.rmtree, self._folder, True)
         self._event(EventKind.INSTANCE, "stopped")
         self._platform.recorder.remove(self._place)
+
+    async def until_ended(self) -> int:
+        """Return the exit status of the first container once it has ended; not for one that is replaced then."""
+        return await self.containers[0].keeper.until_ended()
 
     async def _start_all(self) -> None:
         """Start all containers, or none."""
@@ -204,6 +211,13 @@ class Instance:
 
     def _event(self, kind: EventKind, message: str) -> None:
         self._platform.recorder.event(kind, self._place, message)
+
+
+def _memory_limit(spec: VariantSpec, scale: float) -> int:
+    """Return bytes; those of a serverless container are as many as were asked for, whatever the scale."""
+    if spec.serverless is not None:
+        return spec.serverless.memory_mb << 20
+    return int(TYPES[spec.instance_type].memory_bytes * scale)
 
 
 def _sum_if_known(values: Iterable[float | None]) -> float | None:

@@ -1,16 +1,18 @@
 """Types that the parts of the emulator exchange about hosting; free of AWS's JSON."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 
-from polyhost.emulator.config import INVOCATION_TIMEOUT_S
+from polyhost.emulator.config import INVOCATION_TIMEOUT_S, SERVERLESS_IDLE_S
+from polyhost.emulator.hosting.capture_settings import CaptureSettings
 from polyhost.emulator.hosting.faults import Faults
 from polyhost.emulator.telemetry.recorder import Recorder
+from polyhost.emulator.time_scale import TimeScale
 from polyhost.model_cache.downloads import ModelSource
 
 
@@ -38,8 +40,23 @@ class ContainerSpec:
 
 
 @dataclass(frozen=True)
+class ServerlessCapacity:
+    """What a serverless variant may use: megabytes of memory for each container, and calls at the same time.
+
+    `provisioned` containers are kept warm; it is not above `max_concurrency`.
+    """
+
+    memory_mb: int
+    max_concurrency: int
+    provisioned: int = 0
+
+
+@dataclass(frozen=True)
 class VariantSpec:
-    """A variant as CreateEndpointConfig describes it, with its model looked up."""
+    """A variant as CreateEndpointConfig describes it, with its model looked up.
+
+    A variant with `serverless` has no instances: its type is empty, and its count 0.
+    """
 
     name: str
     containers: tuple[ContainerSpec, ...]
@@ -51,6 +68,8 @@ class VariantSpec:
     download_timeout_s: float = 3600.0
     execution: Execution = Execution.SERIAL
     shadow: bool = False  # gets copies of the production variant's invocations
+    serverless: ServerlessCapacity | None = None
+    capture: CaptureSettings | None = None  # the same for all variants of an endpoint configuration
 
     @property
     def direct(self) -> bool:
@@ -81,6 +100,7 @@ class Launch:
     owner: str = ""
     shared_with: str = ""
     hostname: str = ""
+    region: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,9 +158,19 @@ class Driver(Protocol):
         """Release what the driver itself has open."""
 
 
+AlarmStates = Callable[[str, Iterable[str]], Mapping[str, str | None]]
+
+
+def _no_alarms(region: str, names: Iterable[str]) -> Mapping[str, str | None]:
+    return dict.fromkeys(names)
+
+
 @dataclass(frozen=True)
 class Platform:
-    """What every instance needs of the emulator; `folder` is where instances have their disks."""
+    """What every endpoint needs of the emulator; `folder` is where instances have their disks.
+
+    `alarm_states` returns the states of alarms by region and names, None for those that do not exist. It blocks.
+    """
 
     driver: Driver
     source: ModelSource
@@ -149,6 +179,9 @@ class Platform:
     http: aiohttp.ClientSession
     folder: Path
     memory_scale: float = 1.0
+    serverless_idle_s: float = SERVERLESS_IDLE_S
+    time_scale: TimeScale = field(default_factory=TimeScale)
+    alarm_states: AlarmStates = _no_alarms
 
 
 class Relay(Protocol):
@@ -173,6 +206,34 @@ class InvocationRequest:
     target_container: str | None = None
     timeout_s: float = INVOCATION_TIMEOUT_S
     relay: Relay | None = None
+    body_file: Path | None = None  # has the body in place of `body`, because it may be larger than memory
+    chunked: bool = False  # the file is sent by chunked coding
+
+
+class VariantFleet(Protocol):
+    """What serves a variant's invocations: instances, or serverless containers."""
+
+    spec: VariantSpec
+    successor: "VariantFleet | None"  # gets the invocations that come when it has no instances any more
+
+    @property
+    def instance_count(self) -> int:
+        """The number of instances, 0 for a serverless variant."""
+
+    async def start(self) -> None:
+        """Return when it can serve. Raises the first error, and then leaves nothing behind."""
+
+    async def stop(self, drain_s: float) -> None:
+        """End all containers; invocations may end within the drain time."""
+
+    def hurry(self) -> None:
+        """Let a stop not wait for invocations."""
+
+    async def invoke(self, request: "InvocationRequest") -> "ContainerResponse":
+        """Return a container's response. Raises ThrottlingException, ModelNotReady and ModelServingError."""
+
+    async def snapshot(self) -> list[dict[str, Any]]:
+        """Describe the instances in JSON."""
 
 
 @dataclass(frozen=True)

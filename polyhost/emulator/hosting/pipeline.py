@@ -36,6 +36,7 @@ async def run_pipeline(containers: Sequence[HostedContainer], request: Invocatio
             headers=headers if last else {name: headers[name] for name in headers if name != _FOR_THE_LAST},
             timeout_s=deadline - time.monotonic(),
             relay=request.relay if last else None,
+            body_file=request.body_file if response is None else None,
         )
         response = await _step(container, step, begun=container is not containers[0])
         spent_us += response.container_us

@@ -91,7 +91,7 @@ class Shadowed:
 def _hosted(local: Local, name: str, folder: Path) -> Iterator[Shadowed]:
     mark = folder / "respond"
     mark.touch()
-    variants = {}
+    variants: dict[str, dict[str, Any]] = {}
     for number, (role, settings) in enumerate(
         (("live", {}), ("candidate", {"prints": True, "invoke_mark": str(mark)}))
     ):
@@ -108,8 +108,7 @@ def _hosted(local: Local, name: str, folder: Path) -> Iterator[Shadowed]:
     local.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
     local.wait(name)
     yield Shadowed(local, name, mark)
-    local.sagemaker.delete_endpoint(EndpointName=name)
-    local.wait(name, "endpoint_deleted")
+    local.delete(name, *(variant["ModelName"] for variant in variants.values()))
 
 
 @pytest.fixture(scope="module")

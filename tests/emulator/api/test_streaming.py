@@ -127,15 +127,6 @@ def test_target_model_header_selects_the_model(local: Local, hosted: Hosted) -> 
         local.runtime.meta.events.unregister(event, add_target_model)
 
 
-def test_invoke_endpoint_async_is_rejected_by_name(local: Local) -> None:
-    with pytest.raises(ClientError) as caught:
-        local.runtime.invoke_endpoint_async(EndpointName="e", InputLocation="s3://b/k")
-    assert caught.value.response["Error"] == {
-        "Code": "ValidationError",
-        "Message": "The emulator does not support InvokeEndpointAsync; use InvokeEndpoint for e.",
-    }
-
-
 def _in_flight(local: Local, endpoint: str) -> int:
     state = httpx.get(f"{local.emulator.url}/_polyhost/state", trust_env=False).json()
     (found,) = [item for item in state["endpoints"] if item["name"] == endpoint]

@@ -74,6 +74,18 @@ async def test_a_container_gets_only_the_documented_environment(
     assert line.endswith("['serve'] true")
 
 
+async def test_a_container_may_use_the_emulators_aws_unless_its_environment_says_otherwise(tmp_path: Path) -> None:
+    program = "import os; print([os.environ[f'AWS_{name}'] for name in ('ENDPOINT_URL', 'ACCESS_KEY_ID', 'REGION')])"
+    driver = ProcessDriver((sys.executable, "-c", program), aws_url="http://127.0.0.1:4566")
+    lines: list[str] = []
+    launch = replace(_launch(tmp_path, lines, AWS_ACCESS_KEY_ID="own"), region="eu-west-1")
+    container = await driver.start(launch)
+    await container.wait()
+    await until(lambda: lines)
+    await container.stop(1)
+    assert lines == ["['http://127.0.0.1:4566', 'own', 'eu-west-1']"]
+
+
 async def test_a_container_that_ignores_sigterm_is_killed_with_its_descendants(tmp_path: Path) -> None:
     lines: list[str] = []
     driver = ProcessDriver((sys.executable, "-c", EATER))

@@ -1,6 +1,7 @@
-"""The control plane as a whole: SageMaker's hosting operations (botocore, sagemaker/2017-07-24)."""
+"""The control plane as a whole: SageMaker's operations on models, endpoints and jobs (sagemaker/2017-07-24)."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from polyhost.emulator.api.control_plane.endpoint_configs import EndpointConfigOperations
 from polyhost.emulator.api.control_plane.endpoint_registry import EndpointRegistry
@@ -9,7 +10,10 @@ from polyhost.emulator.api.control_plane.models import ModelOperations
 from polyhost.emulator.api.control_plane.operation import Operation, OperationRequest
 from polyhost.emulator.api.control_plane.store import ResourceStore
 from polyhost.emulator.api.control_plane.tags import TagOperations
+from polyhost.emulator.api.control_plane.transform_job_registry import TransformJobRegistry
+from polyhost.emulator.api.control_plane.transform_jobs import TransformJobOperations
 from polyhost.emulator.api.service_model import ServiceModel
+from polyhost.emulator.async_inference.notifications import Notifier
 from polyhost.emulator.errors import ServiceUnavailable, UnknownOperation
 from polyhost.emulator.hosting.interfaces import Driver
 
@@ -17,14 +21,24 @@ from polyhost.emulator.hosting.interfaces import Driver
 class ControlPlane:
     """Checks requests against botocore's model, and dispatches them to the operations of each resource."""
 
-    def __init__(self, driver: Driver, store: ResourceStore, registry: EndpointRegistry) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        store: ResourceStore,
+        registry: EndpointRegistry,
+        jobs: TransformJobRegistry,
+        notifier: Notifier,
+        monitoring: Mapping[str, Operation] = MappingProxyType({}),
+    ) -> None:
         self._service = ServiceModel("sagemaker")
         self._closed = False
         self._operations: Mapping[str, Operation] = {
             **ModelOperations(driver, store).operations,
             **EndpointConfigOperations(store).operations,
-            **EndpointOperations(store, registry).operations,
+            **EndpointOperations(store, registry, notifier).operations,
+            **TransformJobOperations(store, jobs).operations,
             **TagOperations(store).operations,
+            **monitoring,
         }
 
     async def call(self, region: str, operation: str, body: bytes, from_waiter: bool = False) -> bytes:

@@ -3,14 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from polyhost.emulator.api.control_plane.async_configs import async_settings, check_async
+from polyhost.emulator.api.control_plane.capture_configs import capture_settings
 from polyhost.emulator.api.control_plane.operation import Members, Operation, OperationRequest
 from polyhost.emulator.api.control_plane.pagination import list_page
+from polyhost.emulator.api.control_plane.serverless_rules import check_config
 from polyhost.emulator.api.control_plane.store import ResourceKind, ResourceStore
 from polyhost.emulator.api.control_plane.variant_specs import variant_spec
 from polyhost.emulator.errors import ValidationException
+from polyhost.emulator.hosting.async_settings import AsyncSettings
 from polyhost.emulator.hosting.interfaces import VariantSpec
 
-_UNSUPPORTED = ("AsyncInferenceConfig", "ExplainerConfig")
+_UNSUPPORTED = ("ExplainerConfig",)
 
 
 class EndpointConfigOperations:
@@ -39,8 +43,11 @@ class EndpointConfigOperations:
         if len(set(names)) != len(names):
             raise ValidationException(f"Variant names must be unique, but got {', '.join(names)}.")
         specs = _variant_specs(self._store, region, members)  # raises if the emulator cannot host one
+        check_config(members, specs)
         if shadows:
             _check_shadows(len(production), specs)
+        if async_settings(members) is not None:
+            check_async(members, specs)
         for variant in variants:
             variant.setdefault("InitialVariantWeight", 1.0)
         return {"EndpointConfigArn": self._store.create(region, ResourceKind.ENDPOINT_CONFIG, members).arn}
@@ -70,12 +77,19 @@ def variant_specs(store: ResourceStore, region: str, config_name: str) -> list[V
     return _variant_specs(store, region, config.request)
 
 
+def config_async_settings(store: ResourceStore, region: str, config_name: str) -> AsyncSettings | None:
+    """Return a configuration's settings of asynchronous inference, if it has any."""
+    return async_settings(store.require(region, ResourceKind.ENDPOINT_CONFIG, config_name).request)
+
+
 def _variant_specs(store: ResourceStore, region: str, config: Members) -> list[VariantSpec]:
     shadows = config.get("ShadowProductionVariants") or []
-    return [
+    capture = capture_settings(config)
+    specs = [
         *(_variant_spec(store, region, variant) for variant in config["ProductionVariants"]),
         *(replace(_variant_spec(store, region, variant), shadow=True) for variant in shadows),
     ]
+    return [replace(spec, capture=capture) for spec in specs]
 
 
 def _check_shadows(production_count: int, specs: Sequence[VariantSpec]) -> None:

@@ -3,11 +3,17 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 from polyhost.emulator.api.control_plane import variant_specs
+from polyhost.emulator.api.control_plane.deployment_configs import deployment_policy
 from polyhost.emulator.api.control_plane.store import Resource, ResourceKind, ResourceStore
 from polyhost.emulator.errors import StartError
+from polyhost.emulator.hosting.async_settings import AsyncSettings
+from polyhost.emulator.hosting.deployment.policy import DeploymentPolicy
+from polyhost.emulator.hosting.deployment.rollout import Deployment
 from polyhost.emulator.hosting.endpoint import Endpoint, EndpointStatus
 from polyhost.emulator.hosting.interfaces import Platform, VariantSpec
 
@@ -25,6 +31,7 @@ class EndpointRegistry:
         self._endpoints: dict[tuple[str, str], Endpoint] = {}  # by region and name in lower case
         self._deletions: set[asyncio.Task[None]] = set()
         self._closing = False
+        self.alarm_states = platform.alarm_states
 
     def all(self) -> list[Endpoint]:
         """Return the endpoints of all regions, whatever their status."""
@@ -60,15 +67,18 @@ class EndpointRegistry:
         await asyncio.gather(*(endpoint.stop(drain_s=0) for endpoint in self.all()))
         await asyncio.gather(*self._deletions, return_exceptions=True)
 
-    def create(self, resource: Resource, config_name: str, specs: Sequence[VariantSpec]) -> Endpoint:
+    def create(
+        self,
+        resource: Resource,
+        config_name: str,
+        specs: Sequence[VariantSpec],
+        async_settings: AsyncSettings | None = None,
+    ) -> Endpoint:
         """Start an endpoint for a new record."""
         # The specs are part of the record: an endpoint outlives the deletion of its configuration and models.
-        resource.changes |= {
-            "EndpointConfigName": config_name,
-            "Variants": [variant_specs.to_json(spec) for spec in specs],
-        }
+        resource.changes |= _to_json(config_name, specs, async_settings)
         endpoint = self._add(resource)
-        endpoint.create(specs)
+        endpoint.create(specs, async_settings)
         return endpoint
 
     async def delete(self, resource: Resource) -> None:
@@ -87,12 +97,13 @@ class EndpointRegistry:
 
     def _restore(self, resource: Resource) -> None:
         status, reason = resource.changes.get("Status"), resource.changes.get("FailureReason")
-        specs = [variant_specs.from_json(saved) for saved in resource.changes["Variants"]]
+        saved, update = _from_json(resource.changes), resource.changes.get("Update")
         endpoint = self._add(resource)
         if status == EndpointStatus.FAILED:
+            endpoint.async_settings = saved.async_settings
             endpoint.fail(reason or "It had failed before the emulator was restarted.")
         else:
-            endpoint.create(specs)
+            endpoint.create(saved.specs, saved.async_settings, _from_json(update) if update is not None else None)
 
     def _add(self, resource: Resource) -> Endpoint:
         config_name = resource.changes["EndpointConfigName"]
@@ -107,8 +118,34 @@ class EndpointRegistry:
         resource.modified = time.time()
         resource.changes |= {"Status": endpoint.status, "FailureReason": endpoint.failure_reason}
         if endpoint.status is EndpointStatus.IN_SERVICE:
-            resource.changes["EndpointConfigName"] = endpoint.config_name
-            resource.changes["Variants"] = [
-                variant_specs.to_json(variant.current_spec) for variant in endpoint.variants
-            ]
+            specs = [variant.current_spec for variant in endpoint.variants]
+            resource.changes |= _to_json(endpoint.config_name, specs, endpoint.async_settings)
+        update = endpoint.unfinished_update
+        if update is None:
+            resource.changes["Update"] = None
+        else:
+            saved = _to_json(update.config_name, update.specs, update.async_settings)
+            # A change of counts is not deployed in steps; the configuration is that of the update before.
+            config = resource.changes.get("DeploymentConfig") if update.policy != DeploymentPolicy() else None
+            resource.changes["Update"] = saved | {"DeploymentConfig": config}
         self._store.save()
+
+
+def _to_json(config_name: str, specs: Sequence[VariantSpec], settings: AsyncSettings | None) -> dict[str, Any]:
+    return {
+        "EndpointConfigName": config_name,
+        "Variants": [variant_specs.to_json(spec) for spec in specs],
+        "AsyncInference": asdict(settings) if settings is not None else None,
+    }
+
+
+def _from_json(saved: dict[str, Any]) -> Deployment:
+    specs = tuple(variant_specs.from_json(item) for item in saved["Variants"])
+    settings = saved.get("AsyncInference")
+    return Deployment(
+        saved["EndpointConfigName"],
+        specs,
+        time.time(),
+        AsyncSettings.from_json(settings) if settings is not None else None,
+        deployment_policy(saved.get("DeploymentConfig")),
+    )

@@ -11,7 +11,7 @@ Members = dict[str, Any]
 class OperationRequest:
     """A request whose members fit the operation's input shape.
 
-    `from_waiter`: one of botocore's waiters sent it, which prefers a late response to asking again.
+    `from_waiter`: a waiter sent it (api/waiters.py), which prefers a late response to asking again.
     """
 
     region: str

@@ -21,6 +21,11 @@ class ResourceKind(StrEnum):
     MODEL = "model"
     ENDPOINT_CONFIG = "endpoint-config"
     ENDPOINT = "endpoint"
+    TRANSFORM_JOB = "transform-job"
+    PROCESSING_JOB = "processing-job"
+    DATA_QUALITY_JOB_DEFINITION = "data-quality-job-definition"
+    MODEL_QUALITY_JOB_DEFINITION = "model-quality-job-definition"
+    MONITORING_SCHEDULE = "monitoring-schedule"
 
     @property
     def name_member(self) -> str:
@@ -32,6 +37,11 @@ _NAME_MEMBERS = {
     ResourceKind.MODEL: "ModelName",
     ResourceKind.ENDPOINT_CONFIG: "EndpointConfigName",
     ResourceKind.ENDPOINT: "EndpointName",
+    ResourceKind.TRANSFORM_JOB: "TransformJobName",
+    ResourceKind.PROCESSING_JOB: "ProcessingJobName",
+    ResourceKind.DATA_QUALITY_JOB_DEFINITION: "JobDefinitionName",
+    ResourceKind.MODEL_QUALITY_JOB_DEFINITION: "JobDefinitionName",
+    ResourceKind.MONITORING_SCHEDULE: "MonitoringScheduleName",
 }
 _WORDS: dict[str, str] = {ResourceKind.ENDPOINT_CONFIG: "endpoint configuration"}
 

@@ -6,12 +6,19 @@ from typing import Any
 
 from polyhost.emulator.api.control_plane.container_specs import container_specs, execution
 from polyhost.emulator.api.control_plane.operation import Members
+from polyhost.emulator.api.control_plane.serverless_rules import (
+    SERVERLESS_STARTUP_TIMEOUT_S,
+    SERVERLESS_VOLUME_BYTES,
+    check_model,
+    serverless_capacity,
+)
 from polyhost.emulator.errors import ValidationException
-from polyhost.emulator.hosting.instance_types import DEFAULT_VOLUME_BYTES, TYPES
-from polyhost.emulator.hosting.interfaces import ContainerSpec, Execution, VariantSpec
+from polyhost.emulator.hosting.capture_settings import CaptureSettings
+from polyhost.emulator.hosting.interfaces import ContainerSpec, Execution, ServerlessCapacity, VariantSpec
+from polyhost.instance_types import DEFAULT_VOLUME_BYTES, TYPES
 
 _GB = 1024**3
-_STARTUP_TIMEOUT_S = 480.0  # SageMaker developer guide, "Custom Inference Code with Hosting Services"
+STARTUP_TIMEOUT_S = 480.0  # SageMaker developer guide, "Custom Inference Code with Hosting Services"
 _DOWNLOAD_TIMEOUT_S = 3600.0
 
 
@@ -20,30 +27,58 @@ def variant_spec(variant: Members, model: Members) -> VariantSpec:
 
     Raises ValidationException for anything that the emulator cannot host.
     """
+    if (capacity := serverless_capacity(variant)) is not None:
+        return _serverless_spec(variant, model, capacity)
     for needed in ("InstanceType", "InitialInstanceCount"):
         if variant.get(needed) is None:
             raise ValidationException(
-                f"Variant {variant['VariantName']} has no {needed}; the emulator hosts instances only."
+                f"Variant {variant['VariantName']} has no {needed}; a variant needs InstanceType and"
+                " InitialInstanceCount, or ServerlessConfig."
             )
-    if variant["InstanceType"] not in TYPES:
-        families = sorted({known.split(".")[1] for known in TYPES})
-        raise ValidationException(
-            f"Variant {variant['VariantName']}: the emulator does not know the memory of {variant['InstanceType']};"
-            f" it knows the families {', '.join(families)}."
-        )
+    check_instance_type(f"Variant {variant['VariantName']}", variant["InstanceType"])
     volume = variant.get("VolumeSizeInGB")
-    weight = variant.get("InitialVariantWeight")
     return VariantSpec(
         name=variant["VariantName"],
         containers=container_specs(model),
         execution=execution(model),
         instance_type=variant["InstanceType"],
         instance_count=variant["InitialInstanceCount"],
-        weight=1.0 if weight is None else weight,
+        weight=_weight(variant),
         volume_bytes=volume * _GB if volume else DEFAULT_VOLUME_BYTES,
-        startup_timeout_s=variant.get("ContainerStartupHealthCheckTimeoutInSeconds") or _STARTUP_TIMEOUT_S,
+        startup_timeout_s=variant.get("ContainerStartupHealthCheckTimeoutInSeconds") or STARTUP_TIMEOUT_S,
         download_timeout_s=variant.get("ModelDataDownloadTimeoutInSeconds") or _DOWNLOAD_TIMEOUT_S,
     )
+
+
+def check_instance_type(what: str, instance_type: str) -> None:
+    """Raise ValidationException if the memory of an instance type is not known."""
+    if instance_type not in TYPES:
+        families = sorted({known.split(".")[1] for known in TYPES})
+        raise ValidationException(
+            f"{what}: the emulator does not know the memory of {instance_type};"
+            f" it knows the families {', '.join(families)}."
+        )
+
+
+def _serverless_spec(variant: Members, model: Members, capacity: ServerlessCapacity) -> VariantSpec:
+    containers = container_specs(model)
+    check_model(variant["VariantName"], model, containers)
+    return VariantSpec(
+        name=variant["VariantName"],
+        containers=containers,
+        instance_type="",
+        instance_count=0,
+        weight=_weight(variant),
+        volume_bytes=SERVERLESS_VOLUME_BYTES,
+        startup_timeout_s=SERVERLESS_STARTUP_TIMEOUT_S,
+        download_timeout_s=_DOWNLOAD_TIMEOUT_S,
+        serverless=capacity,
+    )
+
+
+def _weight(variant: Members) -> float:
+    weight = variant.get("InitialVariantWeight")
+    return 1.0 if weight is None else weight
 
 
 def retain_properties(
@@ -51,14 +86,20 @@ def retain_properties(
 ) -> list[VariantSpec]:
     """Return `specs` with the counts and weights that the variants of the same names have now (UpdateEndpoint).
 
-    `excluded` names properties that keep the new value: DesiredInstanceCount, DesiredWeight.
+    All get the data capture of now. `excluded` names properties that keep the new value: DesiredInstanceCount,
+    DesiredWeight, DataCaptureConfig.
     """
     current = {spec.name: spec for spec in served}
-    return [_retain_properties(spec, current.get(spec.name, spec), excluded) for spec in specs]
+    retained = [_retain_properties(spec, current.get(spec.name, spec), excluded) for spec in specs]
+    if "DataCaptureConfig" in excluded or not served:
+        return retained
+    return [replace(spec, capture=served[0].capture) for spec in retained]
 
 
 def _retain_properties(spec: VariantSpec, current: VariantSpec, excluded: Sequence[str]) -> VariantSpec:
-    count = spec.instance_count if "DesiredInstanceCount" in excluded else current.instance_count
+    converted = (spec.serverless is None) is not (current.serverless is None)
+    keeps_count = "DesiredInstanceCount" in excluded or converted
+    count = spec.instance_count if keeps_count else current.instance_count
     weight = spec.weight if "DesiredWeight" in excluded else current.weight
     return replace(spec, instance_count=count, weight=weight)
 
@@ -76,4 +117,8 @@ def from_json(saved: Mapping[str, Any]) -> VariantSpec:
         members["containers"] = [members.pop("container")]
     containers = tuple(ContainerSpec(**container) for container in members.pop("containers"))
     mode = Execution(members.pop("execution", Execution.SERIAL))
-    return VariantSpec(**members, containers=containers, execution=mode)
+    saved_capacity = members.pop("serverless", None)
+    capacity = ServerlessCapacity(**saved_capacity) if saved_capacity is not None else None
+    saved_capture = members.pop("capture", None)
+    capture = CaptureSettings.from_json(saved_capture) if saved_capture is not None else None
+    return VariantSpec(**members, containers=containers, execution=mode, serverless=capacity, capture=capture)

@@ -3,22 +3,22 @@
 import asyncio
 import contextlib
 import os
-import re
+import secrets
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from polyhost.aws_environ import container_environ
 from polyhost.emulator.errors import ContainerError
 from polyhost.emulator.hosting.control_group import OwnControlGroup
 from polyhost.emulator.hosting.drivers.memory_groups import MemoryGroup, MemoryGroups
 from polyhost.emulator.hosting.drivers.output import each_line
 from polyhost.emulator.hosting.interfaces import Container, Launch, ResourceUsage
 from polyhost.private_folder import private_parent
-from polyhost.processes import free_port, free_port_range, processes_with
+from polyhost.processes import free_port, free_port_range, processes_with, proportional_bytes
 
 _MARK = "POLYHOST_INSTANCE"
 _RUN_DIR = "ph-"
@@ -34,14 +34,19 @@ class ProcessDriver:
     """Starts a command with the argument `serve`, which an image's entry point gets too; by default ours.
 
     `image_commands` are the commands for images that match a pattern of shell style; the first that does is used.
+    Containers may use the AWS at `aws_url`, as on SageMaker those of AWS with their endpoint's role.
     """
 
     limits_together = True  # as far as it limits memory at all
 
     def __init__(
-        self, command: tuple[str, ...] | None = None, image_commands: Mapping[str, tuple[str, ...]] | None = None
+        self,
+        command: tuple[str, ...] | None = None,
+        image_commands: Mapping[str, tuple[str, ...]] | None = None,
+        aws_url: str | None = None,
     ) -> None:
         self._command = command
+        self._aws_url = aws_url
         self._image_commands = image_commands or {}
         self._groups = MemoryGroups()
 
@@ -52,8 +57,9 @@ class ProcessDriver:
     async def start(self, launch: Launch) -> Container:
         group = self._groups.join(launch)
         # Not in the instance's folder: a socket's path has at most 108 bytes.
-        run_dir = Path(tempfile.mkdtemp(prefix=_RUN_DIR, dir=private_parent()))
-        (launch.folder / run_dir.name).touch()  # for `sweep`
+        run_dir = private_parent() / f"{_RUN_DIR}{secrets.token_hex(4)}"
+        (launch.folder / run_dir.name).touch()  # for `sweep`, and first: the emulator may be killed in between
+        run_dir.mkdir(0o700)
         port = free_port()
         # Not asyncio's own pipe: Process.wait() would return only when the last descendant has closed it.
         output, writer = os.pipe2(os.O_CLOEXEC)
@@ -115,7 +121,8 @@ class ProcessDriver:
         }
         mode = {"SAGEMAKER_MULTI_MODEL": "true"} if launch.multi_model else {}
         among_others = {"SAGEMAKER_SAFE_PORT_RANGE": free_port_range(_SAFE_PORTS)} if launch.shared_with else {}
-        return inherited | dict(launch.environment) | documented | mode | among_others
+        aws = container_environ(self._aws_url, launch.region) if self._aws_url else {}
+        return inherited | aws | dict(launch.environment) | documented | mode | among_others
 
 
 class ContainerProcess:
@@ -174,7 +181,7 @@ class ContainerProcess:
     def _usage(self) -> ResourceUsage:
         members = self._members()
         alone = self._group is not None and not self._group.shared
-        memory = self._group.used() if self._group and alone else sum(map(_proportional_bytes, members))
+        memory = self._group.used() if self._group and alone else sum(map(proportional_bytes, members))
         return ResourceUsage(memory, sum(map(_cpu_s, members)))
 
     def _sweep(self) -> None:
@@ -186,7 +193,7 @@ class ContainerProcess:
         """Return the processes of the container's own control group, or else those that have the container's mark."""
         if self._group and not self._group.shared:
             return self._group.processes()
-        return processes_with(_MARK, self._name)
+        return processes_with(_MARK, self._name, self._process.pid)
 
 
 def _clear(group: MemoryGroup | None, run_dir: Path) -> None:
@@ -203,15 +210,6 @@ async def _read_lines(descriptor: int, on_line: Callable[[str], None]) -> None:
         await each_line(reader, on_line)
     finally:
         transport.close()
-
-
-def _proportional_bytes(pid: int) -> int:
-    """Return the process's proportional set size (proc(5), smaps_rollup)."""
-    try:
-        found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
-    except OSError:
-        return 0
-    return int(found[1]) * 1024 if found else 0
 
 
 def _cpu_s(pid: int) -> float:

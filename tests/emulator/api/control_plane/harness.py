@@ -14,12 +14,16 @@ from botocore.parsers import create_parser
 from polyhost.emulator.api.control_plane.dispatcher import ControlPlane
 from polyhost.emulator.api.control_plane.endpoint_registry import EndpointRegistry
 from polyhost.emulator.api.control_plane.store import ResourceStore
+from polyhost.emulator.api.control_plane.transform_job_registry import TransformJobRegistry
+from polyhost.emulator.async_inference.notifications import Notifier
+from polyhost.emulator.aws_clients import S3Clients
 from polyhost.emulator.errors import ValidationException
 from polyhost.emulator.hosting.container_client import session
 from polyhost.emulator.hosting.drivers.process import ProcessDriver
 from polyhost.emulator.hosting.endpoint import Endpoint
 from polyhost.emulator.hosting.faults import Faults
 from polyhost.emulator.hosting.interfaces import InvocationRequest, Platform
+from polyhost.emulator.object_storage import ObjectStorage
 from polyhost.emulator.telemetry.recorder import Recorder
 from polyhost.model_cache.downloads import ModelSource
 from tests.emulator import small_container
@@ -125,7 +129,10 @@ async def running_control_plane(folder: Path, state: Path | None = None) -> Asyn
         platform = Platform(ProcessDriver(_COMMAND), source, Recorder(), Faults(), http, disk)
         store = ResourceStore(state)
         registry = EndpointRegistry(platform, store)
-        harness = ControlPlaneHarness(ControlPlane(platform.driver, store, registry), registry, platform, models)
+        jobs = TransformJobRegistry(platform, ObjectStorage(S3Clients("http://127.0.0.1:1", None)), store)
+        notifier = Notifier("http://127.0.0.1:1")  # has no SNS
+        control_plane = ControlPlane(platform.driver, store, registry, jobs, notifier)
+        harness = ControlPlaneHarness(control_plane, registry, platform, models)
         registry.restore()
         try:
             yield harness

@@ -58,8 +58,7 @@ def taken(local: Local) -> Iterator[Local]:
     local.upload("taken", "a")
     local.host("taken")
     yield local
-    local.sagemaker.delete_endpoint(EndpointName="taken")
-    local.wait("taken", "endpoint_deleted")
+    local.delete("taken")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from polyhost.emulator.errors import ServiceUnavailable, UnknownOperation
+from polyhost.emulator.hosting.fleet import Fleet
 from polyhost.model_cache.errors import ContainerGoneError
 from tests.emulator.api.control_plane.harness import REGION, ControlPlaneHarness
 from tests.emulator.archives import archive
@@ -38,6 +39,7 @@ async def test_close_does_not_wait_for_invocations(plane: ControlPlaneHarness) -
     await plane.create_endpoint()
     stuck = asyncio.create_task(plane.invoke("stuck.tar.gz"))
     fleet = plane.endpoint().variants[0].fleet
+    assert isinstance(fleet, Fleet)
     await until(lambda: any(instance.outstanding for instance in fleet.instances))
     await plane.call("DeleteEndpoint", EndpointName="e")
     async with asyncio.timeout(10):

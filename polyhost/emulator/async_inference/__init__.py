@@ -1,0 +1,1 @@
+"""Asynchronous inference: a queue per endpoint, and what becomes of the invocations in it."""

@@ -1,0 +1,1 @@
+"""Deployments: an endpoint's change from one fleet to another, by DeploymentConfig."""

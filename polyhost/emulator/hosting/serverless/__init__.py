@@ -1,0 +1,1 @@
+"""Serverless variants: containers that come with the calls, and go when they are idle."""
