@@ -1,0 +1,1 @@
+"""Application Auto Scaling of endpoints: policies and schedules that change instances and provisioned concurrency."""

@@ -1,0 +1,1 @@
+"""Model Monitor: schedules whose executions compare captured invocations with a baseline."""
