@@ -1,0 +1,1 @@
+"""CloudFormation's stacks: their resources are made by calls of the emulator's own AWS."""
