@@ -1,0 +1,1 @@
+"""Functions of AWS Lambda: moto keeps their records, and this runs them."""

@@ -1,0 +1,20 @@
+"""Where an execution environment runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+# A first initialization that takes longer is broken off, and begun anew within the function's own time-out (developer
+# guide, lambda-runtime-environment).
+INIT_S = 10.0
+
+
+@dataclass(frozen=True)
+class EnvironmentPlace:
+    """Where an environment runs: a folder of its own, the unpacked code, and the emulator that it may call."""
+
+    folder: Path
+    code: Path
+    layers: tuple[Path, ...]
+    sandbox_name: str
+    aws_url: str
+    init_s: float = INIT_S

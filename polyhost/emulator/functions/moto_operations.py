@@ -1,0 +1,89 @@
+"""Checks of Lambda's that moto lacks, before its operations."""
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Any
+
+from moto.awslambda.exceptions import InvalidParameterValueException
+from moto.awslambda.models import LambdaFunction
+from moto.awslambda.responses import LambdaResponse
+
+from polyhost.archives import InvalidArchiveError
+from polyhost.emulator.functions.code_folders import check_zip
+
+_MAX_VARIABLES_BYTES = 4096
+_LIMITS = {"MemorySize": (128, 10_240), "Timeout": (1, 900)}  # developer guide, gettingstarted-limits
+# Variables that functions must not set (developer guide, configuration-envvars).
+_RESERVED = frozenset(
+    (
+        *("_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV"),
+        *("AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION"),
+        *("AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME"),
+        *("AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+        *("AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR"),
+    )
+)
+_UNZIP = "Could not unzip uploaded file. Please check your file, then try to upload again."
+
+_MOTOS_SET_CODE = LambdaFunction._set_function_code
+
+
+def add_to_lambda() -> None:
+    """Give moto's Lambda the checks."""
+    for name in ("create_function", "update_function_configuration"):
+        setattr(LambdaResponse, name, _checked(getattr(LambdaResponse, name)))
+    functions: Any = LambdaFunction
+    functions._set_function_code = _set_function_code
+
+
+def _checked(operation: Callable[[LambdaResponse], Any]) -> Callable[[LambdaResponse], Any]:
+    def run(response: LambdaResponse) -> Any:
+        _check_configuration(response.json_body)
+        return operation(response)
+
+    return run
+
+
+def _check_configuration(members: dict[str, Any]) -> None:
+    for name, (least, most) in _LIMITS.items():
+        value = members.get(name)
+        if value is not None and not (isinstance(value, int) and least <= value <= most):
+            raise InvalidParameterValueException(
+                f"1 validation error detected: Value '{value}' at '{name[0].lower()}{name[1:]}' failed to satisfy"
+                f" constraint: Member must have value from {least} to {most}"
+            )
+    variables = (members.get("Environment") or {}).get("Variables") or {}
+    if reserved := sorted(_RESERVED & variables.keys()):
+        raise InvalidParameterValueException(
+            "Lambda was unable to configure your environment variables because the environment variables you have "
+            "provided contains reserved keys that are currently not supported for modification. Reserved keys used in "
+            f"this request: {', '.join(reserved)}"
+        )
+    size = sum(len(f"{name}{value}".encode()) for name, value in variables.items())
+    if size > _MAX_VARIABLES_BYTES:
+        raise InvalidParameterValueException(
+            "Lambda was unable to configure your environment variables because the environment variables you have "
+            f"provided exceeded the 4KB limit: they have {size} bytes."
+        )
+
+
+def _set_function_code(function: LambdaFunction, spec: dict[str, Any]) -> None:
+    """Set the code, unless it is no zip or too large; then the function stays as it was."""
+    if (encoded := spec.get("ZipFile")) is not None:
+        try:
+            base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError):
+            raise InvalidParameterValueException(_UNZIP) from None
+    before = dict(vars(function))
+    _MOTOS_SET_CODE(function, spec)
+    if function.package_type != "Zip" or spec.get("DryRun"):
+        return
+    try:
+        check_zip(function.code_bytes)
+    except InvalidArchiveError as error:
+        vars(function).clear()
+        vars(function).update(before)
+        if "larger than" in str(error):
+            raise InvalidParameterValueException("Unzipped size must be smaller than 262144000 bytes") from None
+        raise InvalidParameterValueException(f"{_UNZIP} ({error})") from None

@@ -1,0 +1,1 @@
+"""API Gateway: moto keeps the records of APIs, and this serves them, with functions behind them."""
