@@ -1,41 +1,35 @@
 """The dashboard at /_polyhost/: static files that ship with the package."""
 
-from pathlib import Path
-
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-_FOLDER = Path(__file__).parent / "static"
-_FILES = ("icon.svg", "dashboard.css", "dashboard.js")
-_HEADERS = {
-    # Clients choose the names of models: even if one got into the document as markup, no script in it would run.
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
-    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-cache",
-}
+from polyhost.dashboard.files import FILES, HEADERS, INDEX, ROOT, static_file
 
 
 def dashboard_routes() -> list[Route]:
     """Return the routes of the dashboard's files."""
     return [
-        Route("/_polyhost", _redirect),
-        Route("/_polyhost/", _index),
-        Route("/_polyhost/static/{name}", _static_file),
+        Route(ROOT, _redirect),
+        Route(f"{ROOT}/", _index),
+        Route(f"{FILES}{{name}}", _static_file),
     ]
 
 
 async def _redirect(request: Request) -> Response:
-    return RedirectResponse("/_polyhost/")
+    return RedirectResponse(f"{ROOT}/")
 
 
 async def _index(request: Request) -> Response:
-    return FileResponse(_FOLDER / "index.html", headers=_HEADERS)
+    return _file(INDEX)
 
 
 async def _static_file(request: Request) -> Response:
-    name = request.path_params["name"]
-    if name not in _FILES:
+    return _file(request.path_params["name"])
+
+
+def _file(name: str) -> Response:
+    found = static_file(name)
+    if found is None:
         return Response("no such file\n", 404, media_type="text/plain")
-    return FileResponse(_FOLDER / name, headers=_HEADERS)
+    return Response(found.content, media_type=found.content_type, headers=HEADERS)

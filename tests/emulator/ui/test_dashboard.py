@@ -1,31 +1,21 @@
 """The dashboard in a real browser, over a running emulator."""
 
-import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 from botocore.exceptions import ClientError
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from polyhost.emulator.config import EmulatorConfig
-from polyhost.emulator.server import Emulator
+from tests.emulator.api.serverless_endpoints import host_serverless
 from tests.emulator.api.several_containers import container, delete, host
 from tests.emulator.archives import archive
-from tests.emulator.conftest import COMMAND, Local
+from tests.emulator.async_inference.harness import async_endpoint
+from tests.emulator.conftest import Local
+from tests.support.browser import check_widths
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-SCREENSHOT = os.environ.get("POLYHOST_SCREENSHOT")  # file for a screenshot of the dashboard
 TWO_STATES = """new Promise((done) => {
   let seen = 0;
   const source = new EventSource("events");
@@ -33,36 +23,6 @@ TWO_STATES = """new Promise((done) => {
 })"""
 
 Hosted = Callable[..., str]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is missing; install Debian's package chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser, local: Local) -> Iterator[Page]:
-    """Open the dashboard; an error in it, or a request to anything but the emulator, fails the test."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
-    page = context.new_page()
-    page.set_default_timeout(15_000)
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("request", lambda request: problems.extend(_foreign_url(request.url, local.emulator.url)))
-    page.goto(local.emulator.url)
-    yield page
-    context.close()
-    assert problems == []
-
-
-def _foreign_url(url: str, emulator_url: str) -> list[str]:
-    return [] if url.startswith(emulator_url) else [url]
 
 
 def test_root_redirects_to_the_dashboard_which_updates_live(page: Page, local: Local, hosted: Hosted) -> None:
@@ -79,9 +39,9 @@ def test_root_redirects_to_the_dashboard_which_updates_live(page: Page, local: L
     row = endpoint.locator("tbody tr", has_text="b.tar.gz")
     expect(row.locator("td").nth(3)).to_have_text("3")
     expect(row.locator("td").nth(4)).to_have_text("1")
-    assert "last 3 requests" in (row.locator("svg").get_attribute("aria-label") or "")
+    expect(row.locator("svg")).to_have_attribute("aria-label", re.compile("last 3 requests"))
     memory = endpoint.get_by_role("meter", name="Memory of").first
-    assert "of 16 GiB" in (memory.get_attribute("aria-valuetext") or "")
+    expect(memory).to_have_attribute("aria-valuetext", re.compile("of 16 GiB"))
     event = page.locator("#events li", has_text=name).filter(has_text="b.tar.gz").filter(has_text="loaded in")
     expect(event.first).to_be_visible()
 
@@ -121,6 +81,50 @@ def test_a_shadow_variant_is_shown_as_one(page: Page, local: Local) -> None:
     delete(local, name)
 
 
+def test_the_queue_of_an_asynchronous_endpoint_is_shown(page: Page, local: Local) -> None:
+    with async_endpoint(local, "shown-async", per_instance=3) as endpoint:
+        shown = page.get_by_role("region", name="Endpoint shown-async")
+        expect(shown).to_contain_text("queue: 0 waiting · 0 in flight · at most 3 per instance")
+        endpoint.resize(0)
+        endpoint.invoke()
+        expect(shown).to_contain_text("queue: 1 waiting · 0 in flight · at most 3 per instance · the oldest is ")
+
+
+def test_a_transform_job_is_shown(page: Page, local: Local, tmp_path: Path) -> None:
+    name, mark = "shown-job", tmp_path / "mark"
+    model = archive("one", invoke_mark=str(mark))
+    for key, body in ((f"{name}/model.tar.gz", model), (f"{name}/in/a", b"x"), (f"{name}/in/b", b"y")):
+        local.s3.put_object(Bucket="models", Key=key, Body=body)
+    local.model(name, multi_model=False)
+    local.sagemaker.create_transform_job(
+        TransformJobName=name,
+        ModelName=name,
+        TransformInput={"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://models/{name}/in/"}}},
+        TransformOutput={"S3OutputPath": f"s3://models/{name}/out"},
+        TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    )
+    job = page.get_by_role("region", name=f"Transform job {name}")
+    expect(job).to_contain_text("InProgress")
+    expect(job).to_contain_text("transform job: 0 of 2 objects · 0 records \u00b7 1 \u00d7 ml.m5.large")
+    expect(job.locator(".instance .pill")).to_have_text("InService")
+    mark.touch()
+    expect(job).to_contain_text("Completed")
+    expect(job).to_contain_text("transform job: 2 of 2 objects · 2 records · ")
+    expect(job.locator(".instance")).to_have_count(0)
+
+
+def test_a_serverless_endpoint_shows_its_containers(page: Page, local: Local) -> None:
+    name = "shown-serverless"
+    host_serverless(local, name, MaxConcurrency=3, ProvisionedConcurrency=1)
+    endpoint = page.get_by_role("region", name=f"Endpoint {name}")
+    expect(endpoint).to_contain_text(
+        "serverless, 1,024 MB \u00b7 0 of 3 calls \u00b7 1 warm, 0 busy, 0 starting \u00b7 1 provisioned"
+    )
+    expect(endpoint).to_contain_text("0 cold starts \u00b7 0 throttled")
+    expect(endpoint.locator(".instance .pill")).to_have_text("Warm")
+    delete(local, name)
+
+
 def test_models_are_ordered_by_last_use(page: Page, local: Local, hosted: Hosted) -> None:
     name = hosted("a", "b", "c")
     for model in ("a", "b", "c", "a"):
@@ -156,6 +160,16 @@ def test_markup_in_a_models_name_is_shown_as_text(page: Page, local: Local, host
     expect(page.locator("#events li .model", has_text=markup).first).to_be_visible()
     assert page.locator("img").count() == 0
     assert page.title() == "polyhost emulator"
+
+
+def test_nothing_scrolls_sideways(page: Page, local: Local, hosted: Hosted) -> None:
+    long, small = "a-name-of-one-hundred-letters" * 4, "a"
+    name = hosted(long, small, count=2)
+    for model in (long, small, long):
+        local.invoke(name, model)
+    rows = page.get_by_role("region", name=f"Endpoint {name}").get_by_role("row")
+    expect(rows.filter(has_text=long).get_by_role("cell").nth(3)).to_have_text("2")
+    check_widths(page)
 
 
 def test_filter_and_pause(page: Page, local: Local, hosted: Hosted) -> None:
@@ -197,24 +211,17 @@ def test_only_static_files_are_served(local: Local) -> None:
     assert "script-src 'self'" in httpx.get(f"{url}/", trust_env=False).headers["content-security-policy"]
 
 
-@pytest.mark.skipif(not SCREENSHOT, reason="POLYHOST_SCREENSHOT is not set")
-def test_screenshot_of_a_dozen_models_on_two_instances(browser: Browser) -> None:
-    models = [f"company-{number:02}" for number in range(16)]
-    with Emulator(EmulatorConfig(port=0, command=COMMAND, memory_scale=0.01)) as emulator:
-        local = Local(emulator)
-        page = browser.new_page(viewport={"width": 1440, "height": 800}, color_scheme="light")
-        page.goto(emulator.url)
-        local.host("sensors", count=2, Environment={"SMALL_CAPACITY": "7"})
-        for number, model in enumerate(models):
-            times = {"load_seconds": 0.03 + 0.01 * (number % 5), "invoke_seconds": 0.002 * (number % 4)}
-            local.upload("sensors", model, megabytes=5 + number % 7, **times)
-        for step in range(240):
-            local.invoke("sensors", models[(step * step + step // 7) % 14])
-        for model in models[14:]:
-            local.invoke("sensors", model)
-        with pytest.raises(ClientError):
-            local.invoke("sensors", "company-99")
-        page.evaluate(TWO_STATES)
-        expect(page.locator("tbody tr").first).to_be_visible()
-        page.screenshot(path=SCREENSHOT)
-        page.close()
+def test_a_deployment_shows_its_stage_and_shares(page: Page, local: Local, hosted: Hosted) -> None:
+    endpoint = hosted(multi_model=False)
+    local.config(f"{endpoint}-next", model=endpoint)
+    size = {"Type": "CAPACITY_PERCENT", "Value": 25}
+    routing = {"Type": "CANARY", "WaitIntervalInSeconds": 2, "CanarySize": size}
+    policy = {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing}}
+    local.sagemaker.update_endpoint(
+        EndpointName=endpoint, EndpointConfigName=f"{endpoint}-next", DeploymentConfig=policy
+    )
+    section = page.get_by_role("region", name=f"Endpoint {endpoint}", exact=True)
+    done = f"deployment of {endpoint}-next: Done · CANARY · 100 % of the traffic"
+    expect(section).to_contain_text(done, timeout=120_000)
+    expect(section).to_contain_text(f"single model, of {endpoint}-next")
+    local.wait(endpoint)
