@@ -22,7 +22,7 @@ ENV LANG=C.UTF-8 \
     PIP_NO_CACHE_DIR=1 \
     PYTHONUNBUFFERED=1
 
-# Which frameworks go in: any of mxnet, torch, sklearn, separated by spaces.
+# Which frameworks go in: any of mxnet, torch, sklearn, huggingface (with torch), xgboost, lightgbm, onnx, separated by spaces.
 ARG FRAMEWORKS="mxnet torch sklearn"
 # Where PyTorch's CPU build comes from; the default index has its CUDA build only. Hashes in place of those in locks/torch-cpu.txt.
 ARG TORCH_INDEX=
@@ -52,7 +52,7 @@ RUN case $PATCH_MMS in \
 # A broken set of packages fails here and not at the first request. MXNet uses the name numpy.bool, which numpy 1.24 dropped.
 RUN python -W ignore -c "import importlib, sys, numpy; \
 numpy.bool = numpy.bool_; \
-modules = {'sklearn': ['sklearn', 'pandas', 'joblib']}; \
+modules = {'sklearn': ['sklearn', 'pandas', 'joblib'], 'huggingface': ['torch', 'transformers', 'peft'], 'onnx': ['onnxruntime']}; \
 names = ['pkg_resources', 'mms', 'sagemaker_inference.model_server']; \
 names += [module for name in sys.argv[1:] for module in modules.get(name, [name])]; \
 print('imported', *[importlib.import_module(name).__name__ for name in names])" $FRAMEWORKS

@@ -180,7 +180,7 @@ def hosting(
             for service in ("s3", "sagemaker")
         )
         s3.create_bucket(Bucket=BUCKET)
-        content = _archive(shelf, KIND)
+        content = archive(shelf, KIND)
         for number in range(models):
             s3.put_object(Bucket=BUCKET, Key=f"models/{name_of(number)}", Body=content)
         container = {
@@ -207,7 +207,7 @@ def name_of(number: int) -> str:
     return f"model-{number:03d}.tar.gz"
 
 
-def _archive(shelf: Shelf, kind: Kind) -> bytes:
+def archive(shelf: Shelf, kind: Kind) -> bytes:
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz") as tar:
         tar.add(shelf.model(kind), arcname=".")

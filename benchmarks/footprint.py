@@ -7,6 +7,7 @@ from benchmarks.context import Context
 from benchmarks.models import Kind
 from benchmarks.processes import is_zygote_or_worker
 from benchmarks.servers import BenchServer
+from polyhost.processes import proportional_bytes
 
 
 def footprint(context: Context, kind: Kind) -> dict[str, float]:
@@ -24,6 +25,6 @@ def _pss_mb(server: BenchServer, zygotes: bool = True) -> float:
 def _pss(pid: int, zygotes: bool) -> float:
     try:
         process = psutil.Process(pid)
-        return float(process.memory_full_info().pss) / 1e6 if zygotes or not is_zygote_or_worker(process) else 0.0
+        return proportional_bytes(pid) / 1e6 if zygotes or not is_zygote_or_worker(process) else 0.0
     except psutil.Error:
         return 0.0  # it has ended

@@ -1,18 +1,26 @@
-"""PyTorch models on a GPU and, on the same machine, on its CPU: `python -m benchmarks.gpu`. Needs no stock stack."""
+"""Models on a GPU and, on the same machine, on its CPU: `python -m benchmarks.gpu`. Needs no stock stack.
+
+Networks of PyTorch, and a classifier of Hugging Face's transformers for a short text and for one of 128 tokens.
+"""
 
 import json
+import sys
 import warnings
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.cold import cold
 from benchmarks.context import Context
 from benchmarks.effort import FULL
 from benchmarks.hot import hot
+from benchmarks.huggingface import MINILM
 from benchmarks.machine import Machine
-from benchmarks.models import IMAGE, KINDS, Kind, Shelf, copies, jpeg
+from benchmarks.models import IMAGE, KINDS, Kind, Shelf, jpeg
 from benchmarks.servers import ROOT, native, running
 
-_COPIES = 8  # of the small model, for the GPU memory that each takes
+_COPIES = 8  # of a model, for the GPU memory that each takes
+_ZYGOTES = {"POLYHOST_ZYGOTES": "torch huggingface"}
 
 
 def _residual(folder: Path) -> None:
@@ -49,13 +57,24 @@ def _residual(folder: Path) -> None:
     (folder / "shapes.json").write_text(json.dumps([{"name": "data", "shape": IMAGE}]))
 
 
-_MODELS = (KINDS["mlp"], Kind("residual", "torch", "image/jpeg", _residual, jpeg))
+def _long_text() -> bytes:
+    return json.dumps({"inputs": " ".join(["film"] * 128)}).encode()
+
+
+_MLP = KINDS["mlp"]
+_MODELS = (
+    _MLP,
+    Kind("residual", "torch", "image/jpeg", _residual, jpeg),
+    MINILM,
+    replace(MINILM, name="minilm128", body=_long_text),
+)
 
 
 def main() -> None:
     """Print one JSON object: the machine, the GPU, and the figures of each model with and without the GPU."""
     import pynvml
     import torch
+    import transformers
 
     pynvml.nvmlInit()
     handle = pynvml.nvmlDeviceGetHandleByIndex(0)
@@ -66,21 +85,31 @@ def main() -> None:
         "gpu": pynvml.nvmlDeviceGetName(handle),
         "driver": pynvml.nvmlSystemGetDriverVersion(),
         "torch": torch.__version__,
+        "transformers": transformers.__version__,
     }
     for place, visible in (("gpu", "0"), ("cpu", "")):
-        with running(native(CUDA_VISIBLE_DEVICES=visible)) as server:
+        with running(native(CUDA_VISIBLE_DEVICES=visible, **_ZYGOTES)) as server:
             context = Context(server, shelf, FULL)
             for kind in _MODELS:
-                found[f"{kind.name}, {place}"] = {**cold(context, kind), **hot(context, kind)}
-            before = pynvml.nvmlDeviceGetMemoryInfo(handle).used
-            models = copies(shelf, _MODELS[0], server.models_dir, _COPIES)
-            with server.client() as client:
-                for model in models:
-                    client.load(model)
-                    client.invoke(model, context.body(_MODELS[0]))
-                taken = pynvml.nvmlDeviceGetMemoryInfo(handle).used - before
-                found[f"mlp, {place}, GPU MB a model"] = round(taken / 1e6 / _COPIES, 1)
+                found[f"{kind.name}, {place}"] = figures = {**cold(context, kind), **hot(context, kind)}
+                print(f"{kind.name}, {place}: {figures}", file=sys.stderr, flush=True)
+            for kind in (_MLP, MINILM):
+                taken = _taken(context, kind, lambda: int(pynvml.nvmlDeviceGetMemoryInfo(handle).used))
+                found[f"{kind.name}, {place}, GPU MB a model"] = round(taken / 1e6 / _COPIES, 1)
     print(json.dumps(found, indent=1))
+
+
+def _taken(context: Context, kind: Kind, used: Callable[[], int]) -> int:
+    """Return how much more is used once copies of a model are loaded and have answered; unload them."""
+    before = used()
+    with context.fresh_copies(kind, _COPIES) as models, context.server.client() as client:
+        for model in models:
+            client.load(model)
+            client.invoke(model, context.body(kind))
+        taken = used() - before
+        for model in models:
+            client.unload(model)
+    return taken
 
 
 if __name__ == "__main__":

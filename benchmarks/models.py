@@ -133,7 +133,7 @@ def _gluon(network: str) -> Callable[[Path], None]:
     return make
 
 
-def _digit() -> bytes:
+def digit() -> bytes:
     from sklearn.datasets import load_digits
 
     return json.dumps(load_digits().data[:1].tolist()).encode()
@@ -154,9 +154,9 @@ def jpeg() -> bytes:
 
 _KINDS = (
     Kind("empty", "bare", "application/json", _nothing, lambda: b"{}"),
-    Kind("lr", "sklearn", "application/json", _logistic_regression, _digit),
-    Kind("rf", "sklearn", "application/json", _forest, _digit),
-    Kind("mlp", "torch", "application/json", _mlp, _digit),
+    Kind("lr", "sklearn", "application/json", _logistic_regression, digit),
+    Kind("rf", "sklearn", "application/json", _forest, digit),
+    Kind("mlp", "torch", "application/json", _mlp, digit),
     Kind("squeezenet", "mxnet", "image/jpeg", _gluon("squeezenet1_0"), jpeg),
     Kind("resnet18", "mxnet", "image/jpeg", _gluon("resnet18_v1"), jpeg),
 )

@@ -29,7 +29,7 @@ from benchmarks.client import MeasuringClient
 from benchmarks.models import Copy, Kind
 from benchmarks.processes import command_line, is_zygote_or_worker
 from benchmarks.servers import STOP_S, BenchServer, native, polyhost, running
-from polyhost.processes import ProcessError
+from polyhost.processes import ProcessError, proportional_bytes
 
 FRONTS = {"native": (native, "polyhost.container.native"), "mms": (polyhost, "com.amazonaws.ml.mms.ModelServer")}
 HOT, HOT_CLIENTS, COLD_CLIENTS = 5, 4, 2
@@ -231,7 +231,7 @@ class Soak:
     def _measure(self, client: MeasuringClient, chance: random.Random) -> None:
         self._stop.wait(WARM_UP_S)
         while not self._stop.wait(SAMPLE_S):
-            self.memory.append((time.monotonic(), self._front_end.memory_full_info().uss))
+            self.memory.append((time.monotonic(), proportional_bytes(self._front_end.pid)))
 
     # Single requests
 

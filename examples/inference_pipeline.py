@@ -10,18 +10,14 @@ Each container's response is the next one's request. The environment alone decid
 On AWS: credentials, a region, an image in ECR (build_and_push.sh), `--image` and `--role ARN`.
 """
 
-import argparse
 import json
 import sys
-import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.exceptions import ClientError, WaiterError
+from examples.account import CAPACITY, Account, Resources, argument_parser
 
 NAME = "iris-inference-pipeline"
 # Beside the scaler that it uses. What a step returns becomes the JSON that the next step reads.
@@ -80,89 +76,46 @@ def train(folder: Path) -> None:
 
 
 class Pipeline:
-    """The model, the endpoint configuration and the endpoint, all of one name."""
+    """An endpoint of three containers. The model, the endpoint configuration and the endpoint have one name."""
 
-    def __init__(self, image: str | None, role: str | None) -> None:
-        self._sagemaker = boto3.client("sagemaker")
-        self._runtime = boto3.client("sagemaker-runtime")
-        self._s3 = boto3.client("s3")
-        account, self._region = boto3.client("sts").get_caller_identity()["Account"], boto3.Session().region_name
-        self._bucket = f"sagemaker-{self._region}-{account}"
-        self._image = image or f"{account}.dkr.ecr.{self._region}.amazonaws.com/demo-sagemaker-multimodel:latest"
-        self._role = role or f"arn:aws:iam::{account}:role/demo-sagemaker-multimodel"
+    def __init__(self, account: Account) -> None:
+        self._account = account
 
-    def upload(self, folder: Path) -> str:
-        """Pack the contents of an archive, upload it, and return its address."""
-        archive = folder.with_suffix(".tar.gz")
-        with tarfile.open(archive, "w:gz") as tar:
-            tar.add(folder, arcname=".")
-        try:
-            self._s3.head_bucket(Bucket=self._bucket)
-        except ClientError:
-            # us-east-1 is the one region that must not be named (S3's API reference, CreateBucket).
-            elsewhere = {"CreateBucketConfiguration": {"LocationConstraint": self._region}}
-            self._s3.create_bucket(Bucket=self._bucket, **({} if self._region == "us-east-1" else elsewhere))
-        self._s3.upload_file(str(archive), self._bucket, f"{NAME}/{archive.name}")
-        return f"s3://{self._bucket}/{NAME}/{archive.name}"
-
-    @contextmanager
-    def running(self, folder: Path) -> Iterator[None]:
-        """Create the pipeline of three containers, wait until it is in service, and delete it when the block ends."""
+    def create(self, resources: Resources, folder: Path) -> None:
+        """Create the pipeline from the contents of its archives, and return when it is in service."""
         containers = [
             {
                 "ContainerHostname": step,
-                "Image": self._image,
-                "ModelDataUrl": self.upload(folder / step),
+                "Image": self._account.image,
+                "ModelDataUrl": self._account.upload_archive(folder / step, NAME),
                 # One framework in each container: it keeps no others ready.
                 "Environment": {"POLYHOST_FRONTEND": "native", "POLYHOST_ZYGOTES": framework},
             }
             for step, framework in (("scale", "sklearn"), ("classify", "torch"), ("label", "bare"))
         ]
-        how = {"Mode": "Serial"}
         variant = {"VariantName": "AllTraffic", "ModelName": NAME}
-        capacity = {"InstanceType": "ml.m5.xlarge", "InitialInstanceCount": 1}
-        with ExitStack() as stack:
-            self._sagemaker.create_model(
-                ModelName=NAME, ExecutionRoleArn=self._role, Containers=containers, InferenceExecutionConfig=how
-            )
-            stack.callback(self._sagemaker.delete_model, ModelName=NAME)
-            self._sagemaker.create_endpoint_config(EndpointConfigName=NAME, ProductionVariants=[variant | capacity])
-            stack.callback(self._sagemaker.delete_endpoint_config, EndpointConfigName=NAME)
-            self._sagemaker.create_endpoint(EndpointName=NAME, EndpointConfigName=NAME)
-            stack.callback(self._delete_endpoint)
-            self._wait_until_in_service()
-            yield
-
-    def _wait_until_in_service(self) -> None:
-        try:
-            self._sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=NAME)
-        except WaiterError:
-            sys.exit(self._sagemaker.describe_endpoint(EndpointName=NAME).get("FailureReason", "it takes too long"))
-
-    def _delete_endpoint(self) -> None:
-        self._sagemaker.delete_endpoint(EndpointName=NAME)
-        self._sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=NAME)
+        resources.create_model(NAME, Containers=containers, InferenceExecutionConfig={"Mode": "Serial"})
+        resources.create_endpoint_config(NAME, ProductionVariants=[variant | CAPACITY])
+        resources.create_endpoint(NAME, NAME)
 
     def invoke(self, rows: str) -> Any:
         """Send measurements as CSV, and return the last container's response."""
-        response = self._runtime.invoke_endpoint(
+        response = self._account.runtime.invoke_endpoint(
             EndpointName=NAME, ContentType="text/csv", Accept="application/json", Body=rows
         )
         return json.loads(response["Body"].read())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m examples.inference_pipeline", description=__doc__)
-    parser.add_argument("--image", help="the containers' image (default: demo-sagemaker-multimodel in your ECR)")
-    parser.add_argument("--role", help="the ARN of the role that SageMaker assumes; the emulator ignores it")
-    options = parser.parse_args(arguments)
-    pipeline = Pipeline(options.image, options.role)
+    options = argument_parser("inference_pipeline", __doc__).parse_args(arguments)
+    account = Account(options.image, options.role)
+    pipeline = Pipeline(account)
     rows = ["5.1,3.5,1.4,0.2", "6.0,2.7,4.5,1.5", "6.5,3.0,5.8,2.2"]
-    with tempfile.TemporaryDirectory(prefix="polyhost-example-") as folder:
+    with tempfile.TemporaryDirectory(prefix="polyhost-example-") as folder, Resources(account) as resources:
         train(Path(folder))
-        with pipeline.running(Path(folder)):
-            for row, answer in zip(rows, pipeline.invoke("\n".join(rows)), strict=True):
-                print(f"{row} -> {answer['species']} ({answer['score']:.2f})")
+        pipeline.create(resources, Path(folder))
+        for row, answer in zip(rows, pipeline.invoke("\n".join(rows)), strict=True):
+            print(f"{row} -> {answer['species']} ({answer['score']:.2f})")
     return 0
 
 

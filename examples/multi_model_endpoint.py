@@ -5,11 +5,13 @@ The environment alone decides where it runs. Here, offline, with `polyhost emula
     eval "$(polyhost emulator env)"
     python -m examples.multi_model_endpoint
 
-On AWS: credentials, a region, an image in ECR (build_and_push.sh), and `--role ARN`. The notebook downloads pretrained
+On AWS: credentials, a region, an image in ECR (build_and_push.sh), and `--role ARN`. Against a container alone, without
+SageMaker: `polyhost serve --store s3://BUCKET/demo-multimodel-endpoint/`, of the account's bucket, and here
+`--endpoint-url http://127.0.0.1:8080`. Then nothing but that address of the runtime's client differs, and no endpoint
+is created. The notebook downloads pretrained
 networks; offline they come from Gluon's model zoo with random weights. Archives that are already in `--data` are used.
 """
 
-import argparse
 import io
 import json
 import random
@@ -25,10 +27,10 @@ from time import gmtime, strftime
 from typing import Any
 
 import boto3
-from botocore.exceptions import ClientError
+
+from examples.account import Account, argument_parser
 
 PREFIX = "demo-multimodel-endpoint"
-IMAGE = "demo-sagemaker-multimodel"
 INSTANCES = 2
 COPIES = 10
 CALLS = 100
@@ -39,40 +41,30 @@ CLASSES = 1000
 class Notebook:
     """The state that the notebook's cells share."""
 
-    def __init__(self, image: str | None, role: str | None) -> None:
-        self.sm_client = boto3.client(service_name="sagemaker")
-        self.runtime_sm_client = boto3.client(service_name="sagemaker-runtime")
-        self.account_id = boto3.client("sts").get_caller_identity()["Account"]
-        self.region = boto3.Session().region_name
+    def __init__(self, account: Account, endpoint_url: str | None = None) -> None:
+        """`endpoint_url`: of a container that answers in SageMaker's place."""
+        self.account = account
+        self.sm_client = account.sagemaker
+        self.runtime_sm_client = boto3.client("sagemaker-runtime", endpoint_url=endpoint_url)
         self.s3 = boto3.resource("s3")
-        self.bucket = f"sagemaker-{self.region}-{self.account_id}"
-        self.image = image or f"{self.account_id}.dkr.ecr.{self.region}.amazonaws.com/{IMAGE}:latest"
-        self.role = role or f"arn:aws:iam::{self.account_id}:role/{IMAGE}"
         self.models: list[str] = []
-
-    def make_bucket(self) -> None:
-        """Create the account's bucket for SageMaker if it is missing."""
-        try:
-            self.s3.meta.client.head_bucket(Bucket=self.bucket)
-        except ClientError:
-            # us-east-1 is the one region that must not be named (S3's API reference, CreateBucket).
-            elsewhere = {"CreateBucketConfiguration": {"LocationConstraint": self.region}}
-            self.s3.create_bucket(Bucket=self.bucket, **({} if self.region == "us-east-1" else elsewhere))
 
     def upload(self, archive: Path, name: str) -> None:
         """Add a model to the endpoint: upload its archive."""
         with archive.open("rb") as file:
-            self.s3.Bucket(self.bucket).Object(f"{PREFIX}/{name}").upload_fileobj(file)
+            self.s3.Bucket(self.account.bucket).Object(f"{PREFIX}/{name}").upload_fileobj(file)
         self.models.append(name)
 
     @contextmanager
     def model(self) -> Iterator[str]:
         """Create a model, and delete it when the block ends."""
         name = "DEMO-MultiModelModel" + _now()
-        url = f"https://s3-{self.region}.amazonaws.com/{self.bucket}/{PREFIX}/"
-        print(f"Model name: {name}\nModel data Url: {url}\nContainer image: {self.image}")
-        container = {"Image": self.image, "ModelDataUrl": url, "Mode": "MultiModel"}
-        response = self.sm_client.create_model(ModelName=name, ExecutionRoleArn=self.role, Containers=[container])
+        url = f"https://s3-{self.account.region}.amazonaws.com/{self.account.bucket}/{PREFIX}/"
+        print(f"Model name: {name}\nModel data Url: {url}\nContainer image: {self.account.image}")
+        container = {"Image": self.account.image, "ModelDataUrl": url, "Mode": "MultiModel"}
+        response = self.sm_client.create_model(
+            ModelName=name, ExecutionRoleArn=self.account.role, Containers=[container]
+        )
         print("Model Arn:", response["ModelArn"])
         try:
             yield name
@@ -130,49 +122,53 @@ class Notebook:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.multi_model_endpoint",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--image", help=f"the container's image (default: {IMAGE}:latest in your account's ECR)")
-    parser.add_argument("--role", help="the ARN of the role that SageMaker assumes; the emulator ignores it")
+    parser = argument_parser("multi_model_endpoint", __doc__)
     parser.add_argument(
         "--data", type=Path, help="folder of the archives; missing ones are made (default: a temporary folder)"
     )
     parser.add_argument("--picture", type=Path, help="the image to send (default: a flower, which scikit-learn ships)")
+    parser.add_argument("--endpoint-url", metavar="URL", help="a container with the bucket as its store answers")
     parser.add_argument("--deep", type=int, choices=(34, 50, 152), default=152, help="layers of the second network")
     options = parser.parse_args(arguments)
     with ExitStack() as stack:
         data = options.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyhost-example-")))
         data.mkdir(parents=True, exist_ok=True)
-        run(Notebook(options.image, options.role), data, _picture(options.picture), options.deep)
+        notebook = Notebook(Account(options.image, options.role), options.endpoint_url)
+        names = upload_first(notebook, data, options.deep)
+        if options.endpoint_url:
+            endpoint_name = "any"
+        else:
+            model_name = stack.enter_context(notebook.model())
+            config_name = stack.enter_context(notebook.endpoint_config(model_name))
+            endpoint_name = stack.enter_context(notebook.endpoint(config_name))
+        invoke(notebook, endpoint_name, data, names, _picture(options.picture))
     print("Everything that was created in SageMaker is deleted; the archives are still in S3.")
     return 0
 
 
-def run(notebook: Notebook, data: Path, picture: bytes, deep: int) -> None:
-    """Run the notebook from its first cell to its last."""
-    resnet_18 = archive(data, "resnet_18", "resnet18_v1")
-    resnet_deep = archive(data, f"resnet_{deep}", f"resnet{deep}_v1")
-    notebook.make_bucket()
-    for path in (resnet_18, resnet_deep):
+def upload_first(notebook: Notebook, data: Path, deep: int) -> tuple[str, str]:
+    """Run the notebook's cells that upload the first two models, and return their names."""
+    networks = {"resnet_18": "resnet18_v1", f"resnet_{deep}": f"resnet{deep}_v1"}
+    shallow, deeper = (archive(data, name, network) for name, network in networks.items())
+    notebook.account.make_bucket()
+    for path in (shallow, deeper):
         notebook.upload(path, path.name)
-    with (
-        notebook.model() as model_name,
-        notebook.endpoint_config(model_name) as config_name,
-        notebook.endpoint(config_name) as endpoint_name,
-    ):
-        for name in (resnet_18.name, resnet_18.name, resnet_deep.name):
-            show(notebook, endpoint_name, name, picture)
-        squeezenet = archive(data, "squeezenet_v1.0", "squeezenet1_0")
-        for number in range(COPIES):
-            notebook.upload(squeezenet, f"demo-subfolder/squeezenet_v1.0_{number}.tar.gz")
-        print("Number of models:", len(notebook.models))
-        call_at_random(notebook, endpoint_name, picture)
-        # An archive is never overwritten: its cached copy would stay in use. A new version has a new name.
-        notebook.upload(resnet_18, "resnet_18_v2.tar.gz")
-        show(notebook, endpoint_name, "resnet_18_v2.tar.gz", picture)
+    return shallow.name, deeper.name
+
+
+def invoke(notebook: Notebook, endpoint_name: str, data: Path, names: tuple[str, str], picture: bytes) -> None:
+    """Run the notebook's cells that invoke models and add others."""
+    shallow, deeper = names
+    for name in (shallow, shallow, deeper):
+        show(notebook, endpoint_name, name, picture)
+    squeezenet = archive(data, "squeezenet_v1.0", "squeezenet1_0")
+    for number in range(COPIES):
+        notebook.upload(squeezenet, f"demo-subfolder/squeezenet_v1.0_{number}.tar.gz")
+    print("Number of models:", len(notebook.models))
+    call_at_random(notebook, endpoint_name, picture)
+    # On AWS an archive is never overwritten: its cached copy would stay in use. A new version has a new name.
+    notebook.upload(data / shallow, "resnet_18_v2.tar.gz")
+    show(notebook, endpoint_name, "resnet_18_v2.tar.gz", picture)
 
 
 def show(notebook: Notebook, endpoint_name: str, target_model: str, picture: bytes) -> None:

@@ -8,29 +8,26 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from polyhost import extractor_process
 from polyhost.extraction import InvalidArchiveError
+from polyhost.extractor_process import ArchiveKind, StandbyExtractorProcess
 
-__all__ = ["Extractor", "InvalidArchiveError", "unpack"]
+__all__ = ["ArchiveKind", "Extractor", "InvalidArchiveError", "unpack"]
 
 # However small the archive is: 100,000 members take half a minute on a busy machine.
 MIN_SECONDS = 120
 _BYTES_PER_SECOND = 1_000_000  # of the archive; slow disks write tens of megabytes a second, and weights hardly shrink
-_SOURCES = str(Path(__file__).resolve().parent.parent)
-# Isolated: no modules from the working directory or PYTHONPATH, and no `site`, whose .pth files may import anything.
-_COMMAND = (sys.executable, "-I", "-S", "-X", "utf8", "-c")
-_CODE = f"import sys; sys.path.append({_SOURCES!r}); from polyhost.extraction import main; main()"
 _RESULT_BYTES = 1 << 16
 
 
-def unpack(archive: Path, folder: Path, limit_bytes: int) -> int:
-    """Unpack a gzip-compressed tar into an existing folder and return the bytes written to its files.
+def unpack(archive: Path, folder: Path, limit_bytes: int, kind: ArchiveKind = ArchiveKind.TAR) -> int:
+    """Unpack an archive, by default a gzip-compressed tar, into an existing folder; return the bytes of its files.
 
     Nothing is written, and no link points, outside the folder. Allowed are files, folders, and links to inside (as the
     `tar` of SageMaker unpacks them; hard links become symbolic ones). Of a file's mode only "executable" is kept. The
@@ -40,19 +37,27 @@ def unpack(archive: Path, folder: Path, limit_bytes: int) -> int:
     Raises InvalidArchiveError, and OSError if the disk or the process is at fault; neither names the archive. Either
     may leave members unpacked before it in the folder: the caller removes it.
     """
-    with Extractor() as extractor:
+    with Extractor(kind=kind) as extractor:
         return extractor.unpack(archive, folder, limit_bytes)
 
 
 class Extractor:
     """A process that unpacks one archive; in a `with` block.
 
-    Enter the block before the archive is there, and the process will have started by then.
+    Enter the block before the archive is there, and the process will have started by then. With `standby` it has
+    started already, if one is left.
     """
 
-    def __init__(self, min_seconds: int = MIN_SECONDS) -> None:
+    def __init__(
+        self,
+        min_seconds: int = MIN_SECONDS,
+        standby: StandbyExtractorProcess | None = None,
+        kind: ArchiveKind = ArchiveKind.TAR,
+    ) -> None:
         self.aborted = False
+        self._kind = kind
         self._min_seconds = min_seconds
+        self._standby = standby
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
@@ -60,25 +65,14 @@ class Extractor:
         """Start the process. Raises OSError."""
         with self._lock:
             self._check_aborted()
-            self._process = subprocess.Popen(
-                [*_COMMAND, _CODE],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                bufsize=0,
-                start_new_session=True,  # Ctrl-C is for this process, which kills that one
-            )
+            self._process = extractor_process.start(self._kind) if self._standby is None else self._standby.take()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Kill the process, unless it has ended."""
-        process = self._started
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            assert pipe is not None
-            pipe.close()
+        extractor_process.end(self._started)
 
     def abort(self) -> None:
         """Kill the process, in any thread: `unpack` raises InterruptedError. Do nothing after its end."""

@@ -1,11 +1,17 @@
-"""Linux control groups that limit memory, version 1 or 2 (kernel: admin-guide/cgroup-v1/memory.rst, cgroup-v2.rst)."""
+"""Linux control groups that limit memory and processor time, version 1 or 2.
 
+Kernel: admin-guide/cgroup-v1/memory.rst, scheduler/sched-bwc.rst, admin-guide/cgroup-v2.rst.
+"""
+
+import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
 MOUNT = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
 _UNLIMITED = 1 << 60  # version 1 reports a number near 2^63 for "no limit"
 _LIMIT = {1: "memory.limit_in_bytes", 2: "memory.max"}
 _USAGE = {1: "memory.usage_in_bytes", 2: "memory.current"}
@@ -21,13 +27,13 @@ class ControlGroup:
         self._version = version
 
     @classmethod
-    def current(cls, mount: Path = MOUNT, membership: Path = Path("/proc/self/cgroup")) -> Self | None:
+    def current(cls, mount: Path = MOUNT, membership: Path = _MEMBERSHIP) -> Self | None:
         """Return the group that limits this process.
 
         Inside a container the root of the mount is the container's own group. Outside, `membership` names the path
         below it.
         """
-        for root, version, path in _memberships(mount, membership):
+        for root, version, path in _memberships(mount, membership, "memory"):
             for folder in (root / path, root):
                 if (folder / _LIMIT[version]).is_file():
                     return cls(folder, version)
@@ -36,7 +42,7 @@ class ControlGroup:
     @classmethod
     def of(cls, pid: int, mount: Path = MOUNT) -> Self | None:
         """Return the group that limits another process, if it is visible below this mount (proc_pid_cgroup(5))."""
-        for root, version, path in _memberships(mount, Path(f"/proc/{pid}/cgroup")):
+        for root, version, path in _memberships(mount, Path(f"/proc/{pid}/cgroup"), "memory"):
             if (root / path / "memory.stat").is_file():
                 return cls(root / path, version)
         return None
@@ -77,8 +83,33 @@ def memory_root(mount: Path = MOUNT) -> tuple[Path, int]:
     return (mount, 2) if (mount / "cgroup.controllers").exists() else (mount / "memory", 1)
 
 
-def _memberships(mount: Path, membership: Path) -> Iterator[tuple[Path, int, str]]:
-    """Yield root folder, version and path below the root of each group of a process that may limit its memory."""
+def usable_processors(mount: Path = MOUNT, membership: Path = _MEMBERSHIP) -> int:
+    """Return how many processors this process can keep busy.
+
+    These are the ones that it may run on, or fewer where the processor time of its groups is limited: two and a half
+    processors' time counts as three. Each group above limits it as well.
+    """
+    quotas = [
+        quota
+        for root, version, path in _memberships(mount, membership, "cpu")
+        for folder in (root / path, *(root / parent for parent in Path(path).parents))
+        if (quota := _processor_quota(folder, version)) is not None
+    ]
+    return max(1, min([len(os.sched_getaffinity(0)), *map(math.ceil, quotas)]))
+
+
+def _processor_quota(folder: Path, version: int) -> float | None:
+    """Return a group's limit in processors, or None without one: it has no file, "max", or a negative number."""
+    files = ("cpu.max",) if version == 2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    try:
+        quota, period = " ".join((folder / name).read_text() for name in files).split()
+    except OSError:
+        return None
+    return int(quota) / int(period) if quota.isdecimal() else None
+
+
+def _memberships(mount: Path, membership: Path, controller: str) -> Iterator[tuple[Path, int, str]]:
+    """Yield root folder, version and path below the root of each group of a process that may have this controller."""
     try:
         lines = membership.read_text().splitlines()
     except OSError:
@@ -87,5 +118,5 @@ def _memberships(mount: Path, membership: Path) -> Iterator[tuple[Path, int, str
         _, controllers, path = line.split(":", 2)
         if controllers == "":
             yield mount, 2, path.lstrip("/")
-        elif "memory" in controllers.split(","):
-            yield mount / "memory", 1, path.lstrip("/")
+        elif controller in controllers.split(","):
+            yield mount / controller, 1, path.lstrip("/")

@@ -1,4 +1,4 @@
-"""The extractor of model archives, and the process that it runs in (archives.py starts and watches it).
+"""The extractor of archives, and the process that it runs in (archives.py starts and watches it).
 
 Started for each archive, so it imports little: `typing`, `dataclasses` and `pathlib` would take as long as the
 interpreter itself.
@@ -13,11 +13,19 @@ import signal
 import tarfile
 import zlib
 
+TYPE_CHECKING = False  # the one of `typing`, which is not imported
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import IO
+
+    Unpack = Callable[[str, str, int], int]
+
 MAX_MEMBERS = 100_000  # with the folders that they imply; each takes an inode and time, and none need take a byte
 MAX_DEPTH = 64  # folders
 MAX_NAME = 1024  # bytes of a member's path, or of where a link points: POSIX's _XOPEN_PATH_MAX. Linux takes 4,096
 MEMORY_BYTES = 512 << 20  # of the process's address space, of which Python takes a tenth
 
+_PR_SET_DUMPABLE = 4
 _CHUNK_BYTES = 1 << 16
 # `tar` pads an archive to a multiple of its record, 10 KiB unless --blocking-factor says otherwise.
 _MAX_PADDING_BYTES = 1 << 26
@@ -52,24 +60,29 @@ def extract(archive: str, folder: str, limit_bytes: int) -> int:
     """Unpack as `archives.unpack` says, in this process, without limits for time and memory."""
     try:
         with open(archive, "rb") as file, _Stream(fileobj=file) as stream:
-            return _extract(stream, _Extraction(os.path.realpath(folder), limit_bytes, stream))
+            return _extract(stream, Extraction(os.path.realpath(folder), limit_bytes, stream))
     except InvalidArchiveError:
         raise
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InvalidArchiveError(f"not a complete gzip-compressed tar: {error}") from error
     except OSError as error:
-        if error.errno == errno.EFBIG:  # RLIMIT_FSIZE
-            raise InvalidArchiveError(_too_large(limit_bytes)) from error
-        if error.errno not in _MEMBER_ERRNOS:
-            raise
-        raise InvalidArchiveError(f"its members contradict each other: {error.strerror}") from error
+        raise member_error(error, limit_bytes) from error
     except MemoryError as error:
         raise InvalidArchiveError(f"its headers take more than {MEMORY_BYTES >> 20} MB of memory") from error
     except Exception as error:  # whatever `tarfile` raises on headers that it does not foresee
         raise InvalidArchiveError(f"its headers make no sense: {type(error).__name__}: {str(error)[:200]}") from error
 
 
-def _extract(stream: "_Stream", extraction: "_Extraction") -> int:
+def member_error(error: OSError, limit_bytes: int) -> Exception:
+    """Return what to raise for an error while members are written: the archive's fault, or the error as it is."""
+    if error.errno == errno.EFBIG:  # RLIMIT_FSIZE
+        return InvalidArchiveError(too_large(limit_bytes))
+    if error.errno not in _MEMBER_ERRNOS:
+        return error
+    return InvalidArchiveError(f"its members contradict each other: {error.strerror}")
+
+
+def _extract(stream: "_Stream", extraction: "Extraction") -> int:
     with tarfile.open(fileobj=stream, mode="r:", tarinfo=_Member) as tar:
         while (member := tar.next()) is not None:
             extraction.add(member, tar)
@@ -83,14 +96,25 @@ def _extract(stream: "_Stream", extraction: "_Extraction") -> int:
     return extraction.written_bytes
 
 
-def _too_large(limit_bytes: int) -> str:
+def too_large(limit_bytes: int) -> str:
     return f"larger than {limit_bytes} bytes when unpacked"
 
 
-class _Stream(gzip.GzipFile):
-    """The tar inside, with limits for what `tarfile` reads of a header."""
+class MemberSource:
+    """Where members' contents come from."""
 
     in_header = True  # else in a file's content
+
+    def open_member(self, member: tarfile.TarInfo, tar: tarfile.TarFile | None) -> "IO[bytes]":
+        """Return the content of a member that is a file."""
+        assert tar is not None
+        source = tar.extractfile(member)
+        assert source is not None
+        return source
+
+
+class _Stream(gzip.GzipFile, MemberSource):
+    """The tar inside, with limits for what `tarfile` reads of a header."""
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None or not 0 <= size <= _MAX_READ_BYTES:
@@ -121,7 +145,7 @@ class _Member(tarfile.TarInfo):
         return member
 
 
-class _Extraction:
+class Extraction:
     """Members on their way into the folder `root`, a real path.
 
     Invariant: each link below the root has a target of the form `../` times k, then plain names, where k is at most the
@@ -130,16 +154,17 @@ class _Extraction:
     folder, or a link of that form.
     """
 
-    def __init__(self, root: str, limit_bytes: int, stream: _Stream) -> None:
+    def __init__(self, root: str, limit_bytes: int, source: MemberSource) -> None:
         self.limit_bytes = limit_bytes
         self.written_bytes = 0
         self._root = root
-        self._stream = stream
+        self._source = source
         self._members = 0
         self._real: dict[str, str] = {"": root}  # real paths of folders by their names; none are kept beyond a new link
         self._last_folder = root  # exists, and stays: no member replaces a folder
 
-    def add(self, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
+    def add(self, member: tarfile.TarInfo, tar: tarfile.TarFile | None = None) -> None:
+        """Unpack the next member. Raises InvalidArchiveError and OSError."""
         self._count()
         target = self._target(member)
         if member.isdir():
@@ -208,21 +233,20 @@ class _Extraction:
         # The form that the invariant demands.
         os.symlink(os.path.relpath(destination, os.path.dirname(target)), target)
 
-    def _write(self, member: tarfile.TarInfo, target: str, tar: tarfile.TarFile) -> None:
+    def _write(self, member: tarfile.TarInfo, target: str, tar: tarfile.TarFile | None) -> None:
         if member.size < 0:  # a pax header may say so
             raise tarfile.ReadError("a negative size")
         self.written_bytes += member.size  # of a sparse file with its holes
         if self.written_bytes > self.limit_bytes:
-            raise InvalidArchiveError(_too_large(self.limit_bytes))
+            raise InvalidArchiveError(too_large(self.limit_bytes))
         self._make_way(target)
         with open(target, "xb") as file:
             if member.size:
-                source = tar.extractfile(member)
-                assert source is not None
-                self._stream.in_header = False
-                while chunk := source.read(_CHUNK_BYTES):
+                content = self._source.open_member(member, tar)
+                self._source.in_header = False
+                while chunk := content.read(_CHUNK_BYTES):
                     file.write(chunk)
-                self._stream.in_header = True
+                self._source.in_header = True
             os.fchmod(file.fileno(), 0o755 if member.mode & 0o111 else 0o644)
 
     def _make_way(self, target: str) -> None:
@@ -264,11 +288,12 @@ def _short(name: str) -> str:
 # The process. Fields of both messages are separated by NUL, which no path holds.
 
 
-def main() -> None:
+def main(unpack: "Unpack" = extract) -> None:
     """Unpack the archive that the standard input names, within limits, and write the result to the standard output.
 
     The input's end means that there is nothing to do; whenever it comes, the kernel ends this process.
     """
+    _close_to_others()
     job = b""
     while job.count(b"\0") < 4 and (read := os.read(0, _CHUNK_BYTES)):
         job += read
@@ -276,19 +301,30 @@ def main() -> None:
         _die_with_parent()
         seconds, limit_bytes, archive, folder, _ = job.split(b"\0")
         _set_limits(int(seconds), int(limit_bytes))
-        result = _result(archive, folder, int(limit_bytes))
+        result = _result(unpack, archive, folder, int(limit_bytes))
         os.write(1, b"\0".join(result))
     os._exit(0)
 
 
-def _result(archive: bytes, folder: bytes, limit_bytes: int) -> tuple[bytes, ...]:
+def _result(unpack: "Unpack", archive: bytes, folder: bytes, limit_bytes: int) -> tuple[bytes, ...]:
     try:
-        return b"done", b"%d" % extract(os.fsdecode(archive), os.fsdecode(folder), limit_bytes)
+        return b"done", b"%d" % unpack(os.fsdecode(archive), os.fsdecode(folder), limit_bytes)
     except InvalidArchiveError as error:
         return b"invalid", str(error).encode(errors="backslashreplace")
     except OSError as error:
         filename = error.filename if isinstance(error.filename, str) else ""
         return b"failed", b"%d" % (error.errno or errno.EIO), os.fsencode(filename)
+
+
+def _close_to_others() -> None:
+    """Keep other processes of this user from this one's memory and input: by a job of theirs it would write anywhere.
+
+    The program calls prctl(2) itself, since an exec undoes it. As a user other than root it cannot open its own files
+    in /proc any more, of which it needs none.
+    """
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0)
 
 
 def _die_with_parent() -> None:

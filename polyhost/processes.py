@@ -1,6 +1,7 @@
 """Servers as child processes: start one on a free port, wait until it serves, stop it, and leave nothing behind."""
 
 import os
+import re
 import secrets
 import signal
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import httpx
 
+from polyhost.aws_environ import aws_environ
 from polyhost.client import PolyhostClient
 
 COMMAND = (sys.executable, "-P", "-m", "polyhost")
@@ -57,14 +59,38 @@ def free_port_range(count: int) -> str:
     raise OSError(f"no {count} free ports in a row from {_FIRST_PORT} to {_FIRST_PORT + _PORTS - 1}")
 
 
-def processes_with(variable: str, value: str) -> list[int]:
+def processes_with(variable: str, value: str, session: int) -> list[int]:
     """Return the ids of all processes that were started with this environment variable.
 
     A process inherits the variable from its parent, so this finds descendants that were adopted by another process.
+    `session`: of the first of them; by it those count that do not let their environment be read, as the processes of a
+    container that serve all models.
     """
     entry = f"{variable}={value}".encode()
     pids = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal())
-    return [pid for pid in pids if entry in _environ(pid)]
+    return [pid for pid in pids if _is_marked(pid, entry, session)]
+
+
+def proportional_bytes(pid: int) -> int:
+    """Return the process's proportional set size (proc(5), smaps_rollup); 0 if it has ended.
+
+    Of a process that does not let it be read: what is resident and of no file, though others may share it.
+    """
+    try:
+        found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+        return int(found[1]) * 1024 if found else 0
+    except PermissionError:
+        return _anonymous_bytes(pid)
+    except OSError:
+        return 0
+
+
+def _anonymous_bytes(pid: int) -> int:
+    try:
+        _, resident, of_files, *_ = map(int, Path(f"/proc/{pid}/statm").read_bytes().split())
+    except OSError:
+        return 0
+    return (resident - of_files) * os.sysconf("SC_PAGESIZE")
 
 
 class ServerProcess:
@@ -144,7 +170,7 @@ class ServerProcess:
 
     def processes(self) -> list[int]:
         """Return the ids of those that run: the process and its descendants."""
-        return processes_with(_MARK, self._mark)
+        return processes_with(_MARK, self._mark, self.pid)
 
     def log_tail(self, lines: int = 15) -> str:
         """Return the last lines of its output."""
@@ -193,12 +219,7 @@ class RunningEmulator:
 
     def environ(self, region: str = "us-east-1") -> dict[str, str]:
         """Return the variables that make AWS clients talk to it; it accepts any credentials."""
-        return {
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_DEFAULT_REGION": region,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-        }
+        return aws_environ(self.url, region)
 
 
 @contextmanager
@@ -233,8 +254,19 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _environ(pid: int) -> list[bytes]:
+def _is_marked(pid: int, entry: bytes, session: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:  # it has ended, or belongs to another user
-        return []
+        return entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except PermissionError:
+        return _runs_in(pid, session)
+    except OSError:  # it has ended
+        return False
+
+
+def _runs_in(pid: int, session: int) -> bool:
+    """Return whether the process runs in the session; a zombie does not (proc_pid_stat(5), fields 3 and 6)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return fields[0] != "Z" and int(fields[3]) == session

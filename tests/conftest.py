@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,14 +20,29 @@ pytest_plugins = ["tests.support.progress"]
 # As in the container's processes. OpenMP's threads spin while they wait for one another: where all cores are busy, a
 # model of many small steps takes minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+# A shell starts commands in the background with SIGINT ignored, and what they start would ignore it as well.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What scripts/test --quick leaves out: tests of whole containers and emulators, and others that take seconds.
 _SLOW = (
+    "benchmarks/test_capacity.py",
+    "benchmarks/test_load.py",
     "benchmarks/test_soak.py",
+    "bundles/test_serving.py",
     "cli/test_check.py",
     "cli/test_emulator.py",
+    "cli/test_packages.py",
     "cli/test_serve.py",
+    "container/layers/test_builder.py",
+    "deploy/",
     "docs/",
+    "emulator/alarms/test_alarms.py",
+    "emulator/alarms/test_endpoint_metrics.py",
+    "emulator/hosting/deployment/",
+    "emulator/sdks/",
     "emulator/telemetry/",
     "emulator/test_multi_model_endpoint.py",
     "emulator/test_neighbours.py",
@@ -34,6 +50,7 @@ _SLOW = (
     "emulator/ui/",
     "examples/",
     "fuzz/",
+    "handlers/huggingface/test_zygote.py",
     "hostile/",
     "image/",
     "integration/",
@@ -42,11 +59,13 @@ _SLOW = (
 _LONGEST = (
     "test_the_demo_and_the_commands_of_the_readme",
     "test_example_runs_against_the_emulator",
+    "test_its_invocations_run_against_a_container_with_another_endpoint_url",
     "test_the_example_handler_and_the_built_in_one_agree",
     "test_the_tutorial_works_as_written",
     "test_life_of_a_multi_model_endpoint",
     "test_no_response_is_lost_and_memory_does_not_grow",
     "test_models_that_do_not_fit_together_are_all_served",
+    "test_each_model_is_resident_on_one_replica",
     "test_no_module_is_imported_under_two_names",
 )
 

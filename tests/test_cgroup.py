@@ -1,11 +1,15 @@
 """Control groups of both versions as real folders of files."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from polyhost.cgroup import ControlGroup, memory_root
+from polyhost.cgroup import MOUNT, ControlGroup, memory_root, usable_processors
 
 MB = 1024 * 1024
 V1, V2 = "5:cpu,cpuacct:/\n4:memory:/docker/abc\n1:name=systemd:/\n", "0::/docker/abc\n"
@@ -112,3 +116,91 @@ def test_memory_root_by_version(tmp_path: Path) -> None:
     assert memory_root(tmp_path) == (tmp_path / "memory", 1)
     (tmp_path / "cgroup.controllers").touch()
     assert memory_root(tmp_path) == (tmp_path, 2)
+
+
+HALF = 50_000
+CPU_V1 = "3:cpu,cpuacct:/docker/abc\n1:name=systemd:/\n"
+
+
+@pytest.fixture
+def eight_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+
+
+def limit_v1(folder: Path, quota: object) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+    (folder / "cpu.cfs_period_us").write_text("100000\n")
+
+
+def limit_v2(folder: Path, quota: object) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cpu.max").write_text(f"{quota} 100000\n")
+
+
+VERSIONS = pytest.mark.parametrize(
+    ("limit", "mount", "member", "unlimited"),
+    [(limit_v2, "", V2, "max"), (limit_v1, "cpu", CPU_V1, -1)],
+    ids=["version 2", "version 1"],
+)
+
+
+@VERSIONS
+@pytest.mark.usefixtures("eight_processors")
+def test_processor_time_counts_rounded_up(
+    tmp_path: Path, membership: Path, limit: object, mount: str, member: str, unlimited: object
+) -> None:
+    membership.write_text(member)
+    assert usable_processors(tmp_path, membership) == 8  # no file
+    for quota, count in ((unlimited, 8), (1, 1), (HALF, 1), (2 * HALF, 1), (3 * HALF, 2), (20 * HALF, 8)):
+        limit(tmp_path / mount / "docker/abc", quota)  # type: ignore[operator]
+        assert usable_processors(tmp_path, membership) == count
+
+
+@VERSIONS
+@pytest.mark.usefixtures("eight_processors")
+def test_the_groups_above_limit_it_as_well(
+    tmp_path: Path, membership: Path, limit: object, mount: str, member: str, unlimited: object
+) -> None:
+    """Inside a container the root of the mount is the container's own group."""
+    membership.write_text(member)
+    limit(tmp_path / mount / "docker/abc", unlimited)  # type: ignore[operator]
+    limit(tmp_path / mount / "docker", 10 * HALF)  # type: ignore[operator]
+    assert usable_processors(tmp_path, membership) == 5
+    limit(tmp_path / mount, 4 * HALF)  # type: ignore[operator]
+    assert usable_processors(tmp_path, membership) == 2
+
+
+@pytest.mark.usefixtures("eight_processors")
+def test_processors_without_control_groups(tmp_path: Path, membership: Path) -> None:
+    assert usable_processors(tmp_path, membership) == 8
+
+
+def test_a_real_group_with_half_a_processor_has_one() -> None:
+    with half_a_processor() as group:
+        code = "import os, sys; from polyhost.cgroup import usable_processors\n"
+        code += "open(sys.argv[1], 'w').write(str(os.getpid())); print(usable_processors())"
+        command = [sys.executable, "-c", code, str(group / "cgroup.procs")]
+        assert subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout == "1\n"
+
+
+@contextmanager
+def half_a_processor() -> Iterator[Path]:
+    """Make a group below the root of the kernel's control groups. Skip the test where that is not allowed."""
+    version_2 = (MOUNT / "cgroup.controllers").exists()
+    group = (MOUNT if version_2 else MOUNT / "cpu") / f"polyhost-test-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control group can be made: {error}")
+    try:
+        try:
+            if version_2:
+                (group / "cpu.max").write_text(f"{HALF} 100000")
+            else:
+                (group / "cpu.cfs_quota_us").write_text(str(HALF))
+        except OSError as error:
+            pytest.skip(f"its processor time cannot be limited: {error}")
+        yield group
+    finally:
+        group.rmdir()

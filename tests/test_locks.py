@@ -87,7 +87,7 @@ def install(folder: Path, *frameworks: str, **environ: str) -> tuple[subprocess.
     python.parent.mkdir(exist_ok=True)
     python.write_text(
         f'#!/bin/sh\necho "$*" >>{folder}/calls\n'
-        f'case "$*" in *--no-deps*) exec {sys.executable} "$@" --target {folder}/site;; esac\n'
+        f'case "$*" in *huggingface.txt*) ;; *--no-deps*) exec {sys.executable} "$@" --target {folder}/site;; esac\n'
     )
     python.chmod(0o755)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TORCH_", "PIP_"))}
@@ -131,6 +131,19 @@ def test_torch_index_serves_torch_alone(tmp_path: Path) -> None:
     assert not any("extra-index-url" in call or "torch-cuda" in call for call in calls)
 
 
+def test_what_needs_torch_comes_after_it(tmp_path: Path) -> None:
+    wheel = torch_wheel(tmp_path)
+    done, calls = install(tmp_path, "huggingface", TORCH_INDEX=str(tmp_path), TORCH_HASHES=wheel)
+
+    assert done.returncode == 0, done.stderr
+    assert "-r torch.txt" in calls[1] and "huggingface" not in calls[1]
+    assert "--find-links" in calls[2]
+    assert "--require-hashes --no-deps --no-build-isolation -r huggingface.txt" in calls[3]
+    (tmp_path / "calls").unlink()
+    _, calls = install(tmp_path, "huggingface", "torch")
+    assert calls[1].count("-r torch.txt") == calls[1].count("-r torch-cuda.txt") == 1
+
+
 def test_other_file_of_torch_is_rejected_unless_its_hash_is_given(tmp_path: Path) -> None:
     wheel = torch_wheel(tmp_path)
     rejected, _ = install(tmp_path, "torch", TORCH_INDEX=str(tmp_path))
@@ -149,5 +162,5 @@ def test_unknown_framework_is_an_error(tmp_path: Path) -> None:
     done, calls = install(tmp_path, "sklearn", "keras")
 
     assert done.returncode == 1
-    assert "FRAMEWORKS names 'keras'; give any of: mxnet torch sklearn" in done.stderr
+    assert "FRAMEWORKS names 'keras'; give any of: mxnet torch sklearn huggingface" in done.stderr
     assert calls == []

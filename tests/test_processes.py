@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from polyhost.processes import ProcessError, ServerProcess, free_port, processes_with
+from polyhost.processes import ProcessError, ServerProcess, free_port, processes_with, proportional_bytes
 
 SLEEPS = [sys.executable, "-c", "import time; print('it sleeps', flush=True); time.sleep(600)"]
 STARTS_A_DAEMON = """
@@ -52,6 +52,18 @@ def test_a_server_is_started_awaited_and_stopped(log: Path) -> None:
     assert server.processes() == []
 
 
+def test_a_process_that_cannot_be_read_counts_by_its_session(log: Path) -> None:
+    """As root it can be read all the same."""
+    code = "import ctypes, time; ctypes.CDLL(None).prctl(4, 0); print('closed', flush=True); time.sleep(600)"
+    server = ServerProcess([sys.executable, "-c", code], log)
+    server.wait_until(lambda: "closed" in log.read_text())
+    assert server.processes() == [server.pid]
+    assert proportional_bytes(server.pid) > 1_000_000
+    server.kill()
+    assert server.processes() == []
+    assert proportional_bytes(server.pid) == 0
+
+
 def test_a_server_that_ends_before_it_is_ready(log: Path) -> None:
     server = ServerProcess([sys.executable, "-c", "print('no config'); raise SystemExit(2)"], log)
     with pytest.raises(ProcessError, match=r"ended with status 2:\nno config"):
@@ -86,6 +98,6 @@ def test_leftovers_are_found_in_other_sessions_and_killed(log: Path) -> None:
 
 def test_processes_are_found_by_a_variable(log: Path) -> None:
     server = ServerProcess(SLEEPS, log, environ={"PATH": os.environ["PATH"], "MARK_OF_A_TEST": log.as_posix()})
-    assert processes_with("MARK_OF_A_TEST", log.as_posix()) == [server.pid]
-    assert processes_with("MARK_OF_A_TEST", "another") == []
+    assert processes_with("MARK_OF_A_TEST", log.as_posix(), server.pid) == [server.pid]
+    assert processes_with("MARK_OF_A_TEST", "another", server.pid) == []
     server.kill()

@@ -21,7 +21,8 @@ for module in pkgutil.walk_packages(polyhost.__path__, "polyhost."):
         try:
             importlib.import_module(module.name)
         except ModuleNotFoundError as error:  # of a framework that is not installed
-            if error.name not in ("torch", "sklearn"):
+            optional = "torch", "sklearn", "transformers", "xgboost", "lightgbm", "onnxruntime", "pandas", "scipy"
+            if error.name not in optional:
                 raise
 for name, module in sorted(sys.modules.items()):
     path = getattr(module, "__file__", None)
@@ -85,10 +86,14 @@ def test_there_are_no_import_cycles(structure: ModuleType, product: dict[str, An
 FORBIDDEN = {
     "polyhost.handlers": ("polyhost.container", "polyhost.cli", "polyhost.emulator"),
     "polyhost.container": ("polyhost.cli", "polyhost.emulator"),
+    "polyhost.dashboard": ("polyhost.emulator", "polyhost.container", "polyhost.cli"),
     "polyhost.model_cache": ("polyhost.emulator", "polyhost.container", "polyhost.cli"),
     "polyhost.emulator": ("polyhost.container", "polyhost.handlers", "polyhost.cli"),
     "polyhost.emulator.hosting": ("polyhost.emulator.api", "polyhost.emulator.ui"),
     "polyhost.cli": ("polyhost.container", "polyhost.emulator"),
+    "polyhost.planning": ("polyhost.container", "polyhost.handlers", "polyhost.emulator", "polyhost.cli"),
+    "polyhost.drift": ("polyhost.container", "polyhost.handlers", "polyhost.emulator", "polyhost.cli"),
+    "polyhost.bundles": ("polyhost.container", "polyhost.handlers", "polyhost.emulator", "polyhost.cli"),
 }
 
 

@@ -1,7 +1,40 @@
-"""Errors of the emulator: those that AWS's clients get, by AWS's names, and those of hosting behind them."""
+"""Errors of the emulator: those that AWS's clients get, by AWS's names, and those of hosting behind them.
 
-from collections.abc import Mapping
-from typing import Any
+Those of the runtime are polyhost.runtime_api's, which the container has too.
+"""
+
+from polyhost.runtime_api.errors import (
+    AccessDenied,
+    AwsError,
+    InternalDependencyException,
+    ModelError,
+    ModelNotReady,
+    ServiceUnavailable,
+    ValidationError,
+)
+
+__all__ = [
+    "AccessDenied",
+    "AwsError",
+    "ContainerError",
+    "EmulatorError",
+    "EntityTooLarge",
+    "HostingError",
+    "ImageError",
+    "InternalDependencyException",
+    "ModelError",
+    "ModelNotReady",
+    "NotEmulated",
+    "RequestTimeout",
+    "ResourceLimitExceeded",
+    "ResourceNotFound",
+    "ServiceUnavailable",
+    "StartError",
+    "ThrottlingException",
+    "UnknownOperation",
+    "ValidationError",
+    "ValidationException",
+]
 
 
 class EmulatorError(Exception):
@@ -12,26 +45,26 @@ class StartError(EmulatorError):
     """The emulator cannot start, e.g. because its port is in use; the message names the remedy."""
 
 
-class AwsError(EmulatorError):
-    """An error response of an AWS service. `api.asgi.send_error` encodes it.
-
-    `members` are the members of the error's shape besides the message (botocore's service model).
-    """
-
-    code = "InternalFailure"
-    status = 500
-
-    def __init__(self, message: str | None, **members: Any) -> None:
-        super().__init__(message)
-        self.message = message
-        self.members: Mapping[str, Any] = members
-
-
 # Control plane (botocore sagemaker/2017-07-24)
 
 
 class ValidationException(AwsError):
     code = "ValidationException"
+    status = 400
+
+
+class ResourceInUse(AwsError):
+    code = "ResourceInUse"
+    status = 400
+
+
+class ResourceLimitExceeded(AwsError):
+    code = "ResourceLimitExceeded"
+    status = 400
+
+
+class ResourceNotFound(AwsError):
+    code = "ResourceNotFound"
     status = 400
 
 
@@ -43,33 +76,6 @@ class UnknownOperation(AwsError):
 # Runtime (botocore sagemaker-runtime/2017-05-13)
 
 
-class ValidationError(AwsError):
-    code = "ValidationError"
-    status = 400
-
-
-class ModelError(AwsError):
-    """Members OriginalStatusCode, OriginalMessage, LogStreamArn, ErrorCode."""
-
-    code = "ModelError"
-    status = 424
-
-
-class ModelNotReady(AwsError):
-    code = "ModelNotReadyException"
-    status = 429
-
-
-class ServiceUnavailable(AwsError):
-    code = "ServiceUnavailable"
-    status = 503
-
-
-class InternalDependencyException(AwsError):
-    code = "InternalDependencyException"
-    status = 530
-
-
 class ThrottlingException(AwsError):
     """The error of throttled requests: not in botocore's model, with null for a message.
 
@@ -78,11 +84,6 @@ class ThrottlingException(AwsError):
 
     code = "ThrottlingException"
     status = 400
-
-
-class AccessDenied(AwsError):
-    code = "AccessDeniedException"
-    status = 403
 
 
 # The rest of AWS
@@ -123,3 +124,18 @@ class ContainerError(HostingError):
     """
 
     containers: tuple[str, ...] = ()
+
+
+# Data of jobs and of asynchronous invocations.
+
+
+class StorageError(EmulatorError):
+    """An object could not be read or written; the message names its address and the remedy."""
+
+
+class BucketMissingError(StorageError):
+    """There is no bucket of this name."""
+
+
+class ObjectMissingError(StorageError):
+    """There is no object at this address."""

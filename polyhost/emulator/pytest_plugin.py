@@ -25,6 +25,12 @@ class EmulatedSageMaker:
     region: str
     _emulator: Any
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """Return the variables that direct the clients of code under test to the emulator."""
+        variables: dict[str, str] = _import("polyhost.aws_environ").aws_environ(self.url, self.region)
+        return variables
+
     def client(self, service: str) -> Any:
         """Return a boto3 client of the emulator with dummy credentials, so that it cannot reach AWS itself."""
         return self._emulator.client(service, self.region)

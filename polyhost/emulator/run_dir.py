@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from polyhost.emulator.functions.sandbox import remove_groups
 from polyhost.emulator.hosting.interfaces import Driver
 from polyhost.private_folder import private_parent
 
@@ -45,6 +46,7 @@ async def _sweep(driver: Driver, driver_name: str) -> None:
                     continue
                 logger.warning("removing %s and its containers: the emulator that made it was killed", path.parent)
                 await driver.sweep(path.parent)
+                remove_groups(f"{path.parent.name}-fn-*")
                 shutil.rmtree(path.parent, ignore_errors=True)
         except OSError:  # its emulator is running, or it belongs to another user
             continue

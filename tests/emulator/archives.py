@@ -15,6 +15,7 @@ def archive(name: str, **settings: Any) -> bytes:
     megabytes: memory that the loaded model holds.
     invoke_mark: a file that an invocation waits for.
     invoke_seconds, status: how long an invocation takes, and the response's status.
+    journal: a file to which an invocation, when it has waited, adds a line with its inference ID.
     exit: status with which an invocation ends the container.
     prints: whether an invocation prints what it would respond.
     quotes, padding: whether the response has the request's body, and how many more bytes.

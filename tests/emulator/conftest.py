@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -13,16 +13,28 @@ from polyhost.emulator.config import EmulatorConfig
 from polyhost.emulator.server import Emulator
 from tests.emulator.archives import archive
 
+if TYPE_CHECKING:
+    from tests.emulator.batch_transform.harness import Batch
+
 REGION = "ap-northeast-2"
 COMMAND = (sys.executable, str(Path(__file__).with_name("small_container.py")))
 ROLE = "arn:aws:iam::123456789012:role/test"
+
+
+class AnyEmulator(Protocol):
+    """An emulator in this process or in another one."""
+
+    url: str
+
+    def client(self, service: str, region: str) -> Any:
+        """Return a client of boto3."""
 
 
 @dataclass
 class Local:
     """An emulator, clients of it, and what most tests do with them."""
 
-    emulator: Emulator
+    emulator: AnyEmulator
     s3: Any = field(init=False)
     sagemaker: Any = field(init=False)
     runtime: Any = field(init=False)
@@ -56,6 +68,14 @@ class Local:
         self.config(name, count)
         self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
         self.wait(name)
+
+    def delete(self, name: str, *models: str) -> None:
+        """Delete an endpoint, its configuration of the same name, and its models; by default one of that name."""
+        self.sagemaker.delete_endpoint(EndpointName=name)
+        self.wait(name, "endpoint_deleted")
+        self.sagemaker.delete_endpoint_config(EndpointConfigName=name)
+        for model in models or (name,):
+            self.sagemaker.delete_model(ModelName=model)
 
     def wait(self, name: str, waiter: str = "endpoint_in_service") -> None:
         self.sagemaker.get_waiter(waiter).wait(EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
@@ -105,3 +125,13 @@ def hosted(local: Local, request: pytest.FixtureRequest) -> Iterator[Callable[..
     for name in made:
         local.sagemaker.delete_endpoint(EndpointName=name)
         local.wait(name, "endpoint_deleted")
+
+
+@pytest.fixture(scope="session")
+def batch() -> Iterator["Batch"]:
+    """Run an emulator whose containers are made for batch transform."""
+    from tests.emulator.batch_transform.harness import COMMAND as BATCH_COMMAND
+    from tests.emulator.batch_transform.harness import Batch
+
+    with Emulator(EmulatorConfig(port=0, command=BATCH_COMMAND)) as emulator:
+        yield Batch(emulator)

@@ -2,7 +2,8 @@
 
 A model is a folder with `model.json`; `archives.py` lists its settings. Environment: SMALL_CAPACITY is how many models
 fit, SMALL_MARK a word for responses that quote, SMALL_MEGABYTES memory to hold, SMALL_PING the status of /ping,
-SMALL_EXIT the status with which the container exits at its start.
+SMALL_STATUS that of responses whose model sets none,
+SMALL_EXIT the status with which the container exits at its start, SMALL_HOLD a file with which /ping gets 503.
 """
 
 import json
@@ -28,7 +29,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/ping":
-            self._respond(int(os.environ.get("SMALL_PING", "200")))
+            held = Path(os.environ.get("SMALL_HOLD", "/none")).exists()
+            self._respond(503 if held else int(os.environ.get("SMALL_PING", "200")))
         elif self.path == "/models":
             self._respond(200, {"models": [{"modelName": key, "modelUrl": "?"} for key in loaded]})
         else:
@@ -76,6 +78,9 @@ class Handler(BaseHTTPRequestHandler):
             wait_for_file(Path(model["invoke_mark"]))
         if model.get("exit"):
             os._exit(model["exit"])
+        if "journal" in model:
+            with Path(model["journal"]).open("a") as journal:
+                journal.write(f"{self.headers.get('X-Amzn-SageMaker-Inference-Id')}\n")
         attributes = self.headers.get("X-Amzn-SageMaker-Custom-Attributes", "")
         seen = {name.lower(): value for name, value in self.headers.items()}
         content = {"name": model["name"], "pid": os.getpid(), "headers": seen, "length": len(body)}
@@ -87,7 +92,7 @@ class Handler(BaseHTTPRequestHandler):
             self._stream(model, attributes)
             return
         headers = {"X-Amzn-SageMaker-Custom-Attributes": attributes} | self._session()
-        self._respond(model.get("status", 200), content, headers)
+        self._respond(model.get("status", int(os.environ.get("SMALL_STATUS", "200"))), content, headers)
 
     def _session(self) -> dict[str, str]:
         wanted = self.headers.get("X-Amzn-SageMaker-Session-Id")

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,10 @@ from examples.demo.digits import digits, png
 from examples.demo.models import MODELS
 from examples.demo.trials import Score
 from polyhost.client import PolyhostClient
-from polyhost.processes import running_container
+from polyhost.processes import ServerProcess, free_port, running_container
 from tests.support.command import POLYHOST, run_polyhost
 from tests.support.container import ROOT
+from tests.support.readme import store_example
 
 README = ROOT / "README.md"
 TRAIN = """
@@ -76,7 +78,7 @@ def test_the_example_handler_serves_the_archive_in_a_container(
     assert classes[0].endswith(f"class=digit {digit}")
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_the_demo_and_the_commands_of_the_readme(tmp_path: Path, short_dir: Path) -> None:
     command = [sys.executable, "-m", "examples.demo"]
     environ = os.environ | {"TMPDIR": str(short_dir)}
@@ -86,6 +88,7 @@ def test_the_demo_and_the_commands_of_the_readme(tmp_path: Path, short_dir: Path
     assert "Nothing is left running." in ran.stdout
     assert [path for path in short_dir.iterdir() if path.name.startswith(("polyhost-", "ph-"))] == []
     _follow_the_readme(tmp_path)
+    _serve_the_readmes_store()
 
 
 def _follow_the_readme(tmp_path: Path) -> None:
@@ -104,6 +107,25 @@ def _follow_the_readme(tmp_path: Path) -> None:
     assert printed["polyhost models invoke"] == "[5]"
     assert printed["polyhost check build/demo/digits-forest.tar.gz"].endswith("[5]\n")
     assert printed["polyhost models unload"] == "Unloaded digits.\n"
+
+
+def _serve_the_readmes_store() -> None:
+    """Run README's `polyhost serve --store` and its `curl`, on another port."""
+    example, port = store_example(), free_port()
+    url = f"http://127.0.0.1:{port}"
+    command: list[str | Path] = [POLYHOST, *example.serve[1:], "--port", str(port)]
+    with tempfile.TemporaryDirectory() as folder:
+        environ = os.environ | {"POLYHOST_STATE_DIR": folder}
+        server = ServerProcess(command, Path(folder) / "container.log", environ=environ, cwd=ROOT)
+        try:
+            with PolyhostClient(url) as client:
+                server.wait_until(client.ping)
+            curl = ["curl", "--silent", "--show-error", "--noproxy", "*", *example.request(url)[1:]]
+            ran = subprocess.run(curl, cwd=ROOT, capture_output=True, text=True)
+            assert (ran.stdout, ran.returncode) == ("[5]", 0), ran.stderr
+        finally:
+            server.stop()
+        assert server.processes() == []
 
 
 @pytest.mark.parametrize(("accuracy", "status"), [(0.95, 0), (0.94, 1)])

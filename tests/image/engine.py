@@ -155,3 +155,29 @@ def script(*arguments: str, environ: Mapping[str, str], timeout: float = 60) -> 
 
 def path_with_aws() -> str:
     return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def answers_without_network(image: str, models: Path, front: str) -> dict[str, str]:
+    """Load each model of a folder, NAME/model, in a container without any network; return the answers to its body.json.
+
+    The container's own command asks it, since no port is open to this machine.
+    """
+    for path in [models, *models.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    options = (
+        "--network=none",
+        "--env=SAGEMAKER_MULTI_MODEL=true",
+        f"--env=POLYHOST_FRONTEND={front}",
+        f"--volume={models}:/opt/ml/models:ro",
+    )
+    answers = {}
+    with detached(image, "serve", options=options) as container:
+
+        def polyhost(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+            return docker("exec", container, "polyhost", "models", *arguments, check=check)
+
+        wait_for(lambda: polyhost("list", check=False).returncode == 0, "a list of models", 2 * READY_SECONDS)
+        for name in sorted(path.name for path in models.iterdir()):
+            polyhost("load", name, f"/opt/ml/models/{name}/model")
+            answers[name] = polyhost("invoke", name, "--body", f"/opt/ml/models/{name}/body.json").stdout
+    return answers

@@ -10,6 +10,7 @@ import pytest
 
 from tests.image.engine import REPOSITORY, docker, inspect
 from tests.integration.test_emulator import BUCKET, PREFIX, REGION, invoke_more_than_fits, kill_under_load, running
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.image
 
@@ -85,6 +86,33 @@ def test_several_containers_of_the_engine_serve_in_series_and_directly(sklearn_i
                 assert found["Config"]["Hostname"] == container
                 assert found["HostConfig"]["Memory"] == instance["memory_limit"]
     assert not docker("ps", "--all", "--filter", "name=serial-i", "--filter", "name=direct-i", "--quiet").stdout
+
+
+@pytest.mark.timeout(600)
+def test_a_serverless_endpoint_has_a_container_of_the_engine_per_call(sklearn_image: str, tmp_path: Path) -> None:
+    name = "on-demand"
+    with running(tmp_path, "--driver", "docker", "--serverless-idle", "20") as local:
+        local.upload(f"{name}.tar.gz", script=SCRIPT.format(expression="value + 1"))
+        container = {
+            "Image": sklearn_image,
+            "ModelDataUrl": f"s3://{BUCKET}/{PREFIX}/{name}.tar.gz",
+            "Environment": {"POLYHOST_FRONTEND": "native", "POLYHOST_ZYGOTES": "bare"},
+        }
+        role = "arn:aws:iam::123456789012:role/r"
+        local.sagemaker.create_model(ModelName=name, PrimaryContainer=container, ExecutionRoleArn=role)
+        capacity = {"MemorySizeInMB": 1024, "MaxConcurrency": 1}
+        variant = {"VariantName": "v", "ModelName": name, "ServerlessConfig": capacity}
+        local.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+        local.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+        local.sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=name)
+        assert local.instances(name) == []
+        response = local.runtime.invoke_endpoint(EndpointName=name, ContentType="application/json", Body=b"[1, 2]")
+        assert json.loads(response["Body"].read()) == [2.0, 3.0]
+        (instance,) = local.instances(name)
+        found = inspect(f"{name}-{instance['id']}-1")
+        assert found["HostConfig"]["Memory"] == instance["memory_limit"] == 1 << 30
+        wait_for(lambda: not local.instances(name), "the end of the idle container")
+        assert not docker("ps", "--all", "--filter", f"name={name}-i", "--quiet").stdout
 
 
 @pytest.mark.timeout(120)

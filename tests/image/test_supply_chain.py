@@ -67,7 +67,7 @@ def test_what_makes_the_sbom_is_not_in_the_image(image: str) -> None:
 
 
 def test_conformance_with_the_patched_jar(sklearn_image: str, tmp_path: Path) -> None:
-    """The suite runs here, with the image's jar in a copy of Multi Model Server that comes first on the search path.
+    """Run the suite, and the tests of forms, here: the image's jar is in a copy of MMS that comes first on the path.
 
     Row 41 is what MMS as released accepts; the patched jar rejects a part of it (below).
     """
@@ -79,7 +79,7 @@ def test_conformance_with_the_patched_jar(sklearn_image: str, tmp_path: Path) ->
         docker("cp", f"{container}:{JAR}", str(tmp_path / "mms" / "frontend" / "model-server.jar"))
     finally:
         docker("rm", "--force", "--volumes", container)
-    suite = "tests/integration/test_conformance.py"
+    suite = ("tests/integration/test_conformance.py", "tests/integration/test_forms.py")
     command = [
         sys.executable,
         "-m",
@@ -91,7 +91,7 @@ def test_conformance_with_the_patched_jar(sklearn_image: str, tmp_path: Path) ->
         "no:cacheprovider",
         "-k",
         "mms and not row_41",
-        suite,
+        *suite,
     ]
     environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, cwd=REPOSITORY, env=environ, capture_output=True, text=True, timeout=BUILD_SECONDS)

@@ -101,7 +101,7 @@ def assert_not_registered(container: ContainerProcess, name: str) -> None:
     wait_for(lambda: name not in container.names(), f"{name} unregistered")
     assert container.http.get(f"/models/{name}").status_code == 404
     assert container.invoke(name).status_code == 404
-    assert not container.processes_of(name)
+    wait_for(lambda: not container.processes_of(name), f"the end of {name}'s processes")
 
 
 def by_front(container: ContainerProcess, mms: T, native: T) -> T:
@@ -614,7 +614,8 @@ def test_row_32_response_timeout(impatient: ContainerProcess) -> None:
     response = impatient.invoke(name, "wait")
 
     assert time.monotonic() - start >= 10
-    assert error(response) == (504, "WorkerDiedError")
+    # The fork server ends the worker. On a machine where it is 2 s late for that, the native front end answers first.
+    assert error(response) in ((504, "WorkerDiedError"), (504, by_front(impatient, "WorkerDiedError", "DeadlineError")))
     assert "no response within 10 s" in response.json()["message"]
     assert impatient.invoke(name, "1").text == "1"
     impatient.unload(name)

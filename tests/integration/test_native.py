@@ -253,25 +253,27 @@ def test_queued_request_times_out(native: ContainerProcess, pool: ThreadPoolExec
     assert native.invoke(name, "1").text == "1"
 
 
-def test_disconnected_client_frees_its_place_in_the_queue(native: ContainerProcess, pool: ThreadPoolExecutor) -> None:
-    name = place("waits_for_a_file", native.models_dir)
-    native.mark(name, "load")
-    (native.folder(name) / "polyhost.json").write_text('{"queue_size": 1}')
-    native.loaded(name)
-    pool.submit(native.invoke, name, "wait")
-    native.wait_for_mark(name, "waits-for-answer")
-    with socket.create_connection(("127.0.0.1", native.port)) as client:
-        client.sendall(f"POST /models/{name}/invoke HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n1".encode())
-        native.wait_until_queued(name, 1)
-    native.wait_until_queued(name, 0)
+def test_disconnected_client_frees_its_place_in_the_queue(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    settings = {"POLYHOST_ZYGOTES": "bare", "SAGEMAKER_MODEL_SERVER_WORKERS": "1"}  # a second would empty the queue
+    with running(tmp_path, "native", **settings) as container:
+        name = place("waits_for_a_file", container.models_dir)
+        container.mark(name, "load")
+        (container.folder(name) / "polyhost.json").write_text('{"queue_size": 1}')
+        container.loaded(name)
+        pool.submit(container.invoke, name, "wait")
+        container.wait_for_mark(name, "waits-for-answer")
+        with socket.create_connection(("127.0.0.1", container.port)) as client:
+            client.sendall(f"POST /models/{name}/invoke HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n1".encode())
+            container.wait_until_queued(name, 1)
+        container.wait_until_queued(name, 0)
 
-    accepted = pool.submit(native.invoke, name, "1")
-    native.wait_until_queued(name, 1)
-    rejected = native.invoke(name, "1")
+        accepted = pool.submit(container.invoke, name, "1")
+        container.wait_until_queued(name, 1)
+        rejected = container.invoke(name, "1")
 
-    native.mark(name, "answer")
-    assert accepted.result().status_code == 200
-    assert (rejected.status_code, rejected.headers["retry-after"]) == (503, "1")
+        container.mark(name, "answer")
+        assert accepted.result().status_code == 200
+        assert (rejected.status_code, rejected.headers["retry-after"]) == (503, "1")
 
 
 def test_response_timeout_can_be_set_per_model(native: ContainerProcess) -> None:
@@ -355,7 +357,7 @@ def test_sigterm_lets_requests_finish(tmp_path: Path, pool: ThreadPoolExecutor) 
         container.wait_for_mark(name, "waits-for-answer")
 
         container.process.terminate()
-        wait_for(lambda: _refuses_connections(container), "connections to be refused")
+        wait_for(container.refuses_connections, "connections to be refused")
         container.mark(name, "answer")
 
         assert running_one.result().text == "wait"
@@ -387,16 +389,6 @@ def test_single_model_with_invalid_options_ends_the_container(tmp_path: Path) ->
     container.stop()
     (event,) = [event for event in container.events(level="ERROR") if "only model" in event["message"]]
     assert "batch_size is 0" in event["message"]
-
-
-def _refuses_connections(container: ContainerProcess) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", container.port), timeout=1).close()
-    except ConnectionRefusedError:
-        return True
-    except ConnectionResetError:  # it was in the backlog when the socket was closed
-        return False
-    return False
 
 
 # Workers

@@ -96,9 +96,10 @@ def test_failed_load_ends_the_container(tmp_path: Path, front: str, kind: str, w
 
 
 def test_missing_model_is_a_configuration_error(tmp_path: Path, front: str) -> None:
-    container = ContainerProcess(tmp_path / "ml", tmp_path / "container.log", front, **SINGLE)
+    single = {**SINGLE, "SAGEMAKER_MULTI_MODEL": "false"}  # or else the folder `models` would be served
+    container = ContainerProcess(tmp_path / "ml", tmp_path / "container.log", front, **single)
 
-    assert container.process.wait(30) == 2
+    assert container.process.wait(120) == 2
 
     container.stop()
     assert f"{tmp_path}/ml/model does not exist" in container.log_text()

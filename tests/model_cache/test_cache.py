@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from polyhost.model_cache.cache import CacheSettings, ModelCache
-from polyhost.model_cache.disk_cache import DiskSettings, key_of
-from polyhost.model_cache.downloads import ModelSource
+from polyhost.model_cache.disk_cache import key_of
+from polyhost.model_cache.downloads import ModelSource, PrefixSource
 from polyhost.model_cache.errors import LoadRejectedError, ModelDataMissingError
 from polyhost.model_cache.model_url import ModelData
 from tests.model_cache.stand_ins import TIMEOUT_S, MemoryStore, Observed, StandInServer, tar_gz
@@ -26,9 +26,9 @@ class Fixture:
         self.store = MemoryStore(**{f"p/{name}": tar_gz(name.encode() * 1000) for name in "abcd"})
         self.server = StandInServer(capacity)
         self.observed = Observed()
-        settings = DiskSettings(ModelData("models", "p/"), "eu-west-1", volume_bytes, TIMEOUT_S)
-        source = ModelSource(lambda region: self.store)
-        self.cache = ModelCache(folder, CacheSettings(settings, keeps_models), source, self.observed, self._memory)
+        source = PrefixSource(ModelSource(lambda region: self.store), ModelData("models", "p/"), "eu-west-1", TIMEOUT_S)
+        settings = CacheSettings(volume_bytes, keeps_models)
+        self.cache = ModelCache(folder, settings, source, self.observed, self._memory)
         self.cache.attach(self.server, "/models")
 
     async def _memory(self) -> tuple[int, int]:

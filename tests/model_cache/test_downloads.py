@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from polyhost.model_cache.downloads import ModelSource, UnpackedArchive
+from polyhost.model_cache.downloads import ModelSource
 from polyhost.model_cache.errors import DownloadError, ModelDataInvalidError, ModelDataMissingError
+from polyhost.model_cache.interfaces import UnpackedArchive
 from polyhost.model_cache.model_url import ModelData
 from tests.model_cache.stand_ins import TIMEOUT_S, MemoryStore, tar_gz
 from tests.support.waiting import until

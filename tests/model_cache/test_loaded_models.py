@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from polyhost.model_cache import loaded_models
+from polyhost.model_cache.disk_cache import key_of
 from polyhost.model_cache.errors import ContainerGoneError, LoadRejectedError, LostWhileLoadingError
 from polyhost.model_cache.loaded_models import LoadedModels
 from polyhost.model_cache.model_copy import CopyState, ModelCopy
@@ -33,11 +34,15 @@ class Fixture:
         self.observed = Observed()
         self.memory = Memory()
         self.removed: list[str] = []
-        self.models = LoadedModels(self.observed, self.memory, self._provide, self._remove)
+        self.pinned: set[str] = set()
+        self.models = LoadedModels(
+            self.observed, self.memory, self._provide, self._remove, lambda name: name in self.pinned
+        )
         self.models.attach(self.server, "/models")
 
-    async def _provide(self, name: str) -> None:
+    async def _provide(self, name: str) -> str:
         await asyncio.sleep(0)
+        return f"{key_of(name)}/model"
 
     async def _remove(self, name: str) -> None:
         self.removed.append(name)
@@ -237,3 +242,24 @@ async def test_a_copy_changes_its_state_only_as_the_table_allows() -> None:
         copy = await fixture.models.load("a")
         with pytest.raises(AssertionError, match="a is loaded and cannot become loading"):
             copy.become(CopyState.LOADING)
+
+
+async def test_pinned_models_are_neither_evicted_nor_waited_for() -> None:
+    async with with_room_for(2) as fixture:
+        fixture.pinned = {"a", "b"}
+        await asyncio.gather(*fixture.loading("a", "b"))
+        with pytest.raises(LoadRejectedError):
+            await fixture.models.load("c")
+        assert sorted(fixture.models.copies) == ["a", "b"]
+
+
+async def test_a_retired_model_is_unloaded_when_it_is_idle() -> None:
+    async with with_room_for(2) as fixture:
+        copy = await fixture.models.load("a")
+        fixture.models.acquire(copy)
+        retired = asyncio.create_task(fixture.models.retire(copy, "replaced"))
+        await fixture.models.load("b")
+        assert copy.state is CopyState.LOADED
+        fixture.models.release(copy)
+        await retired
+        assert list(fixture.models.copies) == ["b"] and fixture.removed == ["a"]

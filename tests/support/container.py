@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -43,7 +44,7 @@ class ContainerProcess:
         **environ: str,
     ) -> None:
         self.native = front == "native"
-        self.port = free_port()
+        self.port = int(environ.get("SAGEMAKER_BIND_TO_PORT") or free_port())
         self.base_dir = base_dir
         self.models_dir = base_dir / "models"
         self.models_dir.mkdir(parents=True, exist_ok=True)
@@ -79,6 +80,15 @@ class ContainerProcess:
         self.client.close()
         return status
 
+    def kill(self) -> None:
+        """End it as a machine that fails does: what answers clients first, so that nothing ends in order."""
+        for process in self.processes():
+            if any(used.status == psutil.CONN_LISTEN for used in query(process.net_connections) or ()):
+                process.kill()
+        self._server.kill()
+        self.http.close()
+        self.client.close()
+
     def processes(self) -> list[psutil.Process]:
         """Return every process below the entry point, the entry point not included."""
         return psutil.Process(self.process.pid).children(recursive=True)
@@ -109,6 +119,16 @@ class ContainerProcess:
         found = [process for process, command in commands if all(word in command for word in words)]
         assert len(found) == 1, f"{words}: {[query(process.cmdline) for process in self.processes()]}"
         return found[0]
+
+    def refuses_connections(self) -> bool:
+        """Return whether its port has been closed."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except ConnectionRefusedError:
+            return True
+        except ConnectionResetError:  # it was in the backlog when the socket was closed
+            return False
+        return False
 
     # A model's folder
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import io
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import IO, Any, cast
 
 from a2wsgi.wsgi import build_environ
@@ -12,17 +14,25 @@ from polyhost.emulator.errors import AwsError
 from polyhost.emulator.moto_services.bodies import BodyLimits, receive_body
 from polyhost.emulator.moto_services.errors import MotoResponse
 from polyhost.emulator.moto_services.moto_server import MotoServer
+from polyhost.emulator.moto_services.saving import SavingMotoServer
+from polyhost.emulator.moto_services.state.moto_state import MotoState
 
 _THREADS = 16
 _PIECE_BYTES = 1 << 20
 
 
 class MotoServices:
-    """An ASGI application. A thread is taken for moto's own work only, never while a client sends or receives."""
+    """An ASGI application. A thread is taken for moto's own work only, never while a client sends or receives.
 
-    def __init__(self, limits: BodyLimits) -> None:
+    `parts` of the emulator are what its own operations find in a WSGI request, by their keys.
+    """
+
+    def __init__(
+        self, limits: BodyLimits, state: MotoState | None = None, parts: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         self._limits = limits
-        self._moto = MotoServer()
+        self._parts = dict(parts)
+        self._moto = MotoServer() if state is None else SavingMotoServer(state)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="moto")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,7 +46,7 @@ class MotoServices:
             response.headers.append((b"connection", b"close"))  # the rest of the body is not read
         else:
             with body:
-                environ = _environ(scope, body)
+                environ = _environ(scope, body) | self._parts
                 loop = asyncio.get_running_loop()
                 response = await loop.run_in_executor(self._threads, self._moto.respond, environ)
         await _send_response(send, response)

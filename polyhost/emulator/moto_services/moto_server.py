@@ -13,7 +13,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from polyhost.emulator.errors import AwsError, NotEmulated
 from polyhost.emulator.moto_services.errors import Call, MotoResponse
 
-_SERVICE = "polyhost.service"  # the environ's key for the name of moto's service
+SERVICE = "polyhost.service"  # the environ's key for the name of moto's service
 _GENERIC = "action has not been implemented"  # what moto says of operations that it does not know
 # Parts of buckets and objects that moto's S3 takes for the whole: for a bucket's metrics it would delete the bucket.
 _UNKNOWN_TO_S3 = frozenset(
@@ -62,7 +62,7 @@ class MotoServer:
             body = list(chunks)
         status, headers = started[-1]
         number = int(status.split(" ", 1)[0])
-        if number == 404 and not any(body) and environ["REQUEST_METHOD"] != "HEAD" and environ[_SERVICE] != "s3":
+        if number == 404 and not any(body) and environ["REQUEST_METHOD"] != "HEAD" and environ[SERVICE] != "s3":
             # moto's response if no operation has this method and path.
             raise NotImplementedError
         encoded = [(name.lower().encode("latin-1"), value.strip().encode("latin-1")) for name, value in headers]
@@ -75,9 +75,9 @@ class _Applications(DomainDispatcherApplication):
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         app = self.get_application(environ)
-        environ[_SERVICE] = app.service  # type: ignore[attr-defined]
+        environ[SERVICE] = app.service  # type: ignore[attr-defined]
         names = {parameter.partition("=")[0] for parameter in environ["QUERY_STRING"].split("&")}
-        if environ[_SERVICE] == "s3" and names & _UNKNOWN_TO_S3:
+        if environ[SERVICE] == "s3" and names & _UNKNOWN_TO_S3:
             raise NotImplementedError
         return app(environ, start_response)
 
@@ -103,6 +103,22 @@ def _create_app(service: Any) -> Flask:
         from polyhost.emulator.moto_services.policy_simulation import add_to_iam
 
         add_to_iam()
+    elif service == "cloudwatch":
+        from polyhost.emulator.alarms.moto_operations import add_to_cloudwatch
+
+        add_to_cloudwatch()
+    elif service == "awslambda":
+        from polyhost.emulator.functions.moto_operations import add_to_lambda
+
+        add_to_lambda()
+    elif service == "apigateway":
+        from polyhost.emulator.gateway.moto_operations import add_to_apigateway
+
+        add_to_apigateway()
+    elif service == "applicationautoscaling":
+        from polyhost.emulator.autoscaling.moto_operations import add_to_application_auto_scaling
+
+        add_to_application_auto_scaling()
     return app
 
 
@@ -115,7 +131,7 @@ def _raise_routing_error(error: Any) -> Any:
 
 def _call(environ: dict[str, Any]) -> Call:
     environ["wsgi.input"].seek(0)
-    return Call(environ.get(_SERVICE) or _signed_service(environ) or "s3", environ)
+    return Call(environ.get(SERVICE) or _signed_service(environ) or "s3", environ)
 
 
 def _signed_service(environ: dict[str, Any]) -> str:

@@ -1,39 +1,17 @@
-"""CloudFormation's templates, read so that they are data only.
+"""moto's own reading of CloudFormation's templates, for what it still does itself: stack sets.
 
-moto reads them with PyYAML's `Loader`, for which `!!python/object/apply:os.system` is a function to call.
+It reads them with PyYAML's `Loader`, for which `!!python/object/apply:os.system` is a function to call.
 """
 
-import json
 from collections.abc import Callable
 from functools import wraps
 from types import SimpleNamespace
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-from moto.cloudformation import models, responses
-from moto.cloudformation.exceptions import ValidationError
+from moto.cloudformation import exceptions, models, responses
 
-_MAX_BYTES = 1_000_000  # of a template in S3; AWS allows 51,200 in a request
-_FUNCTIONS = (
-    *("And", "Base64", "Cidr", "Equals", "FindInMap", "GetAtt", "GetAZs", "If", "ImportValue", "Join", "Length"),
-    *("Not", "Or", "Select", "Split", "Sub", "ToJsonString", "Transform"),
-    *("Contains", "EachMemberEquals", "EachMemberIn", "RefAll", "ValueOf", "ValueOfAll"),
-)
-_SHORT_FORMS = {"!Ref": "Ref", "!Condition": "Condition"} | {f"!{name}": f"Fn::{name}" for name in _FUNCTIONS}
-
-
-def parse_template(text: object) -> dict[str, Any]:
-    """Return a template in JSON or YAML with the full names of its functions. Raises moto's ValidationError."""
-    if not isinstance(text, str):
-        raise ValidationError(message="Either Template URL or Template Body must be specified.")
-    if len(text.encode()) > _MAX_BYTES:
-        raise ValidationError(message=f"Template may not exceed {_MAX_BYTES} bytes in size.")
-    template = _parse(text)
-    if not isinstance(template, dict):
-        raise ValidationError(message="Template format error: unsupported structure.")
-    if not isinstance(template.get("Resources"), dict) or not template["Resources"]:
-        raise ValidationError(message="Template format error: At least one Resources member must be defined.")
-    return template
+from polyhost.emulator.cloudformation.template_text import parse_template
+from polyhost.emulator.errors import ValidationError
 
 
 def use_safe_loader() -> None:
@@ -42,75 +20,17 @@ def use_safe_loader() -> None:
     for module in (models, responses):
         setattr(module, "yaml", reader)  # noqa: B010 - to the type checker it is a module
     backend: Any = models.CloudFormationBackend
-    # These keep a stack before they read its template, or do not read it at all.
-    for name in ("create_change_set", "create_stack_set", "validate_template"):
-        method = getattr(backend, name)
-        if not hasattr(method, "__wrapped__"):
-            setattr(backend, name, _checking_first(method))
-
-
-def _parse(text: str) -> Any:
-    if text.lstrip().startswith("{"):
-        try:
-            return json.loads(text)
-        except json.JSONDecodeError:
-            pass  # perhaps YAML, which has braces too
-        except (ValueError, RecursionError):
-            raise ValidationError(message="Template format error: JSON not well-formed.") from None
-    try:
-        return yaml.load(text, Loader=_TemplateLoader)  # noqa: S506 - a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
-        raise ValidationError(message=f"Template format error: YAML not well-formed.{place}") from None
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise ValidationError(message="Template format error: YAML not well-formed.") from None
-
-
-class _TemplateLoader(yaml.SafeLoader):  # type: ignore[misc]
-    """Knows the short forms of CloudFormation's functions, and no other tags than those of plain data.
-
-    It is pure Python on purpose: the parser in C recurses on the C stack, which deep nesting overflows.
-    """
-
-    # As in AWS's user guide (template formats): dates are text, and there are no sets, pairs and binary data.
-    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's class attribute
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-    yaml_constructors = {  # noqa: RUF012
-        tag: constructor
-        for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
-        if tag is None or tag.rpartition(":")[2] in ("null", "bool", "int", "float", "seq", "map", "str")
-    }
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        # Each alias may stand for a tree of aliases: a kilobyte becomes gigabytes.
-        if self.check_event(yaml.AliasEvent):
-            raise ValidationError(message="Template error: YAML aliases are not allowed in CloudFormation templates")
-        node: yaml.Node | None = super().compose_node(parent, index)
-        return node
-
-    def construct_function(self, node: yaml.Node) -> dict[str, Any]:
-        """Return the full form of a function: `!Ref a` is `{"Ref": "a"}`."""
-        value: Any
-        if isinstance(node, yaml.SequenceNode):
-            value = self.construct_sequence(node, deep=True)
-        elif isinstance(node, yaml.MappingNode):
-            value = self.construct_mapping(node, deep=True)
-        else:
-            value = node.value
-        if node.tag == "!GetAtt" and isinstance(value, str):
-            value = value.split(".", 1)
-        return {_SHORT_FORMS[node.tag]: value}
-
-
-for _tag in _SHORT_FORMS:
-    _TemplateLoader.add_constructor(_tag, _TemplateLoader.construct_function)
+    # This keeps a stack set before it reads its template.
+    method = backend.create_stack_set
+    if not hasattr(method, "__wrapped__"):
+        backend.create_stack_set = _checking_first(method)
 
 
 def _load(text: object, Loader: None) -> dict[str, Any]:  # noqa: N803 - the parameter's name in PyYAML
-    return parse_template(text)
+    try:
+        return parse_template(text)
+    except ValidationError as error:
+        raise exceptions.ValidationError(message=error.message) from None
 
 
 def _ignore(*_: object) -> None:
@@ -120,7 +40,7 @@ def _ignore(*_: object) -> None:
 def _checking_first(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def checked(backend: Any, *args: Any, **kwargs: Any) -> Any:
-        parse_template(kwargs["template"] if "template" in kwargs else args[0])
+        _load(kwargs["template"] if "template" in kwargs else args[0], Loader=None)
         return method(backend, *args, **kwargs)
 
     return checked

@@ -1,35 +1,49 @@
-"""Metrics of endpoints in CloudWatch, by AWS's names, units and dimensions (developer guide, monitoring-cloudwatch).
+"""Metrics of endpoints and transform jobs in CloudWatch, by AWS's names (developer guide, monitoring-cloudwatch).
 
-moto keeps an object for each value that it gets, forever. Therefore values go as statistic sets, at most one per second
-and metric, and sets older than an hour are removed: a busy endpoint costs some 50 MB, and an idle one next to nothing.
+moto keeps an object for each value that it gets, forever. Therefore values become statistic sets, at most one per
+second and metric, and sets older than an hour are removed: a busy endpoint costs some 50 MB, and an idle one next to
+nothing. With a time scale, a set covers no more than the shortest period of an alarm, and is kept for less time.
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from polyhost.emulator import aws_clients
 from polyhost.emulator.config import ACCOUNT
+from polyhost.emulator.telemetry.distribution import Distribution
 from polyhost.emulator.telemetry.periodic import run_every
-from polyhost.emulator.telemetry.recorder import SHADOW_COPIES_DROPPED, MetricValue, Recorder
+from polyhost.emulator.telemetry.recorder import NOT_OF_AWS, MetricValue, Place, PlaceKind, Recorder
+from polyhost.emulator.time_scale import TimeScale
 
 INSTANCE_METRICS = ("LoadedModelCount", "CPUUtilization", "MemoryUtilization", "DiskUtilization")
 _ENDPOINT_NAMESPACE = "AWS/SageMaker"
-_INSTANCE_NAMESPACE = "/aws/sagemaker/Endpoints"
-_PERIOD_S = 1.0
-_RETENTION = timedelta(hours=1)
+_INSTANCE_NAMESPACES = {kind: f"/aws/sagemaker/{kind}" for kind in PlaceKind}
+# SageMaker has no others of a transform job.
+_JOB_METRICS = ("CPUUtilization", "MemoryUtilization")
+_LONGEST_PERIOD_S = 1.0
+_SHORTEST_ALARM_S = 10.0  # the shortest period of an alarm
+_LONGEST_SAMPLING_S = 5.0  # AWS publishes once a minute
+_SAMPLING_S = 30.0  # so that each minute has a value
+_PERIODS_KEPT = 3600
 _PERIODS_PER_CLEANUP = 60
-_MAX_METRICS = 500  # of one PutMetricData
+
+
+def publishing_period(scale: TimeScale) -> float:
+    """Return the seconds that a statistic set covers: no more than the shortest period of an alarm."""
+    return min(_LONGEST_PERIOD_S, scale.passing(_SHORTEST_ALARM_S))
+
+
+def sampling_period(scale: TimeScale) -> float:
+    """Return the seconds between two samples of what AWS publishes once a minute."""
+    return min(_LONGEST_SAMPLING_S, scale.passing(_SAMPLING_S))
 
 
 class _Key(NamedTuple):
-    region: str
-    endpoint: str
-    variant: str
-    container: str
+    place: Place  # of endpoints, without the instance
     name: str
     unit: str
+    config: str  # the endpoint configuration, of metrics that tell two fleets apart
 
 
 @dataclass
@@ -38,8 +52,10 @@ class _StatisticSet:
     sum: float = 0.0
     minimum: float = float("inf")
     maximum: float = float("-inf")
+    distribution: Distribution = field(default_factory=Distribution)
 
     def add(self, value: float) -> None:
+        self.distribution.add(value)
         self.count += 1
         self.sum += value
         self.minimum = min(self.minimum, value)
@@ -47,43 +63,63 @@ class _StatisticSet:
 
 
 class CloudWatchPublisher:
-    """Publishes the recorder's metric values. `url` is the emulator's own."""
+    """Gives the recorder's metric values to moto."""
 
-    def __init__(self, recorder: Recorder, url: str) -> None:
-        self._url = url
+    def __init__(self, recorder: Recorder, scale: TimeScale) -> None:
+        self._period_s = publishing_period(scale)
         self._pending: dict[_Key, _StatisticSet] = defaultdict(_StatisticSet)
-        self._clients: dict[str, Any] = {}  # by region
+        self._regions: set[str] = set()
         self._periods = 0
         recorder.listen(on_metric=self._on_metric)
 
     async def run(self) -> None:
         """Publish until cancelled."""
-        await run_every(_PERIOD_S, self._publish)
+        await run_every(self._period_s, self._publish)
 
     def _on_metric(self, metric: MetricValue) -> None:
-        if metric.name == SHADOW_COPIES_DROPPED:
-            return
         place = metric.place
-        key = _Key(place.region, place.endpoint, place.variant, place.container, metric.name, metric.unit)
-        self._pending[key].add(metric.value)
+        if place.kind is PlaceKind.TRANSFORM_JOB:
+            if metric.name not in _JOB_METRICS:
+                return
+        elif metric.name in NOT_OF_AWS:
+            return
+        elif place.instance:
+            place = replace(place, instance="")
+        self._pending[_Key(place, metric.name, metric.unit, "")].add(metric.value)
+        if metric.config:
+            self._pending[_Key(place, metric.name, metric.unit, metric.config)].add(metric.value)
 
     def _publish(self) -> None:
         pending, self._pending = self._pending, defaultdict(_StatisticSet)
         now = datetime.now(UTC)
-        batches: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
         for key, statistics in list(pending.items()):  # a copy: the event loop may still be adding the last one
-            namespace = _INSTANCE_NAMESPACE if key.name in INSTANCE_METRICS else _ENDPOINT_NAMESPACE
-            batches[key.region, namespace].append(_datum(key, statistics, now))
-        for (region, namespace), data in batches.items():
-            client = self._clients.get(region)
-            if client is None:
-                client = self._clients[region] = aws_clients.client("cloudwatch", region, self._url)
-            for start in range(0, len(data), _MAX_METRICS):
-                client.put_metric_data(Namespace=namespace, MetricData=data[start : start + _MAX_METRICS])
+            in_instance = key.name in INSTANCE_METRICS
+            namespace = _INSTANCE_NAMESPACES[key.place.kind] if in_instance else _ENDPOINT_NAMESPACE
+            _add_to_moto(key, statistics, namespace, now)
+            self._regions.add(key.place.region)
         self._periods += 1
         if self._periods % _PERIODS_PER_CLEANUP == 0:
-            for region in self._clients:
-                remove_metrics(region, now - _RETENTION)
+            for region in self._regions:
+                remove_metrics(region, now - timedelta(seconds=_PERIODS_KEPT * self._period_s))
+
+
+def _add_to_moto(key: _Key, statistics: _StatisticSet, namespace: str, now: datetime) -> None:
+    """Add a set as PutMetricData would, and with it what percentiles need, for which that has no room."""
+    from polyhost.emulator.telemetry.moto_metrics import DistributionDatum, metric_data
+
+    datum = DistributionDatum(
+        namespace=namespace,
+        name=key.name,
+        min_stat=statistics.minimum,
+        max_stat=statistics.maximum,
+        sample_count=float(statistics.count),
+        sum_stat=statistics.sum,
+        dimensions=[{"Name": name, "Value": value} for name, value in _dimensions(key).items()],
+        timestamp=now.replace(tzinfo=None),  # moto's times have no time zone
+        unit=key.unit,
+    )
+    datum.distribution = statistics.distribution.packed()
+    metric_data(key.place.region).append(datum)
 
 
 def remove_metrics(region: str, before: datetime) -> None:
@@ -101,22 +137,14 @@ def remove_metrics(region: str, before: datetime) -> None:
 
 
 def _is_ours(namespace: str) -> bool:
-    return namespace in (_ENDPOINT_NAMESPACE, _INSTANCE_NAMESPACE)
+    return namespace in (_ENDPOINT_NAMESPACE, *_INSTANCE_NAMESPACES.values())
 
 
-def _datum(key: _Key, statistics: _StatisticSet, now: datetime) -> dict[str, Any]:
-    dimensions = {"EndpointName": key.endpoint, "VariantName": key.variant}
-    if key.container:
-        dimensions["ContainerName"] = key.container
-    return {
-        "MetricName": key.name,
-        "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
-        "Timestamp": now,
-        "Unit": key.unit,
-        "StatisticValues": {
-            "SampleCount": statistics.count,
-            "Sum": statistics.sum,
-            "Minimum": statistics.minimum,
-            "Maximum": statistics.maximum,
-        },
-    }
+def _dimensions(key: _Key) -> dict[str, str]:
+    place = key.place
+    if place.kind is PlaceKind.TRANSFORM_JOB:
+        dimensions = {"Host": f"{place.endpoint}/{place.instance}"}
+    else:
+        dimensions = {"EndpointName": place.endpoint, "VariantName": place.variant, "EndpointConfigName": key.config}
+    dimensions["ContainerName"] = place.container
+    return {name: value for name, value in dimensions.items() if value}

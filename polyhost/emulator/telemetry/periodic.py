@@ -8,18 +8,30 @@ logger = logging.getLogger(__name__)
 
 
 async def run_every(seconds: float, work: Callable[[], None]) -> None:
-    """Call `work` in a thread every `seconds`, and once more when cancelled; failures are logged."""
+    """Call `work` in a thread every `seconds`, and once more when cancelled; failures are logged.
+
+    One call ends before the next begins, and the last one before this function does.
+    """
     try:
         while True:
             await asyncio.sleep(seconds)
-            await _try(work)
+            await _call(work)
     except asyncio.CancelledError:
-        await _try(work)
+        await _call(work)
         raise
 
 
-async def _try(work: Callable[[], None]) -> None:
+async def _call(work: Callable[[], None]) -> None:
+    call = asyncio.create_task(asyncio.to_thread(_log_failure, work))
     try:
-        await asyncio.to_thread(work)
+        await asyncio.shield(call)
+    except asyncio.CancelledError:
+        await call  # a thread cannot be cancelled
+        raise
+
+
+def _log_failure(work: Callable[[], None]) -> None:
+    try:
+        work()
     except Exception:
         logger.exception("cannot send the endpoints' metrics or logs to the emulator's own CloudWatch")

@@ -9,24 +9,48 @@ from enum import StrEnum
 from typing import Any
 
 KEPT_EVENTS = 1000
-SHADOW_COPIES_DROPPED = "ShadowCopiesDropped"  # for Prometheus only: AWS has no such metric
+SHADOW_COPIES_DROPPED = "ShadowCopiesDropped"
+CAPTURES_DROPPED = "CapturesDropped"
+DEPLOYMENT_SHARE = "DeploymentShare"
+DEPLOYMENTS_DONE = "DeploymentsDone"
+DEPLOYMENTS_ROLLED_BACK = "DeploymentsRolledBack"
+ROLLBACKS_FAILED = "RollbacksFailed"
+# Metrics for Prometheus only.
+NOT_OF_AWS = frozenset(
+    (
+        *(SHADOW_COPIES_DROPPED, CAPTURES_DROPPED),
+        *(DEPLOYMENT_SHARE, DEPLOYMENTS_DONE, DEPLOYMENTS_ROLLED_BACK, ROLLBACKS_FAILED),
+    )
+)
+
+
+class PlaceKind(StrEnum):
+    """What has instances; the values are those in the names of CloudWatch's log groups and namespaces."""
+
+    ENDPOINT = "Endpoints"
+    TRANSFORM_JOB = "TransformJobs"
 
 
 @dataclass(frozen=True)
 class Place:
-    """An endpoint, one of its variants or instances, or one of several containers, in an instance or in all."""
+    """An endpoint, one of its variants or instances, or one of several containers, in an instance or in all.
+
+    Of a transform job, `endpoint` is the job's name, and there is no variant.
+    """
 
     region: str
     endpoint: str
     variant: str = ""
     instance: str = ""
     container: str = ""
+    kind: PlaceKind = PlaceKind.ENDPOINT
 
 
 class EventKind(StrEnum):
     """Kinds of events; the values are part of the JSON below /_polyhost/events."""
 
     ENDPOINT = "endpoint"
+    TRANSFORM_JOB = "transform-job"
     INSTANCE = "instance"
     DOWNLOADED = "downloaded"
     LOADED = "loaded"
@@ -36,6 +60,11 @@ class EventKind(StrEnum):
     RESTARTED = "restarted"
     OVERWRITTEN = "overwritten"
     FAULT = "fault"
+    DEPLOYMENT = "deployment"  # a stage or a step of an endpoint's update
+    SCALING = "scaling"  # a change of capacity by Application Auto Scaling
+    ALARM = "alarm"  # a change of an alarm's state
+    MONITORING = "monitoring"  # the end of an execution of a monitoring schedule
+    QUEUE = "queue"  # what became of queued asynchronous invocations, apart from answers
 
 
 @dataclass(frozen=True)
@@ -52,13 +81,18 @@ class Event:
 
 @dataclass(frozen=True)
 class MetricValue:
-    """One value of a CloudWatch metric. `model` is for Prometheus only: AWS has no metrics per model."""
+    """One value of a CloudWatch metric. `model` is for Prometheus only: AWS has no metrics per model.
+
+    `config` is the endpoint configuration of the fleet that the value is from, if it is one of those that AWS has with
+    this dimension too.
+    """
 
     name: str  # as CloudWatch names it, e.g. ModelLoadingTime
     value: float
     unit: str  # as CloudWatch names it: Microseconds, None, Percent
     place: Place
     model: str = ""
+    config: str = ""
     at: float = field(default_factory=time.time)
 
 
@@ -104,9 +138,9 @@ class Recorder:
         for listener in self._on_event:
             listener(event)
 
-    def measure(self, name: str, value: float, unit: str, place: Place, model: str = "") -> None:
+    def measure(self, name: str, value: float, unit: str, place: Place, model: str = "", config: str = "") -> None:
         """Record one value of a metric."""
-        metric_value = MetricValue(name, value, unit, place, model)
+        metric_value = MetricValue(name, value, unit, place, model, config)
         for listener in self._on_metric:
             listener(metric_value)
 

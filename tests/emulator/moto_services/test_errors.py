@@ -67,8 +67,10 @@ def test_a_path_of_no_operation(local: Local) -> None:
 def test_a_failure_of_moto(local: Local, caplog: pytest.LogCaptureFixture) -> None:
     # moto takes the optional name of an API for granted.
     template = '{"Resources": {"Api": {"Type": "AWS::ApiGateway::RestApi", "Properties": {}}}}'
-    members = {"StackName": "failing", "TemplateBody": template}
-    error = _error(boto3_client(local.emulator.url, "cloudformation"), "CreateStack", members)
+    client = boto3_client(local.emulator.url, "cloudformation")
+    client.create_stack_set(StackSetName="failing", TemplateBody=template)
+    members = {"StackSetName": "failing", "Accounts": ["123456789012"], "Regions": [REGION]}
+    error = _error(client, "CreateStackInstances", members)
     assert error.response["Error"] == {
         "Type": "Receiver",
         "Code": "InternalFailure",
@@ -77,7 +79,7 @@ def test_a_failure_of_moto(local: Local, caplog: pytest.LogCaptureFixture) -> No
     assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 500
     (record,) = (record for record in caplog.records if record.levelno >= logging.WARNING)
     assert record.exc_info is not None
-    assert record.getMessage() == "operation CreateStack of cloudformation failed in moto"
+    assert record.getMessage() == "operation CreateStackInstances of cloudformation failed in moto"
 
 
 def test_moto_s_own_errors_stay_as_they_are(local: Local, caplog: pytest.LogCaptureFixture) -> None:

@@ -32,24 +32,18 @@ def test_sts_iam_ecr_and_sns_respond(local: Local) -> None:
     assert client("sns", REGION).create_topic(Name="done")["TopicArn"] == f"arn:aws:sns:{REGION}:{ACCOUNT}:done"
 
 
-def test_auto_scaling_records_targets_and_policies(local: Local) -> None:
+def test_auto_scaling_of_other_services_is_recorded(local: Local) -> None:
+    ecs = local.emulator.client("ecs", REGION)
+    ecs.create_cluster(clusterName="scaled")
+    container = {"name": "web", "image": "web", "memory": 128}
+    ecs.register_task_definition(family="web", containerDefinitions=[container])
+    ecs.create_service(cluster="scaled", serviceName="web", taskDefinition="web", desiredCount=1)
     scaling = local.emulator.client("application-autoscaling", REGION)
     target = {
-        "ServiceNamespace": "sagemaker",
-        "ResourceId": "endpoint/e/variant/AllTraffic",
-        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+        "ServiceNamespace": "ecs",
+        "ResourceId": "service/scaled/web",
+        "ScalableDimension": "ecs:service:DesiredCount",
     }
     scaling.register_scalable_target(**target, MinCapacity=1, MaxCapacity=4)
-    scaling.put_scaling_policy(
-        **target,
-        PolicyName="calls",
-        PolicyType="TargetTrackingScaling",
-        TargetTrackingScalingPolicyConfiguration={
-            "TargetValue": 70.0,
-            "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"},
-        },
-    )
-    (found,) = scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
+    (found,) = scaling.describe_scalable_targets(ServiceNamespace="ecs")["ScalableTargets"]
     assert (found["MinCapacity"], found["MaxCapacity"]) == (1, 4)
-    (policy,) = scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"]
-    assert policy["PolicyName"] == "calls"

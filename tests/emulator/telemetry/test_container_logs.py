@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from polyhost.emulator.telemetry.container_logs import ContainerLogPublisher, _split_batch, remove_log_events
+from polyhost.emulator.telemetry.container_logs import ContainerLogPublisher
+from polyhost.emulator.telemetry.log_streams import LogStream, LogStreams, remove_log_events, split_batch
 from polyhost.emulator.telemetry.recorder import Place, Recorder
 from tests.emulator.conftest import REGION, Local
 
@@ -66,25 +67,25 @@ def test_deleted_group_is_created_again_and_old_events_are_removed(local: Local)
 
 
 def test_failure_for_one_instance_does_not_affect_others(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[Place] = []
+    sent: list[LogStream] = []
 
-    def send(self: ContainerLogPublisher, place: Place, events: object) -> None:
-        sent.append(place)
+    def send(self: LogStreams, stream: LogStream, events: object) -> None:
+        sent.append(stream)
         raise OSError("no")
 
-    monkeypatch.setattr(ContainerLogPublisher, "_publish_instance", send)
+    monkeypatch.setattr(LogStreams, "put", send)
     recorder = Recorder()
     publisher = ContainerLogPublisher(recorder, local.emulator.url)
     for name in ("a", "b"):
         recorder.log_line(Place(REGION, name), "x")
     publisher._publish()
-    assert [place.endpoint for place in sent] == ["a", "b"]
+    assert [stream.group.rpartition("/")[2] for stream in sent] == ["a", "b"]
 
 
 def test_batches_stay_within_the_services_limits() -> None:
     events = [{"timestamp": 1, "message": "é" * 16_000} for _ in range(100)]
-    first, rest = _split_batch(events)
+    first, rest = split_batch(events)
     assert 0 < len(first) < 100 and first + rest == events
     assert sum(len(event["message"].encode()) + 26 for event in first) <= 1_048_576
     short = [{"timestamp": 1, "message": "x"}] * 2500
-    assert [len(part) for part in _split_batch(short)] == [1000, 1500]
+    assert [len(part) for part in split_batch(short)] == [1000, 1500]

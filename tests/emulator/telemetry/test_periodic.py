@@ -35,3 +35,24 @@ async def test_failure_is_logged_and_work_goes_on(caplog: pytest.LogCaptureFixtu
     with pytest.raises(asyncio.CancelledError):
         await task
     assert "no connection" in caplog.text
+
+
+async def test_a_call_in_progress_ends_before_the_last_one_begins() -> None:
+    """Else its requests would come when the server that they go to has stopped."""
+    notes: list[str] = []
+    go_on = threading.Event()
+
+    def work() -> None:
+        notes.append("begins")
+        go_on.wait(60)
+        notes.append("ends")
+
+    task = asyncio.create_task(run_every(0, work))
+    await until(lambda: notes == ["begins"])
+    task.cancel()
+    await asyncio.sleep(0.05)  # a last call that does not wait would begin now
+    assert notes == ["begins"]
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert notes == ["begins", "ends"] * 2

@@ -7,6 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.emulator.async_inference.harness import async_endpoint
 from tests.emulator.conftest import REGION, Local
 from tests.support.waiting import wait_for
 
@@ -51,3 +52,16 @@ def test_each_model_has_series_of_its_own(local: Local, hosted: Callable[..., st
     assert found["polyhost_model_latency_seconds_count", "a.tar.gz"] == 2
     assert found["polyhost_model_loading_seconds_count", odd] == 1
     assert 0 < found["polyhost_model_latency_seconds_sum", "a.tar.gz"] < 60
+
+
+def test_an_asynchronous_endpoint_has_series_of_its_backlog(local: Local) -> None:
+    with async_endpoint(local, "async-scraped") as endpoint:
+        endpoint.answer(endpoint.invoke())
+        wait_for(lambda: ("polyhost_async_invocations_total", "") in samples(local, endpoint.name), "the counter", 60)
+        wait_for(lambda: ("polyhost_async_backlog", "") in samples(local, endpoint.name), "the sampler", 60)
+        found = samples(local, endpoint.name)
+        assert found["polyhost_async_invocations_total", ""] == 1
+        assert 0 < found["polyhost_async_processing_seconds_sum", ""] < 60
+        assert found["polyhost_async_backlog_seconds_count", ""] == 1
+        assert found["polyhost_async_oldest_request_seconds", ""] >= 0
+    assert samples(local, endpoint.name) == {}
