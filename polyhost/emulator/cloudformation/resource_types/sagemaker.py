@@ -1,5 +1,6 @@
 """AWS::SageMaker: models, endpoint configurations and endpoints."""
 
+from collections.abc import Callable
 from typing import Any
 
 from polyhost.emulator.cloudformation.errors import ResourceError
@@ -12,6 +13,7 @@ from polyhost.emulator.cloudformation.resource_types.interfaces import (
 )
 
 _IN_PROGRESS = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
+_REJECTED = "in-progress endpoint"  # SageMaker's words for a change or a deletion during another change
 # Properties of an endpoint that say how it is updated, and are no part of it.
 _OF_UPDATES = ("DeploymentConfig", "RetainAllVariantProperties", "ExcludeRetainedVariantProperties")
 
@@ -72,15 +74,30 @@ class EndpointType(ResourceType):
         """Call UpdateEndpoint, unless the endpoint has the configuration already, as after a rollback of its own."""
         if self._settled(aws, physical)["EndpointConfigName"] != properties["EndpointConfigName"]:
             members = {name: value for name, value in properties.items() if name != "Tags"}
-            aws.call("sagemaker", "UpdateEndpoint", members)
+            self._when_settled(aws, physical, lambda: aws.call("sagemaker", "UpdateEndpoint", members))
         return physical
 
     def delete(self, aws: Aws, physical: Physical, properties: Properties) -> None:
         """Call DeleteEndpoint once a change of the endpoint has ended, and wait until it is gone."""
         if self._exists(aws, physical):
-            self._settled(aws, physical)
-        aws.discard("sagemaker", "DeleteEndpoint", {"EndpointName": physical.name})
+            named = {"EndpointName": physical.name}
+            self._when_settled(aws, physical, lambda: aws.discard("sagemaker", "DeleteEndpoint", named))
         aws.wait_until(lambda: not self._exists(aws, physical))
+
+    def _when_settled(self, aws: Aws, physical: Physical, request: Callable[[], object]) -> None:
+        """Make a request when nothing of the endpoint is in progress; scaling may change it between any two calls."""
+
+        def accepted() -> bool:
+            self._settled(aws, physical)
+            try:
+                request()
+            except ResourceError as error:
+                if _REJECTED not in str(error):
+                    raise
+                return False
+            return True
+
+        aws.wait_until(accepted)
 
     def _settled(self, aws: Aws, physical: Physical) -> dict[str, Any]:
         """Return the endpoint's description once nothing of it is in progress."""
