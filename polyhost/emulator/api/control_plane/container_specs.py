@@ -8,6 +8,8 @@ from polyhost.emulator.errors import ValidationException
 from polyhost.emulator.hosting.interfaces import ContainerSpec, Execution
 from polyhost.model_cache.model_url import ModelData
 
+_MAX_ENVIRONMENT_BYTES = 32 * 1024  # of all containers of a model (botocore, ContainerDefinition)
+
 
 def execution(model: Members) -> Execution:
     """Return how a model's containers are called."""
@@ -17,6 +19,7 @@ def execution(model: Members) -> Execution:
 def container_specs(model: Members) -> tuple[ContainerSpec, ...]:
     """Translate a CreateModel request. Raises ValidationException for anything that the emulator cannot host."""
     containers = _containers_of(model)
+    _check_environment(containers)
     specs = tuple(_container_spec(container) for container in containers)
     direct = execution(model) is Execution.DIRECT
     if len(specs) == 1:
@@ -41,6 +44,17 @@ def _containers_of(model: Members) -> list[Members]:
     if not found:
         raise ValidationException("A model needs a container, as PrimaryContainer or in Containers.")
     return found
+
+
+def _check_environment(containers: Sequence[Members]) -> None:
+    """Raise ValidationException if the keys and values of all containers together are too long."""
+    maps = [container.get("Environment") or {} for container in containers]
+    length = sum(len(text.encode()) for environment in maps for item in environment.items() for text in item)
+    if length > _MAX_ENVIRONMENT_BYTES:
+        raise ValidationException(
+            f"The keys and values of Environment have {length} bytes in all containers together; at most"
+            f" {_MAX_ENVIRONMENT_BYTES} are allowed."
+        )
 
 
 def _names(containers: Sequence[Members], required: bool) -> list[str]:

@@ -20,6 +20,8 @@ from polyhost.instance_types import DEFAULT_VOLUME_BYTES, TYPES
 _GB = 1024**3
 STARTUP_TIMEOUT_S = 480.0  # SageMaker developer guide, "Custom Inference Code with Hosting Services"
 _DOWNLOAD_TIMEOUT_S = 3600.0
+# What would choose other instances than InstanceType and InitialInstanceCount say.
+_UNSUPPORTED = ("ManagedInstanceScaling", "InstancePools")
 
 
 def variant_spec(variant: Members, model: Members) -> VariantSpec:
@@ -27,6 +29,12 @@ def variant_spec(variant: Members, model: Members) -> VariantSpec:
 
     Raises ValidationException for anything that the emulator cannot host.
     """
+    for member in _UNSUPPORTED:
+        if variant.get(member):
+            raise ValidationException(
+                f"Variant {variant['VariantName']} has {member}, which the emulator does not support; leave it out. To"
+                " scale a variant, register it with Application Auto Scaling."
+            )
     if (capacity := serverless_capacity(variant)) is not None:
         return _serverless_spec(variant, model, capacity)
     for needed in ("InstanceType", "InitialInstanceCount"):

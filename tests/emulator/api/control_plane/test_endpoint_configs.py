@@ -35,3 +35,11 @@ async def test_invalid_or_unsupported_config_is_rejected(plane: ControlPlaneHarn
     assert "needs InstanceType and InitialInstanceCount, or ServerlessConfig" in await rejection(
         {"VariantName": "v", "ModelName": "m"}
     )
+    for member, value in (
+        ("ManagedInstanceScaling", {"Status": "ENABLED", "MinInstanceCount": 1, "MaxInstanceCount": 2}),
+        ("InstancePools", [{"InstanceType": "ml.m5.large", "Priority": 1}]),
+    ):
+        assert await rejection(variant(**{member: value})) == (
+            f"Variant AllTraffic has {member}, which the emulator does not support; leave it out. To scale a variant,"
+            " register it with Application Auto Scaling."
+        )

@@ -99,6 +99,17 @@ async def test_invalid_containers_are_rejected(
     assert (await plane.call("ListModels"))["Models"] == []
 
 
+async def test_the_environments_of_all_containers_have_32_kb(plane: ControlPlaneHarness) -> None:
+    def containers(count: int) -> list[dict[str, object]]:
+        half = {f"NAME_{number:03}": "v" * 1016 for number in range(count)}  # 1,024 bytes each, with the key
+        return [{"Image": "i", "Environment": half}, {"Image": "i", "Environment": half}]
+
+    await plane.call("CreateModel", ModelName="m", Containers=containers(16))
+    assert await plane.rejection("CreateModel", ModelName="n", Containers=containers(17)) == (
+        "The keys and values of Environment have 34816 bytes in all containers together; at most 32768 are allowed."
+    )
+
+
 async def test_primary_container_and_containers_exclude_each_other(plane: ControlPlaneHarness) -> None:
     given = {"PrimaryContainer": {"Image": "i"}, "Containers": _containers("a")}
     assert "but not both" in await plane.rejection("CreateModel", ModelName="m", **given)
