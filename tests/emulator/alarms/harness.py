@@ -3,7 +3,7 @@
 import json
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,13 +54,14 @@ class AlarmHarness:
         return described if described["StateValue"] == state else None
 
     @contextmanager
-    def publishing(self, value: float, *names: str, **members: Any) -> Iterator[None]:
-        """Publish a value of metrics again and again while the block runs."""
+    def publishing(self, value: float | Callable[[], float], *names: str, **members: Any) -> Iterator[None]:
+        """Publish a value, or what the function returns then, of metrics again and again while the block runs."""
         ended = threading.Event()
 
         def publish() -> None:
             while not ended.wait(0.05):
-                data = [{"MetricName": name, "Value": value} | members for name in names]
+                found = value() if callable(value) else value
+                data = [{"MetricName": name, "Value": found} | members for name in names]
                 self.cloudwatch.put_metric_data(Namespace=NAMESPACE, MetricData=data)
 
         thread = threading.Thread(target=publish)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.emulator.alarms.harness import AlarmHarness
+from tests.emulator.alarms.harness import NAMESPACE, AlarmHarness
 from tests.emulator.archives import archive
 from tests.emulator.conftest import REGION, AnyEmulator, Local
 from tests.support.waiting import wait_for
@@ -138,26 +138,13 @@ class ScaledEndpoint:
 
     def custom_metric(self) -> dict[str, Any]:
         """Return a metric of the test's own, named for the endpoint."""
-        return {"MetricName": self.name, "Namespace": "Tests", "Statistic": "Average"}
+        return {"MetricName": self.name, "Namespace": NAMESPACE, "Statistic": "Average"}
 
     @contextmanager
     def shared_load(self, load: list[float]) -> Iterator[None]:
         """Publish a load, the list's last value, divided by the instances in service, as the custom metric."""
-        ended = threading.Event()
-
-        def publish() -> None:
-            while not ended.wait(0.1):
-                instances = max(1, self.counts()[1])
-                data = [{"MetricName": self.name, "Value": load[-1] / instances}]
-                self.alarms.cloudwatch.put_metric_data(Namespace="Tests", MetricData=data)
-
-        thread = threading.Thread(target=publish)
-        thread.start()
-        try:
+        with self.alarms.publishing(lambda: load[-1] / max(1, self.counts()[1]), self.name):
             yield
-        finally:
-            ended.set()
-            thread.join()
 
 
 def soon(seconds: float) -> str:
