@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+import httpx
 import pytest
 from botocore.exceptions import ClientError
 
@@ -70,6 +71,19 @@ def test_a_stream_of_a_container(local: Local, endpoint: str) -> None:
     )
     content = b"".join(event["PayloadPart"]["Bytes"] for event in response["Body"])
     assert json.loads(content)["name"] == "first"
+
+
+def test_faults_on_demand_hit_the_container_that_is_called(local: Local, endpoint: str) -> None:
+    url = f"{local.emulator.url}/_polyhost/faults"
+    for kind, target, words in (
+        ("time-out", "first", "while waiting for a response from container first."),
+        ("kill-container", "Second-1", "could not get a response from the direct endpoint"),
+    ):
+        httpx.post(url, json={"kind": kind, "endpoint": endpoint}, trust_env=False).raise_for_status()
+        response = _error(local, target)
+        assert (response["Error"]["Code"], response["OriginalStatusCode"]) == ("ModelError", 0)
+        assert words in response["OriginalMessage"]
+    assert _invoke(local, "first")["name"] == "first"
 
 
 def test_metrics_by_container(local: Local, endpoint: str) -> None:
