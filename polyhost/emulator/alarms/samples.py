@@ -58,8 +58,8 @@ def read_samples(region: str, wanted: Iterable[Metric], since: float) -> Samples
         if (datum.namespace, datum.name) not in names:
             continue
         metric = Metric(datum.namespace, datum.name, sorted_dimensions(datum.dimensions))
-        if metric in metrics and (at := datum.timestamp.replace(tzinfo=UTC).timestamp()) >= since:
-            found[metric].append(_sample(datum, at))
+        if metric in metrics and _time_of(datum) >= since:
+            found[metric].append(sample_of(datum))
     return Samples(found)
 
 
@@ -68,11 +68,18 @@ def sorted_dimensions(dimensions: Sequence[Any]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((str(item.name), str(item.value)) for item in dimensions))
 
 
-def _sample(datum: Any, at: float) -> MetricSample:
+def sample_of(datum: Any) -> MetricSample:
+    """Return what a datum of moto's says."""
+    at = _time_of(datum)
     if hasattr(datum, "value"):
         value = datum.value
         return MetricSample(at, 1.0, value, value, value, datum.unit, ((value, 1.0),))
     return MetricSample(at, datum.sample_count, datum.sum, datum.min, datum.max, datum.unit, _values(datum))
+
+
+def _time_of(datum: Any) -> float:
+    at: float = datum.timestamp.replace(tzinfo=UTC).timestamp()
+    return at
 
 
 def _values(datum: Any) -> tuple[tuple[float, float], ...] | None:

@@ -13,7 +13,7 @@ _RANK = re.compile(r"PR\(([-+.\deE]*):([-+.\deE]*)\)", re.IGNORECASE)
 Weighted = Sequence[tuple[float, float]]  # values in order, with their counts
 Statistic = Callable[[Sequence[MetricSample]], float | None]
 
-_SIMPLE: dict[str, Statistic] = {
+SIMPLE: dict[str, Statistic] = {
     "SampleCount": lambda samples: sum(sample.count for sample in samples),
     "Sum": lambda samples: sum(sample.sum for sample in samples),
     "Average": lambda samples: sum(sample.sum for sample in samples) / (sum(sample.count for sample in samples) or 1),
@@ -27,8 +27,8 @@ def statistic(name: str) -> Statistic:
 
     It returns None if the samples are statistic sets, and it needs values. Raises ValueError for an unknown name.
     """
-    if name in _SIMPLE:
-        return _SIMPLE[name]
+    if name in SIMPLE:
+        return SIMPLE[name]
     of_values = _of_values(name)
     return lambda samples: _apply(of_values, samples)
 

@@ -104,9 +104,10 @@ def _create_app(service: Any) -> Flask:
 
         add_to_iam()
     elif service == "cloudwatch":
-        from polyhost.emulator.alarms.moto_operations import add_to_cloudwatch
+        from polyhost.emulator.alarms import metric_reads, moto_operations
 
-        add_to_cloudwatch()
+        moto_operations.add_to_cloudwatch()
+        metric_reads.add_to_cloudwatch()
     elif service == "awslambda":
         from polyhost.emulator.functions.moto_operations import add_to_lambda
 
