@@ -4,15 +4,18 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.emulator.archives import archive
+from tests.support.waiting import wait_for
 
 AWS = Path(sys.executable).with_name("aws")
 ROLE = "arn:aws:iam::123456789012:role/test"
+HOUR = timedelta(hours=1)
 Aws = Callable[..., Any]
 
 
@@ -30,12 +33,19 @@ def aws(environ: dict[str, str], tmp_path: Path) -> Aws:
     return run
 
 
-def _create(aws: Aws, name: str, *containers: dict[str, Any], config: Sequence[str] = (), **variant: Any) -> None:
-    """Create a model, a configuration and an endpoint of one name, and wait for it. `config`: options of the second."""
+def _create(
+    aws: Aws,
+    name: str,
+    *containers: dict[str, Any],
+    model: Sequence[str] = (),
+    config: Sequence[str] = (),
+    **variant: Any,
+) -> None:
+    """Create a model, a configuration and an endpoint of one name, and wait. `model`, `config`: options of the two."""
     what = ("--containers", *map(json.dumps, containers))
     if len(containers) == 1:
         what = ("--primary-container", json.dumps(containers[0]))
-    aws("sagemaker", "create-model", "--model-name", name, "--execution-role-arn", ROLE, *what)
+    aws("sagemaker", "create-model", "--model-name", name, "--execution-role-arn", ROLE, *what, *model)
     capacity = variant or {"InstanceType": "ml.m5.xlarge", "InitialInstanceCount": 1}
     variants = json.dumps([{"VariantName": "AllTraffic", "ModelName": name, **capacity}])
     request = ("--endpoint-config-name", name, "--production-variants", variants, *config)
@@ -107,6 +117,46 @@ def test_pipeline(aws: Aws, tmp_path: Path, unused: Callable[[str], None]) -> No
     first = json.loads(last["body"])
     assert (first["name"], first["body"], last["name"]) == ("one", "a question", "two")
     _delete(aws, name)
+    unused(name)
+
+
+def test_direct_invocation(aws: Aws, tmp_path: Path, unused: Callable[[str], None]) -> None:
+    name = "cli-direct"
+    _upload(aws, tmp_path, name, "one", "two")
+    containers = (
+        {"ContainerHostname": host, "Image": "small", "ModelDataUrl": f"s3://{name}/models/{host}.tar.gz"}
+        for host in ("one", "two")
+    )
+    _create(aws, name, *containers, model=("--inference-execution-config", "Mode=Direct"))
+    for host in ("one", "two"):
+        assert _invoke(aws, tmp_path, name, "--target-container-hostname", host)["name"] == host
+    request = ("--endpoint-name", name, "--body", "fileb://body.txt", "out.json")
+    assert "ValidationError" in aws("sagemaker-runtime", "invoke-endpoint", *request, fails=True)
+    _delete(aws, name)
+    unused(name)
+
+
+def test_shadow_variant(aws: Aws, tmp_path: Path, unused: Callable[[str], None]) -> None:
+    name = "cli-shadow"
+    _upload(aws, tmp_path, name, "one", "two")
+    copy = {"Image": "small", "ModelDataUrl": f"s3://{name}/models/two.tar.gz"}
+    request = ("--model-name", f"{name}-copy", "--execution-role-arn", ROLE, "--primary-container", json.dumps(copy))
+    aws("sagemaker", "create-model", *request)
+    shadow = f"VariantName=Shadow,ModelName={name}-copy,InstanceType=ml.m5.xlarge,InitialInstanceCount=1"
+    container = {"Image": "small", "ModelDataUrl": f"s3://{name}/models/one.tar.gz"}
+    _create(aws, name, container, config=("--shadow-production-variants", shadow))
+    (described,) = aws("sagemaker", "describe-endpoint", "--endpoint-name", name)["ShadowProductionVariants"]
+    assert (described["VariantName"], described["CurrentInstanceCount"]) == ("Shadow", 1)
+    assert _invoke(aws, tmp_path, name)["name"] == "one"
+    metric = ("--namespace", "AWS/SageMaker", "--metric-name", "Invocations", "--statistics", "Sum", "--period", "60")
+    of = (f"Name=EndpointName,Value={name}", "Name=VariantName,Value=Shadow")
+    times = (stamp.isoformat() for stamp in (datetime.now(UTC) - HOUR, datetime.now(UTC) + HOUR))
+    span = [word for pair in zip(("--start-time", "--end-time"), times, strict=True) for word in pair]
+    query = ("get-metric-statistics", *metric, "--dimensions", *of, *span)
+    points = wait_for(lambda: aws("cloudwatch", *query)["Datapoints"], "the copy's metric", 120)
+    assert [point["Sum"] for point in points] == [1]
+    _delete(aws, name)
+    aws("sagemaker", "delete-model", "--model-name", f"{name}-copy")
     unused(name)
 
 

@@ -18,6 +18,8 @@ MODELS: dict[str, dict[str, dict[str, Any]]] = {
     "batch": {"one": {"quotes": True}},
     "serverless": {"one": {}},
     "pipeline": {"one": {"quotes": True}, "two": {"quotes": True}},
+    "direct": {"one": {}, "two": {}},
+    "shadow": {"one": {}, "two": {}},
 }
 
 

@@ -10,7 +10,7 @@ import {
 import { createModel, image, name, s3, sagemaker, upload, waiter } from "./common.mjs";
 
 await upload();
-await createModel(name, { Image: image, ModelDataUrl: `s3://${name}/models/one.tar.gz` });
+await createModel(name, [{ Image: image, ModelDataUrl: `s3://${name}/models/one.tar.gz` }]);
 await s3.send(new PutObjectCommand({ Bucket: name, Key: "input/day.csv", Body: "1,2\n3,4\n" }));
 const S3DataSource = { S3DataType: "S3Prefix", S3Uri: `s3://${name}/input/` };
 const job = {

@@ -22,7 +22,7 @@ export const sagemaker = new SageMakerClient();
 export const runtime = new SageMakerRuntimeClient();
 export const role = "arn:aws:iam::123456789012:role/test";
 export const image = "123456789012.dkr.ecr.ap-northeast-2.amazonaws.com/small:latest";
-const instance = { InstanceType: "ml.m5.xlarge", InitialInstanceCount: 1 };
+export const instance = { InstanceType: "ml.m5.xlarge", InitialInstanceCount: 1 };
 // The waiters' own pauses are 30 s and more.
 export const waiter = { client: sagemaker, minDelay: 1, maxDelay: 2, maxWaitTime: 120 };
 
@@ -34,9 +34,9 @@ export async function upload() {
   }
 }
 
-export async function createModel(modelName, ...containers) {
+export async function createModel(modelName, containers, members = {}) {
   const what = containers.length > 1 ? { Containers: containers } : { PrimaryContainer: containers[0] };
-  await sagemaker.send(new CreateModelCommand({ ModelName: modelName, ExecutionRoleArn: role, ...what }));
+  await sagemaker.send(new CreateModelCommand({ ModelName: modelName, ExecutionRoleArn: role, ...what, ...members }));
 }
 
 export async function createConfig(configName, modelName, members = {}, capacity = instance) {
@@ -50,9 +50,9 @@ export async function inService(endpoint) {
   assert.equal(state, "SUCCESS");
 }
 
-// Create the endpoint, with a model and a configuration of the same name; `members` are the configuration's.
-export async function deploy(containers, members = {}, capacity = instance) {
-  await createModel(name, ...containers);
+// Create the endpoint, with a model and a configuration of the same name; `members` are the configuration's, `ofModel` the model's.
+export async function deploy(containers, members = {}, capacity = instance, ofModel = {}) {
+  await createModel(name, containers, ofModel);
   await createConfig(name, name, members, capacity);
   await sagemaker.send(new CreateEndpointCommand({ EndpointName: name, EndpointConfigName: name }));
   await inService(name);

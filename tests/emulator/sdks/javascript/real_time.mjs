@@ -17,7 +17,7 @@ import { createConfig, createModel, deploy, image, inService, name, remove, runt
 const container = (model) => ({ Image: image, ModelDataUrl: `s3://${name}/models/${model}.tar.gz` });
 
 async function update(model) {
-  await createModel(`${name}-${model}`, container(model));
+  await createModel(`${name}-${model}`, [container(model)]);
   await createConfig(`${name}-${model}`, `${name}-${model}`);
   await sagemaker.send(new UpdateEndpointCommand({ EndpointName: name, EndpointConfigName: `${name}-${model}` }));
   await inService(name);
