@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from polyhost.emulator.config import EmulatorConfig
 from polyhost.emulator.server import Emulator
+from tests.emulator.autoscaling.harness import ScaledEndpoint
 from tests.emulator.conftest import COMMAND, Local
 from tests.emulator.hosting.deployment.harness import Deployments, canary, guarded
 from tests.support.browser import opened
@@ -42,6 +43,7 @@ PICTURES = (
     Picture("dashboard-deployments.png", "deployments", "has 20% of the traffic", 560),
     Picture("dashboard-curves.png", "curves", "company-03.tar.gz", 860),
     Picture("dashboard-alarms.png", "alarms", "Threshold Crossed", 430),
+    Picture("dashboard-scaling.png", "scaling", "AlreadyAtMaxCapacity", 430),
     Picture("dashboard-captures.png", "captures", "1.5,2.5", 560),
     Picture("dashboard-request.png", "request", "x-amzn-invoked-production-variant", 900),
 )
@@ -70,6 +72,7 @@ def staged() -> Iterator[Local]:
         local.sagemaker.create_endpoint(EndpointName=UPDATED, EndpointConfigName=f"{UPDATED}-first")
         local.wait(UPDATED)
         put_alarms(deployments)
+        scale(local)
         call(local)
         # The canary lasts for as long as the pictures need.
         deployments.update(UPDATED, f"{UPDATED}-new", guarded(canary(20, 3600), f"{UPDATED}-errors"))
@@ -98,6 +101,21 @@ def put_alarms(deployments: Deployments) -> None:
             ComparisonOperator="GreaterThanThreshold",
             TreatMissingData="notBreaching",
         )
+
+
+def scale(local: Local) -> None:
+    """Have an endpoint scaled to its limit by its limits and by an alarm; what was done stays when both are deleted."""
+    endpoint = ScaledEndpoint(local.emulator, "reviews")
+    endpoint.host()
+    endpoint.register(2, 3)
+    endpoint.wait_for_count(2)
+    alarm = endpoint.alarms.put(
+        AlarmName="reviews-busy", TreatMissingData="ignore", AlarmActions=[endpoint.step(1, "one-more")]
+    )
+    endpoint.alarms.cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="drill")
+    endpoint.wait_for_activity(StatusCode="Unfulfilled")
+    endpoint.alarms.cloudwatch.delete_alarms(AlarmNames=[alarm])
+    endpoint.delete()
 
 
 def call(local: Local) -> None:
