@@ -1,7 +1,7 @@
 """Boosted trees and a small network of ONNX beside the stock stack: time, and the processor time of the servers.
 
-python -m benchmarks.boosting --stock PYTHON, of an environment with the stock stack, xgboost-cpu, lightgbm and
-onnxruntime. Processor time says more than time does where the machine has other work.
+python -m benchmarks.boosting --stock build/stock-venv/bin/python. `scripts/stock-venv` makes that environment.
+Processor time says more than time does where the machine has other work.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Classifiers of Hugging Face's transformers: cold, hot, and many of them, beside the stock stack.
 
-python -m benchmarks.huggingface --stock PYTHON, of an environment with the stock stack and transformers. Random weights
-of two sizes: a tiny ELECTRA, and a BERT of MiniLM's size, 90 MB.
+python -m benchmarks.huggingface --stock build/stock-venv/bin/python [--kinds electra,minilm]. `scripts/stock-venv`
+makes that environment. Random weights of two sizes: a tiny ELECTRA, and a BERT of MiniLM's size, 90 MB.
 
 python -m benchmarks.huggingface --limit-mb 4096: fifty of the latter within this limit of memory, without stock. Needs
 root, for the control group.
@@ -139,6 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     either = parser.add_mutually_exclusive_group(required=True)
     either.add_argument("--stock", type=Path, help="the Python of the stock stack's environment")
     either.add_argument("--limit-mb", type=int, help="the memory for many models, in MiB")
+    parser.add_argument("--kinds", default=",".join(kind.name for kind in KINDS), help="which of %(default)s")
     parser.add_argument("--quick", action="store_true", help="few samples, short runs: to try, not to publish")
     given = parser.parse_args(arguments)
     shelf = Shelf(ROOT / "build" / "bench-models")
@@ -148,7 +149,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_row(MINILM, "native", f"in {given.limit_mb} MiB", within(given.limit_mb, shelf))
         return 0
     effort = replace(QUICK if given.quick else FULL, copies=20)
-    return beside_stock(given.stock.absolute(), shelf, KINDS, effort, _measure)
+    kinds = [kind for kind in KINDS if kind.name in given.kinds.split(",")]
+    return beside_stock(given.stock.absolute(), shelf, kinds, effort, _measure)
 
 
 if __name__ == "__main__":
