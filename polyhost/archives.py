@@ -4,19 +4,19 @@
 """
 
 import errno
+import math
 import os
 import select
 import signal
-import subprocess
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from polyhost import extractor_process
 from polyhost.extraction import InvalidArchiveError
-from polyhost.extractor_process import ArchiveKind, StandbyExtractorProcess
+from polyhost.extractor_process import ArchiveKind, ExtractorProcess, StandbyExtractorProcess
 
 __all__ = ["ArchiveKind", "Extractor", "InvalidArchiveError", "unpack"]
 
@@ -58,21 +58,21 @@ class Extractor:
         self._kind = kind
         self._min_seconds = min_seconds
         self._standby = standby
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ExtractorProcess | None = None
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         """Start the process. Raises OSError."""
         with self._lock:
             self._check_aborted()
-            self._process = extractor_process.start(self._kind) if self._standby is None else self._standby.take()
+            self._process = ExtractorProcess(self._kind) if self._standby is None else self._standby.take()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Kill the process, unless it has ended."""
-        extractor_process.end(self._started)
+        self._started.end()
 
     def abort(self) -> None:
         """Kill the process, in any thread: `unpack` raises InterruptedError. Do nothing after its end."""
@@ -83,8 +83,30 @@ class Extractor:
 
     def unpack(self, archive: Path, folder: Path, limit_bytes: int) -> int:
         """Unpack, once; see the function of this name."""
-        seconds = self._min_seconds + archive.stat().st_size // _BYTES_PER_SECOND
-        self._send(b"%d\0%d\0%s\0%s\0" % (seconds, limit_bytes, os.fsencode(archive), os.fsencode(folder)))
+        seconds = self._seconds(archive.stat().st_size)
+        self._send(seconds, 0, limit_bytes, os.fsencode(archive), folder)
+        return self._result(seconds)
+
+    def unpack_stream(
+        self, chunks: Iterable[bytes], size: int, folder: Path, limit_bytes: int, come_within_s: float
+    ) -> int:
+        """Unpack an archive of `size` bytes while it comes, once; see the function `unpack`.
+
+        Its time begins with the last chunk; the caller aborts if they take longer than `come_within_s`. Chunks are left
+        over if the archive is invalid. Raises what getting a chunk raises.
+        """
+        seconds = self._seconds(size)
+        self._send(seconds, math.ceil(come_within_s), limit_bytes, b"", folder)
+        for chunk in chunks:
+            if not self._write(memoryview(chunk)):
+                break
+        self._started.content.close()
+        return self._result(seconds)
+
+    def _seconds(self, size: int) -> int:
+        return self._min_seconds + size // _BYTES_PER_SECOND
+
+    def _result(self, seconds: int) -> int:
         match self._receive(seconds).split(b"\0"):
             case [b"done", written]:
                 return int(written)
@@ -95,7 +117,7 @@ class Extractor:
         raise self._explain_end(seconds)
 
     @property
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _started(self) -> ExtractorProcess:
         assert self._process is not None, "not in a `with` block"
         return self._process
 
@@ -103,13 +125,23 @@ class Extractor:
         if self.aborted:
             raise InterruptedError(errno.EINTR, "unpacking was aborted")
 
-    def _send(self, job: bytes) -> None:
+    def _send(self, seconds: int, wait_s: int, limit_bytes: int, archive: bytes, folder: Path) -> None:
         stdin = self._started.stdin
         assert stdin is not None
+        job = b"%d\0%d\0%d\0%s\0%s\0" % (seconds, wait_s, limit_bytes, archive, os.fsencode(folder))
         try:
             stdin.write(job)  # less than PIPE_BUF, or nearly so: never blocks
         except BrokenPipeError:
             pass  # it has ended, and `_receive` will see that
+
+    def _write(self, chunk: memoryview) -> bool:
+        """Return whether the process took it all; else it has ended, and `_receive` says how."""
+        try:
+            while chunk:
+                chunk = chunk[self._started.content.write(chunk) :]
+        except BrokenPipeError:
+            return False
+        return True
 
     def _receive(self, seconds: int) -> bytes:
         """Return the result; nothing of it if the process died."""

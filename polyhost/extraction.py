@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import IO
 
-    Unpack = Callable[[str, str, int], int]
+    Archive = str | int  # a path, or the number of a file descriptor
+    Unpack = Callable[[Archive, str, int], int]
 
 MAX_MEMBERS = 100_000  # with the folders that they imply; each takes an inode and time, and none need take a byte
 MAX_DEPTH = 64  # folders
@@ -56,7 +57,7 @@ class InvalidArchiveError(Exception):
     """An archive that is damaged, exceeds a limit, or has a member that must not be unpacked."""
 
 
-def extract(archive: str, folder: str, limit_bytes: int) -> int:
+def extract(archive: "Archive", folder: str, limit_bytes: int) -> int:
     """Unpack as `archives.unpack` says, in this process, without limits for time and memory."""
     try:
         with open(archive, "rb") as file, _Stream(fileobj=file) as stream:
@@ -288,27 +289,29 @@ def _short(name: str) -> str:
 # The process. Fields of both messages are separated by NUL, which no path holds.
 
 
-def main(unpack: "Unpack" = extract) -> None:
+def main(content: int, unpack: "Unpack" = extract) -> None:
     """Unpack the archive that the standard input names, within limits, and write the result to the standard output.
+
+    Where it names none, the archive is what comes through the file descriptor `content`.
 
     The input's end means that there is nothing to do; whenever it comes, the kernel ends this process.
     """
     _close_to_others()
     job = b""
-    while job.count(b"\0") < 4 and (read := os.read(0, _CHUNK_BYTES)):
+    while job.count(b"\0") < 5 and (read := os.read(0, _CHUNK_BYTES)):
         job += read
     if job:
         _die_with_parent()
-        seconds, limit_bytes, archive, folder, _ = job.split(b"\0")
-        _set_limits(int(seconds), int(limit_bytes))
-        result = _result(unpack, archive, folder, int(limit_bytes))
+        seconds, wait_s, limit_bytes, archive, folder, _ = job.split(b"\0")
+        _set_limits(int(seconds), int(wait_s), int(limit_bytes))
+        result = _result(unpack, os.fsdecode(archive) or content, os.fsdecode(folder), int(limit_bytes))
         os.write(1, b"\0".join(result))
     os._exit(0)
 
 
-def _result(unpack: "Unpack", archive: bytes, folder: bytes, limit_bytes: int) -> tuple[bytes, ...]:
+def _result(unpack: "Unpack", archive: "Archive", folder: str, limit_bytes: int) -> tuple[bytes, ...]:
     try:
-        return b"done", b"%d" % unpack(os.fsdecode(archive), os.fsdecode(folder), limit_bytes)
+        return b"done", b"%d" % unpack(archive, folder, limit_bytes)
     except InvalidArchiveError as error:
         return b"invalid", str(error).encode(errors="backslashreplace")
     except OSError as error:
@@ -344,9 +347,9 @@ def _die_with_parent() -> None:
         os._exit(0)
 
 
-def _set_limits(seconds: int, limit_bytes: int) -> None:
-    """Set the limits; what is beyond them is an error here, or ends this process."""
-    signal.alarm(seconds + 1)  # also while the parent is stopped; by default the signal ends this process
+def _set_limits(seconds: int, wait_s: int, limit_bytes: int) -> None:
+    """Set the limits; what is beyond them is an error here, or ends this process. `wait_s`: for the archive to come."""
+    signal.alarm(seconds + wait_s + 1)  # also while the parent is stopped; by default the signal ends this process
     for kind, most in (
         (resource.RLIMIT_CORE, 0),  # SIGXCPU would write one
         (resource.RLIMIT_AS, MEMORY_BYTES),

@@ -1,5 +1,7 @@
 """The processes that unpack archives, each one archive; and one that is started before there is an archive."""
 
+import fcntl
+import os
 import subprocess
 import sys
 import threading
@@ -21,29 +23,46 @@ class ArchiveKind(Enum):
 
 
 _MAIN = {
-    ArchiveKind.TAR: "main()",
-    ArchiveKind.ZIP: "from polyhost.zip_archives import extract_zip; main(extract_zip)",
+    ArchiveKind.TAR: "main({content})",
+    ArchiveKind.ZIP: "from polyhost.zip_archives import extract_zip; main({content}, extract_zip)",
 }
+_PIPE_BYTES = 1 << 20  # what an ordinary user may ask for (/proc/sys/fs/pipe-max-size)
 
 
-def start(kind: ArchiveKind = ArchiveKind.TAR) -> subprocess.Popen[bytes]:
-    """Start a process that does its imports and waits for a job; it ends when its stdin does. Raises OSError."""
-    return subprocess.Popen(
-        [*_COMMAND, _CODE + _MAIN[kind]],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        bufsize=0,
-        start_new_session=True,  # Ctrl-C is for this process, which kills that one
-    )
+class ExtractorProcess(subprocess.Popen[bytes]):
+    """Does its imports and waits for a job; it ends when its stdin does.
 
+    `content` is a pipe for the archive of a job that names no file.
+    """
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process, unless it has ended."""
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        assert pipe is not None
-        pipe.close()
+    def __init__(self, kind: ArchiveKind = ArchiveKind.TAR) -> None:
+        """Start it. Raises OSError."""
+        content, end = os.pipe()
+        self.content = open(end, "wb", buffering=0)  # noqa: SIM115, PTH123 - closed by `end`
+        with suppress(OSError):  # a smaller one will do
+            fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        try:
+            super().__init__(
+                [*_COMMAND, _CODE + _MAIN[kind].format(content=content)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                pass_fds=(content,),
+                start_new_session=True,  # Ctrl-C is for this process, which kills that one
+            )
+        except BaseException:
+            self.content.close()
+            raise
+        finally:
+            os.close(content)  # or writing would not end when that process does
+
+    def end(self) -> None:
+        """Kill the process, unless it has ended."""
+        self.kill()
+        self.wait()
+        for pipe in (self.stdin, self.stdout, self.content):
+            assert pipe is not None
+            pipe.close()
 
 
 class StandbyExtractorProcess:
@@ -54,24 +73,24 @@ class StandbyExtractorProcess:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ExtractorProcess | None = None
         self._closed = False
 
     def prepare(self) -> None:
         """Start the process unless there is one. Where that fails, `take` will say why."""
         with self._lock, suppress(OSError):
             if self._process is None and not self._closed:
-                self._process = start()
+                self._process = ExtractorProcess()
 
-    def take(self) -> subprocess.Popen[bytes]:
+    def take(self) -> ExtractorProcess:
         """Return the process, which is the caller's from then on; start one if it is missing. Raises OSError."""
         with self._lock:
             process, self._process = self._process, None
         if process is not None:
             if process.poll() is None:
                 return process
-            end(process)  # it was killed meanwhile
-        return start()
+            process.end()  # it was killed meanwhile
+        return ExtractorProcess()
 
     def close(self) -> None:
         """End the process. There will be no other."""
@@ -79,4 +98,4 @@ class StandbyExtractorProcess:
             self._closed = True
             process, self._process = self._process, None
         if process is not None:
-            end(process)
+            process.end()

@@ -13,9 +13,10 @@ from polyhost.extraction import MEMORY_BYTES, Extraction, InvalidArchiveError, M
 _MAX_LINK_BYTES = 4096  # PATH_MAX of Linux
 
 
-def extract_zip(archive: str, folder: str, limit_bytes: int) -> int:
+def extract_zip(archive: str | int, folder: str, limit_bytes: int) -> int:
     """Unpack as `archives.unpack` says, in this process, without limits for time and memory."""
     try:
+        assert isinstance(archive, str), "a zip's directory is at its end"
         with zipfile.ZipFile(archive) as content:
             members = _Members(content)
             extraction = Extraction(os.path.realpath(folder), limit_bytes, members)

@@ -143,7 +143,7 @@ class TargetModels:
             return known
         look = self._looks.get(name)
         if look is None:
-            look = self._looks[name] = asyncio.create_task(self.store.find(name))
+            look = self._looks[name] = asyncio.create_task(self.store.find_to_fetch(name))
             look.add_done_callback(lambda _: self._looks.pop(name, None))
             look.add_done_callback(retrieve_exception)
         return await asyncio.shield(look)

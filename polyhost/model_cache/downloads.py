@@ -6,7 +6,7 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from polyhost.model_cache.errors import (
     ModelDataMissingError,
     ModelDataTooLargeError,
 )
-from polyhost.model_cache.interfaces import ObjectStore, UnpackedArchive
+from polyhost.model_cache.interfaces import ObjectStore, OpenObject, UnpackedArchive
 from polyhost.model_cache.model_url import ModelData
 
 PARALLEL_DOWNLOADS = 16
@@ -41,9 +41,11 @@ class _Download:
     store: _StoreGetter
     folder: Path
     limit_bytes: int
+    timeout_s: float
     extractor: Extractor
+    opened: OpenObject | None
 
-    def check(self, _: int = 0) -> None:
+    def check(self) -> None:
         """Raise DownloadError if the caller of `fetch` has stopped waiting."""
         if self.extractor.aborted:
             raise DownloadError(f"the download of {self.data} was cancelled")
@@ -73,14 +75,21 @@ class ModelSource:
             await in_daemon_thread(self._standby.close, "extractor")
 
     async def fetch(
-        self, data: ModelData, folder: Path, limit_bytes: int, timeout_s: float, region: str
+        self,
+        data: ModelData,
+        folder: Path,
+        limit_bytes: int,
+        timeout_s: float,
+        region: str,
+        opened: OpenObject | None = None,
     ) -> UnpackedArchive:
         """Create the folder with the unpacked archive, complete or not at all.
 
-        The folder that holds its parent must exist. Raises DownloadError.
+        The folder that holds its parent must exist. `opened`: the archive, if it is on its way already. Raises
+        DownloadError.
         """
         extractor = Extractor(standby=self._standby)
-        download = _Download(data, partial(self._store, region), folder, limit_bytes, extractor)
+        download = _Download(data, partial(self._store, region), folder, limit_bytes, timeout_s, extractor, opened)
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._in_thread(partial(_fetch, download))
@@ -93,10 +102,13 @@ class ModelSource:
     async def etag(self, data: ModelData, region: str) -> str | None:
         """Return the ETag of an object, or None if there is none at this address."""
         try:
-            etag, _ = await self._in_thread(partial(_head, data, partial(self._store, region)))
-            return etag
+            return await self._in_thread(partial(_etag, data, partial(self._store, region)))
         except ModelDataMissingError:
             return None
+
+    async def open(self, bucket: str, key: str, region: str) -> OpenObject:
+        """Ask for an object, to fetch it soon. Raises DownloadError."""
+        return await self._in_thread(lambda: self._store(region).get(bucket, key))
 
     def _prepare_standby(self) -> None:
         # After an archive and not beside it, from which it would take processor time; in a thread, as it blocks.
@@ -134,16 +146,14 @@ def _fetch(download: _Download) -> UnpackedArchive:
     try:
         download.check()
         folder.parent.mkdir(exist_ok=True)  # without its parents: the folder of a stopped instance must not come back
+        unpacked = work / "model"
         work.mkdir()
-        with download.extractor as extractor:  # its process starts while the archive is on its way
-            archive, etag = _archive(download, work)
-            unpacked = work / "model"
-            unpacked.mkdir(mode=0o755)
-            size = extractor.unpack(archive, unpacked, download.limit_bytes)
+        unpacked.mkdir(mode=0o755)
+        etag, size, unpacked_size = _unpack(download, unpacked)
         download.check()
         shutil.rmtree(folder, ignore_errors=True)  # of a download that was abandoned too late to notice
         unpacked.rename(folder)
-        return UnpackedArchive(etag, archive.stat().st_size, size, time.monotonic() - start)
+        return UnpackedArchive(etag, size, unpacked_size, time.monotonic() - start)
     except InvalidArchiveError as error:
         too_large = str(error) == extraction.too_large(download.limit_bytes)
         kind = ModelDataTooLargeError if too_large else ModelDataInvalidError
@@ -155,29 +165,57 @@ def _fetch(download: _Download) -> UnpackedArchive:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _archive(download: _Download, work: Path) -> tuple[Path, str]:
-    """Return the archive as a file, and its ETag."""
-    data = download.data
-    etag, size = _head(data, download.store)
+def _unpack(download: _Download, folder: Path) -> tuple[str, int, int]:
+    """Return the archive's ETag and size, and the bytes of its files."""
+    data, limit_bytes = download.data, download.limit_bytes
+    with download.extractor as extractor:  # its process starts while the archive is on its way
+        if data.bucket is None:
+            path = Path(data.key)
+            etag, size = _file_state(data)
+            _check_size(download, size)
+            _check_readable(data, path)
+            return etag, size, extractor.unpack(path, folder, limit_bytes)
+        opened = download.opened or download.store().get(data.bucket, data.key)
+        _check_size(download, opened.size)
+        chunks = _watched(download, opened)
+        written = extractor.unpack_stream(chunks, opened.size, folder, limit_bytes, download.timeout_s)
+        return opened.etag, opened.size, written
+
+
+def _watched(download: _Download, opened: OpenObject) -> Iterator[bytes]:
+    came = 0
+    for chunk in opened.chunks:
+        download.check()
+        came += len(chunk)
+        yield chunk
+    if came != opened.size:
+        raise DownloadError(f"{download.data} could not be downloaded: {came} of {opened.size} bytes came")
+
+
+def _check_size(download: _Download, size: int) -> None:
     if size > download.limit_bytes:
         raise ModelDataTooLargeError(
-            f"{data}: the archive has {size} bytes, more than the volume's {download.limit_bytes}"
+            f"{download.data}: the archive has {size} bytes, more than the volume's {download.limit_bytes}"
         )
-    if data.bucket is None:
-        try:
-            Path(data.key).open("rb").close()
-        except OSError as error:
-            raise DownloadError(f"{data} could not be read: {error.strerror}") from error
-        return Path(data.key), etag
-    path = work / "archive"
-    download.store().download(data.bucket, data.key, path, download.check)
-    return path, etag
 
 
-def _head(data: ModelData, store: _StoreGetter) -> tuple[str, int]:
-    """Return ETag and size in bytes; for a file, its time of modification serves as ETag."""
+def _check_readable(data: ModelData, path: Path) -> None:
+    """Raise DownloadError where the process that unpacks it would not say that the archive is at fault."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise DownloadError(f"{data} could not be read: {error.strerror}") from error
+
+
+def _etag(data: ModelData, store: _StoreGetter) -> str:
     if data.bucket is not None:
-        return store().head(data.bucket, data.key)
+        return store().etag(data.bucket, data.key)
+    etag, _ = _file_state(data)
+    return etag
+
+
+def _file_state(data: ModelData) -> tuple[str, int]:
+    """Return what serves as the ETag of a file, and its size. Raises ModelDataMissingError."""
     try:
         status = Path(data.key).stat()
     except OSError:

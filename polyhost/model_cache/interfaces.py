@@ -1,6 +1,6 @@
 """What the model cache needs of its surroundings."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -56,14 +56,23 @@ class ArchiveSource(Protocol):
         """Return the archive's ETag, or None if it has been deleted. Raises DownloadError."""
 
 
+@dataclass(frozen=True)
+class OpenObject:
+    """An object that is on its way; `chunks` yields its content, once, and raises DownloadError. To drop it ends it."""
+
+    etag: str
+    size: int
+    chunks: Iterator[bytes]
+
+
 class ObjectStore(Protocol):
     """S3, or what stands for it. Methods block; they are called in threads."""
 
-    def head(self, bucket: str, key: str) -> tuple[str, int]:
-        """Return an object's ETag and size in bytes. Raises ModelDataMissingError or DownloadError."""
+    def etag(self, bucket: str, key: str) -> str:
+        """Return an object's ETag. Raises ModelDataMissingError or DownloadError."""
 
-    def download(self, bucket: str, key: str, path: Path, on_bytes: Callable[[int], None]) -> None:
-        """Write an object to a file; `on_bytes` may raise to abort. Raises DownloadError."""
+    def get(self, bucket: str, key: str) -> OpenObject:
+        """Ask for an object. Raises ModelDataMissingError or DownloadError."""
 
 
 class CacheObserver(Protocol):

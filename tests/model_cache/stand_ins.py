@@ -4,11 +4,12 @@ import asyncio
 import io
 import tarfile
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from polyhost.model_cache.errors import ContainerGoneError, ModelDataMissingError
+from polyhost.model_cache.interfaces import OpenObject
 from polyhost.model_cache.model_url import ModelData
 
 TIMEOUT_S = 60.0  # of a test that would otherwise never end; no result depends on it
@@ -33,16 +34,18 @@ class MemoryStore:
         self.open = threading.Event()
         self.open.set()
 
-    def head(self, bucket: str, key: str) -> tuple[str, int]:
+    def etag(self, bucket: str, key: str) -> str:
         if key not in self.objects:
             raise ModelDataMissingError(f"s3://{bucket}/{key}")
-        return str(hash(self.objects[key])), len(self.objects[key])
+        return str(hash(self.objects[key]))
 
-    def download(self, bucket: str, key: str, path: Path, on_bytes: Callable[[int], None]) -> None:
+    def get(self, bucket: str, key: str) -> OpenObject:
+        return OpenObject(self.etag(bucket, key), len(self.objects[key]), self._chunks(key))
+
+    def _chunks(self, key: str) -> Iterator[bytes]:
         self.downloads.append(key)
         assert self.open.wait(TIMEOUT_S)
-        on_bytes(len(self.objects[key]))
-        path.write_bytes(self.objects[key])
+        yield self.objects[key]
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
 """Archives in object stores, by way of obstore: S3 and what speaks its protocol, Google's, Azure's, and web servers."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from polyhost.container.errors import ConfigError
 from polyhost.container.model_store.source.object_errors import explained
 from polyhost.container.model_store.source.object_options import store_options
 from polyhost.model_cache.errors import DownloadError
+from polyhost.model_cache.interfaces import OpenObject
 from polyhost.model_cache.model_url import ModelData
 
 _CHUNK_BYTES = 4 << 20
@@ -28,28 +28,31 @@ class ObjstoreBucket:
         self._place = place
         self._store = _open(place, variables)
 
-    def head(self, bucket: str, key: str) -> tuple[str, int]:
-        """Return an object's ETag and size in bytes; what has no ETag gets one of its time of modification."""
+    def etag(self, bucket: str, key: str) -> str:
+        """Return an object's ETag; what has none gets one of its time of modification."""
         try:
-            meta = self._store.head(key)
+            return _etag(self._store.head(key))
         except Exception as error:
             raise self._explained(key, error) from error
-        etag = meta["e_tag"] or f"{meta['last_modified'].isoformat()}-{meta['size']}"
-        return str(etag), int(meta["size"])
 
-    def download(self, bucket: str, key: str, path: Path, on_bytes: Callable[[int], None]) -> None:
-        """Write an object to a file, in chunks."""
+    def get(self, bucket: str, key: str) -> OpenObject:
+        """Ask for an object."""
         try:
-            with path.open("wb") as file:
-                for chunk in self._store.get(key).stream(min_chunk_size=_CHUNK_BYTES):
-                    file.write(chunk)
-                    on_bytes(len(chunk))
-        except (DownloadError, OSError) as error:
-            if isinstance(error, FileNotFoundError) and path.exists():  # obstore's "not found" is one, too
-                raise self._explained(key, error) from error
-            raise
+            response = self._store.get(key)
         except Exception as error:
             raise self._explained(key, error) from error
+        return OpenObject(_etag(response.meta), int(response.meta["size"]), self._chunks(key, response))
+
+    def _chunks(self, key: str, response: Any) -> Iterator[bytes]:
+        chunks = response.stream(min_chunk_size=_CHUNK_BYTES)
+        while True:
+            try:
+                chunk = next(chunks, None)
+            except Exception as error:
+                raise self._explained(key, error) from error
+            if chunk is None:
+                return
+            yield chunk
 
     def list_keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys below a prefix that ends with a slash."""
@@ -61,6 +64,10 @@ class ObjstoreBucket:
 
     def _explained(self, key: str, error: Exception) -> DownloadError:
         return explained(self._place.scheme, f"{self._place.scheme}://{self._place.bucket}/{key}", error)
+
+
+def _etag(meta: Mapping[str, Any]) -> str:
+    return str(meta["e_tag"] or f"{meta['last_modified'].isoformat()}-{meta['size']}")
 
 
 def _open(place: ModelData, variables: Mapping[str, str]) -> Any:

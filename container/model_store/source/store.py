@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -12,6 +12,7 @@ from typing import TypeVar
 from polyhost.container.errors import ConfigError
 from polyhost.container.model_store.settings import StoreSettings
 from polyhost.container.model_store.source.objects import ObjstoreBucket
+from polyhost.container.model_store.source.open_objects import OpenObjects
 from polyhost.container.model_store.source.versions import ModelVersion, unpacked_version
 from polyhost.daemon_threads import in_daemon_thread
 from polyhost.model_cache.downloads import ModelSource
@@ -42,12 +43,14 @@ class ModelStore:
         self._bucket = None if self._folder is not None else ObjstoreBucket(self.prefix, variables)
         self._downloads = ModelSource(self._object_store)
         self._looks = ModelSource(self._object_store)  # apart, so that they do not wait for downloads
+        self._opened = OpenObjects()
 
     def start(self) -> None:
         """Be ready to unpack an archive at once."""
         self._downloads.start()
 
     async def close(self) -> None:
+        self._opened.close()
         await self._downloads.close()
 
     async def find(self, target: str) -> ModelVersion:
@@ -55,14 +58,20 @@ class ModelStore:
         place = self._place(target)
         if self._folder is not None:
             return await self._look(partial(_find_in_folder, self._folder, target, place))
-        try:
-            async with asyncio.timeout(_LOOK_S):
-                etag = await self._looks.etag(place, _REGION)
-        except TimeoutError:
-            raise _silent(place) from None
+        etag = await self._answered(place, self._looks.etag(place, _REGION))
         if etag is None:
             raise ModelDataMissingError(str(place))
         return ModelVersion(target, etag, place)
+
+    async def find_to_fetch(self, target: str) -> ModelVersion:
+        """Do as `find`, and ask for the archive in the same request, for the `fetch` that comes next."""
+        place = self._place(target)
+        if place.bucket is None:
+            return await self.find(target)
+        opened = await self._answered(place, self._looks.open(place.bucket, place.key, _REGION))
+        version = ModelVersion(target, opened.etag, place)
+        self._opened.keep(version.id, opened)
+        return version
 
     async def newer(self, version: ModelVersion) -> ModelVersion | None:
         """Return the version that is there now, or None if it is still this one. Raises ModelDataMissingError."""
@@ -75,7 +84,8 @@ class ModelStore:
 
     async def fetch(self, version: ModelVersion, folder: Path, limit_bytes: int) -> UnpackedArchive:
         """Unpack an archive into a new folder."""
-        return await self._downloads.fetch(version.place, folder, limit_bytes, _DOWNLOAD_S, _REGION)
+        opened = self._opened.take(version.id)
+        return await self._downloads.fetch(version.place, folder, limit_bytes, _DOWNLOAD_S, _REGION, opened)
 
     async def names(self) -> list[str]:
         """Return the names of all models: archives, and the folders of unpacked ones."""
@@ -99,6 +109,13 @@ class ModelStore:
     def _open_bucket(self) -> ObjstoreBucket:
         assert self._bucket is not None, "a folder is read directly"
         return self._bucket
+
+    async def _answered(self, place: ModelData, look: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                return await look
+        except TimeoutError:
+            raise _silent(place) from None
 
     async def _look(self, work: Callable[[], T]) -> T:
         try:

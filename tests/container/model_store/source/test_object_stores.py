@@ -60,6 +60,21 @@ async def test_an_archive_is_found_fetched_and_replaced(server: ArchiveServer, t
         await store.newer(second)
 
 
+async def test_an_archive_that_was_found_to_be_fetched_is_on_its_way(server: ArchiveServer, tmp_path: Path) -> None:
+    server.put("a.tar.gz", says("one"))
+    store = store_of(server)
+    version = await store.find_to_fetch("a.tar.gz")
+    server.remove("a.tar.gz")  # a second request would not find it
+    unpacked = await store.fetch(version, tmp_path / "unpacked", LIMIT_BYTES)
+    assert (unpacked.etag, unpacked.archive_bytes) == (version.etag, len(says("one")))
+    assert "one" in (tmp_path / "unpacked" / "inference.py").read_text()
+    with pytest.raises(ModelDataMissingError):
+        await store.fetch(version, tmp_path / "again", LIMIT_BYTES)
+    with pytest.raises(ModelDataMissingError, match=f"{server.where}a.tar.gz"):
+        await store.find_to_fetch("a.tar.gz")
+    await store.close()
+
+
 async def test_what_is_not_there_is_named(server: ArchiveServer, tmp_path: Path) -> None:
     store = store_of(server)
     with pytest.raises(ModelDataMissingError, match=f"{server.where}none.tar.gz"):
