@@ -17,6 +17,7 @@ from polyhost.container.isolation.shared_folders import CACHE_VARIABLES, SHARED_
 from polyhost.container.layers import index
 from polyhost.container.model_store.secrets import StoreSecrets
 from polyhost.container.model_store.settings import StoreSettings, address, page, patterns
+from polyhost.container.model_store.signing_keys import signing_keys
 from polyhost.container.model_store.source.object_options import VARIABLES
 from polyhost.handlers import frameworks, lookup
 from polyhost.handlers.errors import BadSettingError
@@ -39,7 +40,7 @@ _OF_THE_STORE = (
     "POLYHOST_PINNED",
     "POLYHOST_DRAIN_SECONDS",
     "POLYHOST_PAGE",
-    withhold.BEARER_TOKEN,
+    *withhold.SECRETS,
 )
 _WORKER_PROCESSES = 2_048
 _REQUIREMENTS_S = 120
@@ -231,9 +232,15 @@ def with_default_store(environ: Mapping[str, str]) -> Mapping[str, str]:
 
 def store_secrets(environ: Mapping[str, str]) -> StoreSecrets:
     """Return what the model store needs and no process of a model may see. Raises ConfigError."""
-    token = _EnvironReader(environ)(withhold.BEARER_TOKEN, _token, "")
+    read = _EnvironReader(environ)
+    token = read(withhold.BEARER_TOKEN, _token, "")
+    keys = read(withhold.SIGNING_KEYS, signing_keys, {})
+    if keys and not token:
+        raise ConfigError(
+            f"{withhold.SIGNING_KEYS} is for AWS's runtime API alone: set {withhold.BEARER_TOKEN}, too, for all else"
+        )
     variables = {name: value for name, value in environ.items() if name.startswith(VARIABLES) or name == "HOME"}
-    return StoreSecrets(variables, token)
+    return StoreSecrets(variables, token, keys)
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -264,7 +271,7 @@ def _store(read: _EnvironReader) -> StoreSettings | None:
     if where is None:
         for name, value in {name: read(name, str, None) for name in _OF_THE_STORE}.items():
             if value is not None:
-                shown = name if name == withhold.BEARER_TOKEN else f"{name}={value!r}"
+                shown = name if name in withhold.SECRETS else f"{name}={value!r}"
                 raise ConfigError(f"{shown}: only for a container with a model store; set POLYHOST_MODEL_STORE as well")
         return None
     if read("SAGEMAKER_MULTI_MODEL", str, "true") != "true":

@@ -13,6 +13,8 @@ from pathlib import Path
 from polyhost.events import get_logger
 
 BEARER_TOKEN = "POLYHOST_BEARER_TOKEN"  # noqa: S105 - the name of a variable
+SIGNING_KEYS = "POLYHOST_SIGNING_KEYS"
+SECRETS = (BEARER_TOKEN, SIGNING_KEYS)  # of the container itself; its front end gets them through a pipe
 CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -68,13 +70,12 @@ def parse(value: str) -> tuple[str, ...]:
 
 def of(strict: bool, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return what is withheld without being named in the setting."""
-    token = (BEARER_TOKEN,) if environ.get(BEARER_TOKEN) else ()
-    return (*(CREDENTIALS if strict else ()), *token)
+    return (*(CREDENTIALS if strict else ()), *(name for name in SECRETS if environ.get(name)))
 
 
 def is_withheld(name: str, patterns: Iterable[str]) -> bool:
     """Return whether a model is not to get the variable; what polyhost needs is not withheld by a pattern."""
-    return _matches(name, patterns) and (name == BEARER_TOKEN or not _matches(name, _NEEDED))
+    return _matches(name, patterns) and (name in SECRETS or not _matches(name, _NEEDED))
 
 
 def without(environ: Mapping[str, str], patterns: Iterable[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from polyhost.container.model_store.secrets import StoreSecrets
 from polyhost.container.model_store.source.store import ModelStore
 from polyhost.container.model_store.start_loads import StartLoads
 from polyhost.container.model_store.target_models import TargetModels
+from polyhost.container.native.access import Access
 from polyhost.container.native.model_server import NativeModelServer
 from polyhost.container.native.models import Models
 from polyhost.container.native.queue import PendingBytes
@@ -36,7 +37,7 @@ class NativeStore:
             self._start_loads,
             pending,
             config.response_timeout_s,
-            secrets.bearer_token,
+            Access(secrets),
             page,
         )
 

@@ -1,7 +1,6 @@
 """Invocations by the name of a model in the store, by the container's API and by AWS's runtime API."""
 
 import asyncio
-import hmac
 import json
 import uuid
 from collections.abc import Callable, Coroutine
@@ -15,6 +14,7 @@ from polyhost.container.model_store.errors import NOT_READY, failure_of, kind_of
 from polyhost.container.model_store.serving import ServingVersion
 from polyhost.container.model_store.start_loads import StartLoads, StartState
 from polyhost.container.model_store.target_models import TargetModels
+from polyhost.container.native.access import Access
 from polyhost.container.native.endpoint_callers import EndpointCaller, EventStreamCaller
 from polyhost.container.native.errors import Rejection, bad_request, pending_bytes_exceeded
 from polyhost.container.native.exchange import Exchange
@@ -25,13 +25,12 @@ from polyhost.container.page.measured import MeasuredCaller
 from polyhost.container.page.routes import PageRoutes
 from polyhost.dashboard.files import ROOT as PAGE_ROOT
 from polyhost.model_cache.errors import ModelServingError
-from polyhost.runtime_api.errors import AccessDenied, AwsError, ValidationError
+from polyhost.runtime_api.errors import AwsError, ValidationError
 from polyhost.runtime_api.headers import STREAMED_ACCEPT, TARGET_MODEL, TO_CONTAINER
 
 _JSON = (b"content-type", b"application/json")
 _TARGET = TARGET_MODEL.lower().encode()
 _TARGET_BYTES = len(_TARGET)
-_AUTHORIZATION = b"authorization"
 _TO_MODEL = frozenset(name.lower().encode() for name in TO_CONTAINER.values())
 _ENDPOINTS, _MODELS, _INVOKE = b"/endpoints/", b"/models/", b"/invoke"
 _PAGE = PAGE_ROOT.encode()
@@ -69,17 +68,17 @@ class TargetRoutes:
         start: StartLoads,
         pending: PendingBytes,
         timeout_s: float,
-        token: str,
+        access: Access,
         page: PageRoutes | None = None,
     ) -> None:
-        """`timeout_s`: how long a client waits for a load, which goes on. `token`: empty if none is asked for."""
+        """`timeout_s`: how long a client waits for a load, which goes on."""
         self._targets = targets
         self._backend = backend
         self._start = start
         self._pending = pending
         self._timeout_s = timeout_s
         self._page = page
-        self._token = f"Bearer {token}".encode() if token else b""
+        self._access = access
         self._draining = False
 
     def handle(self, request: HttpRequest, exchange: Exchange, run: RunInBackground) -> bool:
@@ -88,18 +87,18 @@ class TargetRoutes:
             request.keep_alive = False
         path = request.path
         if path == b"/invocations":
-            self._authorize(request)
+            self._access.check(request)
             self._invoke_target(request, exchange, run)
         elif path.startswith(_ENDPOINTS):
             self._invoke_endpoint(request, exchange, run)
         elif path == b"/ready":
-            self._ready(exchange)
+            self._ready(request, exchange)
         elif path == b"/ping":
             return False
         elif self._page is not None and path.startswith(_PAGE):
             self._page.handle(request, exchange, run)
         else:
-            self._authorize(request)
+            self._access.check(request)
             if not (path.startswith(_MODELS) and path.endswith(_INVOKE) and len(path) > len(_MODELS) + len(_INVOKE)):
                 return self._check_management(request)
             _only_post(request)
@@ -137,9 +136,11 @@ class TargetRoutes:
             raise bad_request(f"the request names no model: send the header {TARGET_MODEL}, such as churn.tar.gz")
         self._invoke(name, request, exchange, exchange, run)
 
-    def _ready(self, exchange: Exchange) -> None:
+    def _ready(self, request: HttpRequest, exchange: Exchange) -> None:
+        """Tell everybody whether, as load balancers have no token; and which models only to those who have it."""
         ready = self._start.state is StartState.READY and not self._draining
-        described = self._start.describe() | ({"status": "stopping"} if self._draining else {})
+        described = self._start.describe() if self._access.has_token(request) else {"status": self._start.state.value}
+        described |= {"status": "stopping"} if self._draining else {}
         exchange.respond(200 if ready else 503, [_JSON], json.dumps(described).encode())
 
     def _check_management(self, request: HttpRequest) -> bool:
@@ -150,19 +151,6 @@ class TargetRoutes:
             )
             raise Rejection(HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowedError", message, allow="GET")
         return False
-
-    def _authorize(self, request: HttpRequest) -> None:
-        if self._token and not self._is_authorized(request):
-            message = (
-                "the request needs the header Authorization: Bearer TOKEN, with the token of POLYHOST_BEARER_TOKEN"
-            )
-            raise Rejection(HTTPStatus.UNAUTHORIZED, "UnauthorizedError", message, www_authenticate="Bearer")
-
-    def _is_authorized(self, request: HttpRequest) -> bool:
-        """Look for the token, and take it out of what a model gets to see."""
-        given = [value for name, value in request.headers if name.lower() == _AUTHORIZATION]
-        request.headers = [header for header in request.headers if header[0].lower() != _AUTHORIZATION]
-        return len(given) == 1 and hmac.compare_digest(given[0], self._token)
 
     # AWS's runtime API
 
@@ -175,8 +163,7 @@ class TargetRoutes:
             if not (streams or operation == b"invocations"):
                 raise Rejection(HTTPStatus.NOT_FOUND, "NoRouteError", "use /endpoints/NAME/invocations")
             _only_post(request)
-            if self._token and not self._is_authorized(request):
-                raise AccessDenied("The request needs the bearer token of POLYHOST_BEARER_TOKEN.")
+            self._access.check_endpoint(request)
             name = _target_of(request.headers)
             if not name:
                 raise ValidationError(f"Request {uuid.uuid4()} is missing a target model header")

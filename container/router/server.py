@@ -8,6 +8,7 @@ from polyhost.container.model_store.secrets import StoreSecrets
 from polyhost.container.model_store.source.store import ModelStore
 from polyhost.container.model_store.start_loads import StartLoads
 from polyhost.container.model_store.target_models import TargetModels
+from polyhost.container.native.access import Access
 from polyhost.container.native.clients import Clients
 from polyhost.container.native.queue import PendingBytes
 from polyhost.container.native.target_routes import TargetRoutes
@@ -33,12 +34,17 @@ class Router:
         self._targets = TargetModels(config.store, ModelStore(config.store, secrets.variables), self._mms)
         self._start_loads = StartLoads(self._targets, config.store.load_at_start)
         pending = PendingBytes()
-        token = secrets.bearer_token
         page = open_page(
-            config.store, token, self._targets, self._start_loads, "Multi Model Server", self._mms.memory_of
+            config.store,
+            secrets.bearer_token,
+            self._targets,
+            self._start_loads,
+            "Multi Model Server",
+            self._mms.memory_of,
         )
+        access = Access(secrets)
         self._routes = TargetRoutes(
-            self._targets, self._mms, self._start_loads, pending, config.response_timeout_s, token, page
+            self._targets, self._mms, self._start_loads, pending, config.response_timeout_s, access, page
         )
         self._clients = Clients(config, RouterRoutes(self._routes, self._targets, self._mms).handle, pending)
         self._background = BackgroundTasks()

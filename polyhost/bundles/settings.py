@@ -13,6 +13,7 @@ _STORE = "POLYHOST_MODEL_STORE"
 _NOT_BUNDLED = {
     _STORE: "a bundle serves its own models",
     "POLYHOST_BEARER_TOKEN": "a secret does not belong into a file; give it to the machine that serves",
+    "POLYHOST_SIGNING_KEYS": "secrets do not belong into a file; give them to the machine that serves",
     "SAGEMAKER_BASE_DIR": "a bundle serves its own models",
     "SAGEMAKER_BIND_TO_PORT": "the machine that serves chooses the port",
     "SAGEMAKER_MULTI_MODEL": "a bundle serves many models",

@@ -38,6 +38,26 @@ class AccessDenied(AwsError):
     status = 403
 
 
+class MissingAuthenticationToken(AwsError):
+    code = "MissingAuthenticationTokenException"
+    status = 403
+
+
+class IncompleteSignature(AwsError):
+    code = "IncompleteSignatureException"
+    status = 400
+
+
+class InvalidSignature(AwsError):
+    code = "InvalidSignatureException"
+    status = 403
+
+
+class UnrecognizedClient(AwsError):
+    code = "UnrecognizedClientException"
+    status = 403
+
+
 class ModelError(AwsError):
     """Members OriginalStatusCode, OriginalMessage, LogStreamArn, ErrorCode."""
 

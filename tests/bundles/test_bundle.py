@@ -67,6 +67,7 @@ def test_models_by_name_and_pattern(model_folder: Path, tmp_path: Path) -> None:
         (("--set", "A=b\nC=d"), "printable values of one line"),
         (("--set", "SAGEMAKER_BASE_DIR=/x"), "SAGEMAKER_BASE_DIR cannot be a setting of a bundle"),
         (("--set", "POLYHOST_BEARER_TOKEN=abc"), "a secret does not belong into a file"),
+        (("--set", "POLYHOST_SIGNING_KEYS=abc"), "secrets do not belong into a file"),
     ],
 )
 def test_what_cannot_be_bundled_is_told(

@@ -22,6 +22,7 @@ from polyhost.container.config import (
 )
 from polyhost.container.errors import ConfigError
 from polyhost.container.isolation.shared_folders import CACHE_VARIABLES
+from polyhost.container.model_store.secrets import StoreSecrets
 from polyhost.handlers.lookup import SERVICE
 from tests.support.container import ENTRY_POINT, ROOT
 
@@ -184,7 +185,7 @@ ANY_VALUE = {
     "SAGEMAKER_BASE_DIR", "SAGEMAKER_BATCH", "SAGEMAKER_MULTI_MODEL", "SAGEMAKER_MODEL_SERVER_VMARGS",
     "CUDA_VISIBLE_DEVICES",
     "POLYHOST_STATE_DIR", "POLYHOST_RUN_DIR", "SAGEMAKER_REGION", "AWS_REGION", "HOME", *CACHE_VARIABLES,
-    "POLYHOST_BEARER_TOKEN", "HF_TASK",
+    "POLYHOST_BEARER_TOKEN", "POLYHOST_SIGNING_KEYS", "HF_TASK",
 }  # fmt: skip
 
 
@@ -292,6 +293,27 @@ def test_a_bearer_token_is_checked_and_never_shown() -> None:
     assert "without a store" not in str(caught.value)
     config = Config.from_environ({**STORE, "POLYHOST_BEARER_TOKEN": "x" * 16})
     assert "x" * 16 not in config.to_json() and config.withhold == ("POLYHOST_BEARER_TOKEN",)
+
+
+def test_signing_keys_are_read_and_never_shown(tmp_path: Path) -> None:
+    token = {"POLYHOST_BEARER_TOKEN": "x" * 16}
+    pairs = {"A" * 16: "s/+=:" * 8, "B" * 20: "t" * 16}
+    value = ",".join(f"{key_id}:{secret}" for key_id, secret in pairs.items())
+    (tmp_path / "keys").write_text(value.replace(",", "\n"))
+    for given in (value, str(tmp_path / "keys")):
+        secrets = store_secrets({**token, "POLYHOST_SIGNING_KEYS": given})
+        assert secrets.signing_keys == pairs
+        assert StoreSecrets.from_json(secrets.to_json()) == secrets
+    with pytest.raises(ConfigError, match="set POLYHOST_BEARER_TOKEN, too"):
+        store_secrets({"POLYHOST_SIGNING_KEYS": value})
+    with pytest.raises(ConfigError, match="keys-none' cannot be read: "):
+        store_secrets({**token, "POLYHOST_SIGNING_KEYS": f"{tmp_path}/keys-none"})
+    for wrong in (f"{value},{'A' * 16}", "short:" + "wrong" * 4):
+        with pytest.raises(ConfigError, match="POLYHOST_SIGNING_KEYS must be KEY_ID:SECRET") as caught:
+            store_secrets({**token, "POLYHOST_SIGNING_KEYS": wrong})
+        assert "wrong" not in str(caught.value) and "s/+=" not in str(caught.value)
+    config = Config.from_environ({**STORE, **token, "POLYHOST_SIGNING_KEYS": value})
+    assert config.withhold == ("POLYHOST_BEARER_TOKEN", "POLYHOST_SIGNING_KEYS")
 
 
 def test_a_folder_of_models_becomes_the_store_where_nothing_says_what_to_serve(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from tests.support.waiting import wait_for
 
 JSON = "application/json"
 TOKEN = "a-token-of-thirty-two-characters"
+_ENVIRON = "def model_fn(d): return 1\ndef transform_fn(m, b, c, a): return open('/proc/self/environ').read(), 'a/b'"
 SETTINGS = {"SAGEMAKER_MULTI_MODEL": "", "POLYHOST_ZYGOTES": "bare", "POLYHOST_STORE_CHECK_SECONDS": "1"}
 
 
@@ -55,14 +56,14 @@ def running_store(folder: Path, front: str, store: Path | str, **environ: str) -
 
 
 @contextmanager
-def runtime(container: ContainerProcess) -> Iterator[Any]:
+def runtime(container: ContainerProcess, key_id: str = "any", secret: str = "any") -> Iterator[Any]:
     """Yield boto3's client with nothing but the endpoint's URL changed."""
     client = boto3.client(
         "sagemaker-runtime",
         endpoint_url=str(container.http.base_url),
         region_name="us-east-1",
-        aws_access_key_id="any",
-        aws_secret_access_key="any",
+        aws_access_key_id=key_id,
+        aws_secret_access_key=secret,
         config=Config(retries={"total_max_attempts": 1}),
     )
     with closing(client):
@@ -274,8 +275,7 @@ def test_models_are_loaded_at_the_start_and_pinned(tmp_path: Path, front: str) -
 def test_a_bearer_token_is_asked_for_and_kept_from_models(tmp_path: Path, front: str) -> None:
     store = tmp_path / "store"
     put(store, "a.tar.gz", archive_of("describes_itself"))
-    script = "def model_fn(d): return 1\ndef transform_fn(m, b, c, a): return open('/proc/self/environ').read(), 'a/b'"
-    put(store, "env.tar.gz", archive_of("empty", inference__py=script))
+    put(store, "env.tar.gz", archive_of("empty", inference__py=_ENVIRON))
     with running_store(tmp_path, front, store, POLYHOST_BEARER_TOKEN=TOKEN) as container:
         assert container.http.get("/ping").status_code == 200
         for headers in ({}, {"Authorization": "Bearer wrong-token-of-some-length"}):
@@ -287,6 +287,51 @@ def test_a_bearer_token_is_asked_for_and_kept_from_models(tmp_path: Path, front:
         assert response.status_code == 200 and TOKEN not in response.text
         assert TOKEN not in invoke(container, "env.tar.gz", Authorization=f"Bearer {TOKEN}").text
         assert not any(TOKEN in " ".join(query(process.cmdline) or []) for process in container.processes())
+
+
+def test_only_who_has_the_token_is_told_which_models_were_to_be_loaded(tmp_path: Path, front: str) -> None:
+    put(tmp_path / "store", "a.tar.gz", archive_of("empty"))
+    settings = {"POLYHOST_LOAD_AT_START": "none.tar.gz", "POLYHOST_BEARER_TOKEN": TOKEN}
+    with running_store(tmp_path, front, tmp_path / "store", **settings) as container:
+        wait_for(lambda: container.http.get("/ready").status_code == 200, "readiness")
+        for headers in ({}, {"Authorization": "Bearer wrong-token-of-some-length"}):
+            assert container.http.get("/ready", headers=headers).json() == {"status": "ready"}
+        told = container.http.get("/ready", headers={"Authorization": f"Bearer {TOKEN}"}).json()
+        assert list(told["failed"]) == ["none.tar.gz"]
+
+
+def test_signatures_are_checked_with_the_keys_that_are_set(tmp_path: Path, front: str) -> None:
+    put(tmp_path / "store", "env.tar.gz", archive_of("empty", inference__py=_ENVIRON))
+    put(tmp_path / "store", "yields.tar.gz", archive_of("yields"))
+    key, secret = "AKIAEXAMPLEEXAMPLE", "a-secret-of-forty-characters/with+others"
+    (tmp_path / "keys").write_text(f"{key}:{secret}\nAKIASECONDSECONDSECOND:{secret[::-1]}\n")
+    settings = {"POLYHOST_SIGNING_KEYS": str(tmp_path / "keys"), "POLYHOST_BEARER_TOKEN": TOKEN}
+    with running_store(tmp_path, front, tmp_path / "store", **settings) as container:
+        with runtime(container, key, secret) as client:
+            response = client.invoke_endpoint(EndpointName="any", TargetModel="env.tar.gz", Body=b"x" * 100_000)
+            seen = response["Body"].read().decode()
+            assert not any(hidden in seen for hidden in (secret, TOKEN, "SIGNING_KEYS"))
+            client.meta.events.register(
+                "before-call.sagemaker-runtime.*",
+                lambda params, **_: params["headers"].__setitem__(TARGET, "yields.tar.gz"),
+            )
+            streamed = client.invoke_endpoint_with_response_stream(
+                EndpointName="any", ContentType=JSON, Body=b'{"pieces": 1}'
+            )
+            with closing(streamed["Body"]) as events:
+                assert b"".join(event["PayloadPart"]["Bytes"] for event in events) == b"piece 0;"
+        wrong = {(key, secret[::-1]): "InvalidSignatureException", (key[::-1], secret): "UnrecognizedClientException"}
+        for (key_id, given), code in wrong.items():
+            with runtime(container, key_id, given) as client, pytest.raises(ClientError) as error:
+                client.invoke_endpoint(EndpointName="any", TargetModel="env.tar.gz", Body=b"x")
+            assert error.value.response["Error"]["Code"] == code
+            assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+        path, target = "/endpoints/any/invocations", {TARGET: "env.tar.gz"}
+        unsigned = container.http.post(path, headers=target)
+        assert unsigned.headers["x-amzn-errortype"] == "MissingAuthenticationTokenException"
+        by_token = container.http.post(path, headers={**target, "Authorization": f"Bearer {TOKEN}"})
+        assert by_token.status_code == 200
+        assert invoke(container, "env.tar.gz").status_code == 401
 
 
 # Object stores
