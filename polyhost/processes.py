@@ -22,7 +22,8 @@ from polyhost.client import PolyhostClient
 COMMAND = (sys.executable, "-P", "-m", "polyhost")
 """The command line of this installation; -P keeps the current directory out of its module search path."""
 
-_START_S = 60.0
+# A server that ends is noticed at once: this is for one that hangs, on machines with many more processes than cores.
+_START_S = 300.0
 _STOP_S = 30.0  # SageMaker sends SIGKILL this long after SIGTERM
 _KILL_S = 15.0
 _MARK = "POLYHOST_PROCESS"
