@@ -5,7 +5,7 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from polyhost.container import log
 from polyhost.container.config import Config
@@ -108,10 +108,11 @@ class FunctionZygote:
         asyncio.get_running_loop().remove_reader(self._channel)
         _, status = os.waitpid(self.pid, 0)
         error = ZygoteLostError(f"the process that forks models' processes has ended, with wait status {status}")
-        for future in (self._ready, *self._starting.values(), *self._running.values()):
+        waiting: list[asyncio.Future[Any]] = [self._ready, *self._starting.values(), *self._running.values()]
+        for future in waiting:
             if not future.done():
                 future.set_exception(error)
-                future.exception()  # whoever waits gets it; none may be waiting
+                future.exception()  # counts as retrieved: asyncio logs an error that no task awaits
 
 
 def _set(future: "asyncio.Future[int] | None", value: int) -> None:

@@ -39,7 +39,7 @@ async def test_invalid_or_unsupported_config_is_rejected(plane: ControlPlaneHarn
         ("ManagedInstanceScaling", {"Status": "ENABLED", "MinInstanceCount": 1, "MaxInstanceCount": 2}),
         ("InstancePools", [{"InstanceType": "ml.m5.large", "Priority": 1}]),
     ):
-        assert await rejection(variant(**{member: value})) == (
+        assert await rejection(variant() | {member: value}) == (
             f"Variant AllTraffic has {member}, which the emulator does not support; leave it out. To scale a variant,"
             " register it with Application Auto Scaling."
         )
