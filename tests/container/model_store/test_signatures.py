@@ -17,10 +17,13 @@ BODY = b"1,2\n"
 
 
 def signed(
-    body: bytes = BODY, path: str = "/endpoints/any/invocations", service: str = "sagemaker", **more: str
+    body: bytes = BODY,
+    path: str = "/endpoints/any/invocations",
+    service: str = "sagemaker",
+    more: dict[str, str] | None = None,
 ) -> HttpRequest:
     """Return a request that botocore has signed now; `more` are headers."""
-    headers = {"Content-Type": "text/csv", "X-Amzn-SageMaker-Target-Model": "team/a  b.tar.gz", **more}
+    headers = {"Content-Type": "text/csv", "X-Amzn-SageMaker-Target-Model": "team/a  b.tar.gz", **(more or {})}
     request = AWSRequest("POST", f"http://localhost:8080{path}", headers, body)
     SigV4Auth(Credentials(KEY, SECRET), service, "eu-west-1").add_auth(request)
     sent = {"Host": "localhost:8080", "User-Agent": "x", "X-Amzn-Trace-Id": "Root=1", **dict(request.headers.items())}
@@ -41,12 +44,12 @@ def header(request: HttpRequest, name: str) -> str:
 
 
 CHECK = SignatureCheck({"AKIAOTHEROTHEROTHER": "another" * 5, KEY: SECRET})
-TAKEN = {
+TAKEN: dict[str, Callable[[], HttpRequest]] = {
     "plain": signed,
     "without a body": lambda: signed(b""),
     "with a query": lambda: signed(path="/endpoints/any/invocations?b=2&a=1%20x&a"),
     "with a slash": lambda: signed(path="/endpoints/a%2Fb/invocations"),
-    "with a session": lambda: signed(**{"X-Amz-Security-Token": "a"}),
+    "with a session": lambda: signed(more={"X-Amz-Security-Token": "a"}),
 }
 
 
@@ -83,7 +86,7 @@ CASES: dict[str, tuple[Callable[[], HttpRequest], str, str]] = {
     "not ASCII": (lambda: with_authorization(lambda value: value + "\xe9"), WRONG, "does not match"),
     "another service": (lambda: signed(service="s3"), WRONG, "scoped to correct service: 'sagemaker'"),
     "another day": (lambda: change(signed(), "X-Amz-Date", "20200101T000000Z"), WRONG, "Date in Credential scope"),
-    "unsigned payload": (lambda: signed(**{"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"}), WRONG, "UNSIGNED-PAYLOAD"),
+    "unsigned payload": (lambda: signed(more={"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"}), WRONG, "UNSIGNED-PAYLOAD"),
     "unknown key": (
         lambda: with_authorization(lambda value: value.replace(KEY, "AKIAUNKNOWN")),
         "UnrecognizedClientException",
