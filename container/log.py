@@ -63,7 +63,10 @@ def bind(**fields: Any) -> None:
 
 @contextmanager
 def bound(**fields: Any) -> Iterator[None]:
-    """Add these fields to every event inside the block, e.g. the request in progress."""
+    """Add these fields to every event inside the block, e.g. the request in progress.
+
+    A field may be a function, which is called for an event that is written: most requests write none.
+    """
     token = _context.set({**_context.get({}), **fields})
     try:
         yield
@@ -73,7 +76,8 @@ def bound(**fields: Any) -> Iterator[None]:
 
 def plain(event: LogEvent) -> PlainEvent:
     """Return the event with the fields of the process and of the request in progress, and its traceback as text."""
-    known = {**_process_fields, **_context.get({}), **event.fields}
+    in_progress = {name: value() if callable(value) else value for name, value in _context.get({}).items()}
+    known = {**_process_fields, **in_progress, **event.fields}
     details = event.fields.get("details")
     error = event.exception
     return PlainEvent(

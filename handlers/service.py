@@ -102,6 +102,7 @@ def _context_of_one(context: Any, index: int) -> Any:
 
 def _request(item: Item, context: Any, index: int, context_of_one: Any) -> HandlerRequest:
     headers = {name.lower(): value for name, value in context.get_all_request_header(index).items()}
+    attributes = headers.get("x-amzn-sagemaker-custom-attributes")
     content_type = headers.get("content-type") or ""
     if isinstance(item, forms.FormItem):
         with phase("decode"):
@@ -112,7 +113,7 @@ def _request(item: Item, context: Any, index: int, context_of_one: Any) -> Handl
         body=body,
         content_type=content_type,
         accept=headers.get("accept") or "",
-        options=_options(headers.get("x-amzn-sagemaker-custom-attributes") or ""),
+        options=_options(attributes) if attributes else {},
         context=context_of_one,
     )
 

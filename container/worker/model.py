@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from polyhost.container.worker import own_handler, printed, responses, surroundi
 from polyhost.container.worker.inputs import decoded
 from polyhost.container.worker.model_directory import why_unreadable
 from polyhost.container.worker.own_handler import Entry
-from polyhost.container.worker.types import Headers, Request, Response
+from polyhost.container.worker.types import Headers, Request, Response, target_model
 from polyhost.events import get_logger
 from polyhost.handlers import import_path, lookup
 from polyhost.handlers.body import forms
@@ -129,7 +130,7 @@ class Model:
             # Each to its end before the next, streamed ones too: the context then knows one request at a time.
             return [self.buffered(request, *self._predict([request])) for request in requests]
         first = requests[0]
-        with log.bound(request_id=first.id, target_model=first.target_model):
+        with log.bound(request_id=first.id, target_model=partial(target_model, first.headers)):
             try:
                 items = self._call(requests)
             except BadFormError as error:  # before the handler was called

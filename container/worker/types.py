@@ -27,6 +27,12 @@ class Headers(dict[str, str]):
         return next((value for key, value in self.items() if key.lower() == wanted), default)
 
 
+def target_model(headers: Mapping[str, str]) -> str | None:
+    """Return the archive that SageMaker's caller has named."""
+    target: str | None = Headers(headers).get("x-amzn-sagemaker-target-model")
+    return target
+
+
 @dataclass(frozen=True)
 class Request:
     """One request for a prediction. `parameters` has the parameters of the URL's query, and "body" as bytes.
@@ -53,8 +59,7 @@ class Request:
 
     @property
     def target_model(self) -> str | None:
-        target: str | None = Headers(self.headers).get("x-amzn-sagemaker-target-model")
-        return target
+        return target_model(self.headers)
 
 
 @dataclass(frozen=True)

@@ -33,11 +33,15 @@ def dumps(value: Any, indent: int | None = None) -> str:
     """Write a value as JSON, NaN and infinity as null: JSON has neither. Raises WrongAnswerError."""
     try:
         try:
-            return json.dumps(plain(value), default=plain, allow_nan=False, ensure_ascii=False, indent=indent)
+            return (_COMPACT if indent is None else _encoder(indent)).encode(plain(value))
         except (TypeError, ValueError):  # a key that is neither text nor a number; NaN
             return json.dumps(_strict(value), allow_nan=False, ensure_ascii=False, indent=indent)
     except RecursionError:
         raise WrongAnswerError("the prediction holds itself, or is nested too deeply to be written") from None
+
+
+def _encoder(indent: int | None) -> json.JSONEncoder:
+    return json.JSONEncoder(default=plain, allow_nan=False, ensure_ascii=False, indent=indent)
 
 
 def plain(value: Any) -> Any:
@@ -163,3 +167,6 @@ def _key(key: Any) -> Any:
             f"a dictionary has the key {key!r}, a {type(key).__name__}, which JSON cannot have; make it text: str(key)"
         )
     return json.dumps(name) if isinstance(name, float) and not math.isfinite(name) else name
+
+
+_COMPACT = _encoder(None)  # json.dumps would make one for each call

@@ -66,6 +66,21 @@ def test_fields_of_event_request_and_process(events: Events, monkeypatch: pytest
     assert [ours.get(name) for name in FIELDS] == ["m", None, None, None, None, 2]
 
 
+def test_a_field_that_is_a_function_is_called_for_each_event(events: Events) -> None:
+    calls = iter(("first", "second"))
+    with log.bound(target_model=lambda: next(calls)):
+        logging.getLogger().info("x")
+        get_logger("polyhost").info("y")
+
+    assert [event["target_model"] for event in events()] == ["first", "second"]
+
+
+def test_a_function_among_an_events_own_fields_is_not_called(events: Events) -> None:
+    get_logger("polyhost").info("x", extra={"target_model": len})
+
+    assert events()[0]["target_model"] == str(len)
+
+
 @pytest.mark.parametrize("lines", ["text"], indirect=True)
 def test_text_format(lines: Callable[[], list[str]]) -> None:
     get_logger("a").error("no", extra={"model": "m", "phase": "load", "details": {"bytes": 5}})
