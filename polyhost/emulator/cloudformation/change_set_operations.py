@@ -40,7 +40,7 @@ class ChangeSetOperations:
             )
         if not creates and stack is not None and not stack.status.updatable:
             raise ValidationError(f"Stack:{stack.id} is in {stack.status} state and can not be updated.")
-        template = await request.template(self._stacks, stack.template if stack is not None else None)
+        template = await request.template(self._stacks, stack)
         added = stack is None
         stack = stack or self._stacks.add(request.region, request.checked_name("StackName"))
         if any(item.name == name for item in self._of(stack)):

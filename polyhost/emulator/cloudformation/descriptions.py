@@ -3,7 +3,7 @@
 from typing import Any
 
 from polyhost.emulator.cloudformation import parameters
-from polyhost.emulator.cloudformation.plan import needed_capabilities
+from polyhost.emulator.cloudformation.plan import EXPAND, needed_capabilities
 from polyhost.emulator.cloudformation.stack import Stack, StackEvent, StackResource
 from polyhost.emulator.cloudformation.template import Template
 
@@ -85,11 +85,12 @@ def event_members(stack: Stack, event: StackEvent) -> Members:
 def template_members(template: Template) -> Members:
     """Return the members of GetTemplateSummary, of which ValidateTemplate has a part."""
     capabilities, reason = needed_capabilities(template)
+    capabilities = [*capabilities, *([EXPAND] if template.transforms else [])]
     return {
         "Description": template.description or None,
         "Parameters": parameters.declare(template.parameters),
         "Capabilities": capabilities,
         "CapabilitiesReason": reason or None,
         "ResourceTypes": sorted({item.type_name for item in template.declarations.values()}),
-        "DeclaredTransforms": [],
+        "DeclaredTransforms": list(template.transforms),
     }

@@ -59,7 +59,7 @@ class StackOperations:
 
     async def _update(self, request: StackRequest) -> Members:
         stack = self._get(request)
-        template = await request.template(self._stacks, stack.template)
+        template = await request.template(self._stacks, stack)
         settings = request.settings(template, stack)
         names = await self._stacks.names(stack, template, settings)
         if not has_changes(stack, template, settings.tags, plan.foresee(stack, template, names)):
@@ -141,7 +141,9 @@ class StackOperations:
         template = self._get(request).template
         if template is None:
             raise ValidationError(f"Stack {request.members['StackName']} has no template yet; execute its change set.")
-        return {"TemplateBody": template.text, "StagesAvailable": ["Original", "Processed"]}
+        processed = request.members.get("TemplateStage") == "Processed"
+        body = template.processed if processed else template.text
+        return {"TemplateBody": body, "StagesAvailable": ["Original", "Processed"]}
 
     async def _template_summary(self, request: StackRequest) -> Members:
         if "StackName" in request.members:

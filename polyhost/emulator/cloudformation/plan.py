@@ -19,6 +19,7 @@ from polyhost.emulator.errors import ValidationError
 # What a value is before its resource is made (CloudFormation user guide, change sets).
 KNOWN_AFTER_APPLY = "{{changeSet:KNOWN_AFTER_APPLY}}"
 _NAMED = "CAPABILITY_NAMED_IAM"
+EXPAND = "CAPABILITY_AUTO_EXPAND"
 _SUFFIX = string.digits + string.ascii_uppercase
 
 
@@ -137,11 +138,17 @@ def needed_capabilities(template: Template) -> tuple[list[str], str]:
     return [needed], f"The following resource(s) require capabilities: [{types}]"
 
 
-def check_capabilities(template: Template, given: tuple[str, ...]) -> None:
-    """Raise InsufficientCapabilities if a template needs one that a request does not give."""
+def check_capabilities(template: Template, given: tuple[str, ...], expands: bool) -> None:
+    """Raise InsufficientCapabilities if a template needs one that a request does not give.
+
+    `expands`: whether its transforms need one.
+    """
     needed, _ = needed_capabilities(template)
-    if needed and not {*needed, _NAMED} & set(given):
-        raise InsufficientCapabilities(f"Requires capabilities : [{', '.join(needed)}]")
+    missing = needed if needed and not {*needed, _NAMED} & set(given) else []
+    if expands and template.transforms and EXPAND not in given:
+        missing = [*missing, EXPAND]
+    if missing:
+        raise InsufficientCapabilities(f"Requires capabilities : [{', '.join(missing)}]")
 
 
 def _normal(value: Any) -> Any:

@@ -35,7 +35,7 @@ class StackRequest:
             )
         return name
 
-    async def template(self, stacks: Stacks, previous: Template | None = None) -> Template:
+    async def template(self, stacks: Stacks, stack: Stack | None = None) -> Template:
         """Return the template that a request brings, names, or takes from the stack. Raises ValidationError."""
         body, url = self.members.get("TemplateBody"), self.members.get("TemplateURL")
         if body and url:
@@ -43,19 +43,22 @@ class StackRequest:
         if self.members.get("UsePreviousTemplate"):
             if body or url:
                 raise ValidationError("You cannot specify both usePreviousTemplate and Template Body/Template URL.")
-            if previous is None:
+            if stack is None or stack.template is None:
                 raise ValidationError("There is no previous template to use.")
-            return previous
+            body = stack.template.text
         if url:
             body = await stacks.text(self.region, *bucket_and_key(str(url)))
-        return Template.parse(body)
+        known = stack.settings.parameters if stack is not None else {}
+        values = parameters.given_values(self.members.get("Parameters") or [], known)
+        return await stacks.parsed(self.region, body, values)
 
     def settings(self, template: Template, stack: Stack) -> StackSettings:
         """Return the settings, with those of the stack for what the request leaves out. Raises AwsError."""
         members, known = self.members, stack.settings
         given = parameters.given_values(members.get("Parameters") or [], known.parameters)
         capabilities = tuple(members.get("Capabilities") or ())
-        plan.check_capabilities(template, capabilities)
+        # Change sets show what a transform makes: their creation needs no capability for that.
+        plan.check_capabilities(template, capabilities, expands="ChangeSetName" not in members)
         tags = {item["Key"]: item["Value"] for item in members["Tags"]} if "Tags" in members else known.tags
         on_failure = members.get("OnFailure") or members.get("OnStackFailure") or "ROLLBACK"
         return StackSettings(

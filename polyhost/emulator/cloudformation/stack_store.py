@@ -4,7 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,8 @@ def _encode(stack: Stack) -> dict[str, Any]:
         "name": stack.name,
         "id": stack.id,
         "template": stack.template.text if stack.template is not None else None,
+        "processed": stack.template.processed if stack.template is not None else None,
+        "transforms": stack.template.transforms if stack.template is not None else (),
         "settings": asdict(stack.settings),
         "status": stack.status,
         "reason": stack.reason,
@@ -83,7 +85,11 @@ def _encode(stack: Stack) -> dict[str, Any]:
 def _decode(item: dict[str, Any]) -> Stack:
     stack = Stack(item["region"], item["name"])
     stack.id = item["id"]
-    stack.template = Template.parse(item["template"]) if item["template"] is not None else None
+    if item["template"] is not None:
+        # Not transformed again: another release of the translator may make other resources of it.
+        template = Template.parse(item.get("processed", item["template"]))
+        transforms = tuple(item.get("transforms", ()))
+        stack.template = replace(template, text=item["template"], transforms=transforms)
     settings: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in item["settings"].items()
     }

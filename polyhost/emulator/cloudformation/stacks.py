@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache
@@ -97,6 +97,10 @@ class Stacks:
             lambda: parameters.resolve(template.parameters, settings.parameters, self._stored(stack.region))
         )
         return {**stack.pseudo_parameters(), **values}
+
+    async def parsed(self, region: str, text: str | None, values: Mapping[str, str]) -> Template:
+        """Return a template, transformed with the values of its parameters. Raises ValidationError."""
+        return await self._in_thread(lambda: Template.parse(text, values, region))
 
     async def text(self, region: str, bucket: str, key: str) -> str:
         """Return an object of the emulator's S3. Raises ValidationError."""

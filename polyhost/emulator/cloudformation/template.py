@@ -1,5 +1,6 @@
 """A template, checked as a whole before anything is made of it."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -7,6 +8,7 @@ from typing import Any, Self
 
 from polyhost.emulator.cloudformation.references import Reference, ReferenceKind, references
 from polyhost.emulator.cloudformation.template_text import parse_template
+from polyhost.emulator.cloudformation.transforms import declared_transforms, transformed
 from polyhost.emulator.errors import ValidationError
 
 PSEUDO_PARAMETERS = frozenset(
@@ -38,7 +40,7 @@ class Declaration:
 
 @dataclass(frozen=True)
 class Template:
-    """`text` is what a client sent; the sections are those of the parsed template."""
+    """`text` is what a client sent, `processed` what its transforms have made of it, as are the sections."""
 
     text: str
     description: str
@@ -47,18 +49,25 @@ class Template:
     conditions: Mapping[str, Any]
     outputs: Mapping[str, Mapping[str, Any]]
     declarations: Mapping[str, Declaration]  # in an order in which they can be made
+    transforms: tuple[str, ...]
+    processed: str
 
     @classmethod
-    def parse(cls, text: str | None) -> Self:
-        """Parse and check a template. Raises ValidationError that names what is wrong with it."""
+    def parse(cls, text: str | None, values: Mapping[str, str] | None = None, region: str = "us-east-1") -> Self:
+        """Parse and check a template, after its transforms with the values of its parameters.
+
+        Raises ValidationError that names what is wrong with it.
+        """
         content = parse_template(text)
+        transforms, processed = declared_transforms(content), str(text)
+        if transforms:
+            content = transformed(content, values or {}, region)
+            processed = json.dumps(content)
         if unknown := [str(name) for name in content if name not in _SECTIONS]:
             raise ValidationError(f"Invalid template property or properties [{', '.join(unknown)}]")
         for section in ("Parameters", "Mappings", "Conditions", "Outputs"):
             if not isinstance(content.setdefault(section, {}), dict):
                 raise ValidationError(f"Template format error: [/{section}] must be an object.")
-        if content.get("Transform"):
-            raise ValidationError(f"The emulator does not support the transform {content['Transform']}.")
         for section in ("Parameters", "Outputs"):
             for name, item in content[section].items():
                 if not isinstance(item, dict):
@@ -75,6 +84,8 @@ class Template:
             content["Conditions"],
             content["Outputs"],
             {name: declarations[name] for name in _in_order(declarations)},
+            transforms,
+            processed,
         )
 
 

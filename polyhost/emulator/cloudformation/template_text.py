@@ -22,7 +22,7 @@ def parse_template(text: object) -> dict[str, Any]:
         raise ValidationError("Either Template URL or Template Body must be specified.")
     if len(text.encode()) > _MAX_BYTES:
         raise ValidationError(f"Template may not exceed {_MAX_BYTES} bytes in size.")
-    template = _parse(text)
+    template = parse_document(text)
     if not isinstance(template, dict):
         raise ValidationError("Template format error: unsupported structure.")
     if not isinstance(template.get("Resources"), dict) or not template["Resources"]:
@@ -30,7 +30,8 @@ def parse_template(text: object) -> dict[str, Any]:
     return template
 
 
-def _parse(text: str) -> Any:
+def parse_document(text: str) -> Any:
+    """Return the content of JSON or YAML. Raises ValidationError."""
     if text.lstrip().startswith("{"):
         try:
             return json.loads(text)

@@ -2,11 +2,13 @@
 
 import base64
 import binascii
+import copy
+import re
 from collections.abc import Callable
 from typing import Any
 
 from moto.awslambda.exceptions import InvalidParameterValueException
-from moto.awslambda.models import LambdaFunction
+from moto.awslambda.models import LambdaFunction, LambdaStorage
 from moto.awslambda.responses import LambdaResponse
 
 from polyhost.archives import InvalidArchiveError
@@ -24,6 +26,7 @@ _RESERVED = frozenset(
         *("AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR"),
     )
 )
+_HANDLER = re.compile(r"[^\s]{1,128}")  # botocore lambda/2015-03-31, Handler
 _UNZIP = "Could not unzip uploaded file. Please check your file, then try to upload again."
 
 _MOTOS_SET_CODE = LambdaFunction._set_function_code
@@ -35,6 +38,8 @@ def add_to_lambda() -> None:
         setattr(LambdaResponse, name, _checked(getattr(LambdaResponse, name)))
     functions: Any = LambdaFunction
     functions._set_function_code = _set_function_code
+    storage: Any = LambdaStorage
+    storage.publish_version = _publish_version
 
 
 def _checked(operation: Callable[[LambdaResponse], Any]) -> Callable[[LambdaResponse], Any]:
@@ -53,6 +58,12 @@ def _check_configuration(members: dict[str, Any]) -> None:
                 f"1 validation error detected: Value '{value}' at '{name[0].lower()}{name[1:]}' failed to satisfy"
                 f" constraint: Member must have value from {least} to {most}"
             )
+    handler = members.get("Handler")
+    if handler is not None and _HANDLER.fullmatch(str(handler)) is None:
+        raise InvalidParameterValueException(
+            f"1 validation error detected: Value '{handler}' at 'handler' failed to satisfy constraint: Member must"
+            r" satisfy regular expression pattern: [^\s]+, with at most 128 characters"
+        )
     variables = (members.get("Environment") or {}).get("Variables") or {}
     if reserved := sorted(_RESERVED & variables.keys()):
         raise InvalidParameterValueException(
@@ -87,3 +98,21 @@ def _set_function_code(function: LambdaFunction, spec: dict[str, Any]) -> None:
         if "larger than" in str(error):
             raise InvalidParameterValueException("Unzipped size must be smaller than 262144000 bytes") from None
         raise InvalidParameterValueException(f"{_UNZIP} ({error})") from None
+
+
+def _publish_version(storage: Any, name_or_arn: str, description: str = "") -> LambdaFunction | None:
+    """Publish what has changed under a number that no version has had: moto's is the number of versions there are."""
+    latest: Any = storage.get_function_by_name_or_arn_forbid_qualifier(name_or_arn)
+    versions = storage._functions[latest.function_name]["versions"]
+    if versions and not latest.code_or_config_updated:
+        newest: LambdaFunction = versions[-1]
+        return newest
+    used = [int(version.version) for version in versions]
+    latest.newest_version = max([getattr(latest, "newest_version", 0), *used]) + 1
+    latest.code_or_config_updated = False
+    published: LambdaFunction = copy.copy(latest)
+    published.set_version(latest.newest_version)
+    published.description = description or published.description
+    versions.append(published)
+    storage._arns[published.function_arn] = published
+    return published

@@ -1,15 +1,24 @@
-"""API Gateway's imports, in place of moto's, which knows only a part of OpenAPI 3."""
+"""API Gateway's operations in place of moto's, which know only a part of OpenAPI 3, of deletions and of patches."""
 
 import json
 from typing import Any
 
-from moto.apigateway.exceptions import BadRequestException, InvalidOpenApiModeException
-from moto.apigateway.models import APIGatewayBackend, RestAPI
+from moto.apigateway.exceptions import (
+    BadRequestException,
+    DeploymentNotFoundException,
+    InvalidOpenApiModeException,
+    StageStillActive,
+    UsagePlanNotFoundException,
+)
+from moto.apigateway.models import APIGatewayBackend, Deployment, RestAPI, UsagePlan
 from moto.apigateway.responses import APIGatewayResponse
 
 from polyhost.emulator.gateway.openapi import import_document
 
 _MOTOS_CREATE = APIGatewayResponse.create_rest_api
+_MOTOS_API_PATCHES = RestAPI.apply_patch_operations
+_MOTOS_PLAN_PATCHES = UsagePlan.apply_patch_operations
+_BINARY = "/binaryMediaTypes/"
 
 
 def add_to_apigateway() -> None:
@@ -18,6 +27,12 @@ def add_to_apigateway() -> None:
         (APIGatewayBackend, "import_rest_api", _import_rest_api),
         (APIGatewayBackend, "put_rest_api", _put_rest_api),
         (APIGatewayResponse, "create_rest_api", _create_rest_api),
+        (APIGatewayBackend, "delete_rest_api", _delete_rest_api),
+        (APIGatewayBackend, "delete_usage_plan", _delete_usage_plan),
+        (APIGatewayBackend, "delete_usage_plan_key", _delete_usage_plan_key),
+        (RestAPI, "delete_deployment", _delete_deployment),
+        (RestAPI, "apply_patch_operations", _patch_api),
+        (UsagePlan, "apply_patch_operations", _patch_plan),
     ):
         setattr(owner, name, operation)
 
@@ -67,3 +82,61 @@ def _put_rest_api(
         api.resources, api.default, api.root_resource_id = resources, default, default.id
         raise
     return api
+
+
+def _delete_rest_api(backend: APIGatewayBackend, function_id: str) -> RestAPI:
+    api = backend.get_rest_api(function_id)  # raises, where moto fails with a KeyError
+    del backend.apis[function_id]
+    return api
+
+
+def _delete_usage_plan(backend: APIGatewayBackend, usage_plan_id: str) -> None:
+    backend.get_usage_plan(usage_plan_id)
+    del backend.usage_plans[usage_plan_id]
+    backend.usage_plan_keys.pop(usage_plan_id, None)
+
+
+def _delete_usage_plan_key(backend: APIGatewayBackend, usage_plan_id: str, key_id: str) -> None:
+    keys = backend.usage_plan_keys.get(usage_plan_id, {})
+    if key_id not in keys:
+        raise UsagePlanNotFoundException
+    del keys[key_id]
+
+
+def _delete_deployment(api: RestAPI, deployment_id: str) -> Deployment:
+    """Delete a deployment that no stage has; moto asks for the stage that it was made with."""
+    if deployment_id not in api.deployments:
+        raise DeploymentNotFoundException
+    if any(stage.deployment_id == deployment_id for stage in api.stages.values()):
+        raise StageStillActive
+    return api.deployments.pop(deployment_id)
+
+
+def _patch_api(api: RestAPI, patch_operations: list[dict[str, Any]]) -> None:
+    """Change an API; moto takes "false" for true, and does not find binary types in paths."""
+    for operation in patch_operations:
+        path = str(operation["path"])
+        if path == "/disableExecuteApiEndpoint":
+            api.disableExecuteApiEndpoint = str(operation["value"]).lower() == "true"
+        elif path.startswith(_BINARY):
+            kind = path.removeprefix(_BINARY).replace("~1", "/").replace("~0", "~")
+            kept = [item for item in api.binaryMediaTypes or [] if item != kind]
+            api.binaryMediaTypes = [*kept, *([kind] if operation["op"] == "add" else [])]
+        else:
+            _MOTOS_API_PATCHES(api, [operation])
+
+
+def _patch_plan(plan: UsagePlan, patch_operations: list[dict[str, Any]]) -> None:
+    """Change a plan; moto keeps limits as text, rejects rates below 1, and fails to remove stages with settings."""
+    for operation in patch_operations:
+        op, path, value = operation["op"], str(operation["path"]), str(operation.get("value", ""))
+        section, _, name = path.lstrip("/").partition("/")
+        if path == "/apiStages":
+            api, _, stage = value.partition(":")
+            others = [item for item in plan.api_stages if (item["apiId"], item["stage"]) != (api, stage)]
+            plan.api_stages = [*others, *([{"apiId": api, "stage": stage}] if op == "add" else [])]
+        elif section in ("throttle", "quota") and name and op != "remove":
+            limits = plan.throttle if section == "throttle" else plan.quota
+            limits[name] = float(value) if name == "rateLimit" else value if name == "period" else int(float(value))
+        else:
+            _MOTOS_PLAN_PATCHES(plan, [operation])

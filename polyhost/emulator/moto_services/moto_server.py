@@ -100,9 +100,11 @@ def _create_app(service: Any) -> Flask:
 
         use_safe_loader()
     elif service == "iam":
+        from polyhost.emulator.moto_services.managed_policies import add_aws_policies
         from polyhost.emulator.moto_services.policy_simulation import add_to_iam
 
         add_to_iam()
+        add_aws_policies()
     elif service == "cloudwatch":
         from polyhost.emulator.alarms import metric_reads, moto_operations
 

@@ -39,7 +39,7 @@ def _queue(**properties: Any) -> dict[str, Any]:
         ({"Resources": {"A": {}}}, "Every Resources object must contain a Type"),
         ({"Resources": {"A": QUEUE | {"DeletionPolicy": "Burn"}}}, "Unrecognized DeletionPolicy Burn for resource A"),
         ({"Stuff": {}}, "Invalid template property or properties [Stuff]"),
-        ({"Transform": "AWS::Serverless-2016-10-31"}, "does not support the transform AWS::Serverless-2016-10-31"),
+        ({"Transform": "AWS::Include"}, "No transform named AWS::Include found"),
         ({"Conditions": {"C": {"Fn::Equals": [{"Ref": "Queue"}, "a"]}}}, "conditions may refer to parameters"),
     ],
 )

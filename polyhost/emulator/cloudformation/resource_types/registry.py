@@ -2,7 +2,17 @@
 
 from collections.abc import Mapping
 
-from polyhost.emulator.cloudformation.resource_types import cloudwatch, iam, messaging, sagemaker, scaling, storage
+from polyhost.emulator.cloudformation.resource_types import (
+    cloudwatch,
+    functions,
+    iam,
+    messaging,
+    rest_apis,
+    sagemaker,
+    scaling,
+    storage,
+    usage_plans,
+)
 from polyhost.emulator.cloudformation.resource_types.interfaces import ResourceType
 
 RESOURCE_TYPES: Mapping[str, ResourceType] = {
@@ -28,5 +38,18 @@ RESOURCE_TYPES: Mapping[str, ResourceType] = {
         storage.BucketPolicyType(),
         storage.KeyType(),
         storage.KeyAliasType(),
+        functions.FunctionType(),
+        functions.FunctionVersionType(),
+        functions.FunctionAliasType(),
+        functions.FunctionUrlType(),
+        functions.PermissionType(),
+        functions.EventInvokeConfigType(),
+        functions.LayerVersionType(),
+        rest_apis.RestApiType(),
+        rest_apis.DeploymentType(),
+        rest_apis.StageType(),
+        usage_plans.UsagePlanType(),
+        usage_plans.ApiKeyType(),
+        usage_plans.UsagePlanKeyType(),
     )
 }

@@ -12,6 +12,7 @@ from moto.iam.models import AWSManagedPolicy
 from moto.sns.models import Topic
 
 from polyhost.emulator.alarms.service import EVALUATED
+from polyhost.emulator.moto_services.managed_policies import provide_policy
 
 _DATA = frozenset(
     (
@@ -85,6 +86,8 @@ class _Unpickler(pickle.Unpickler):
         if reference == ("backend",):
             return self._backend
         kind, arn = reference
-        if kind == "policy" and arn in self._backend.managed_policies:
-            return self._backend.managed_policies[arn]
-        raise pickle.UnpicklingError(f"unknown {kind} {arn}; set MOTO_IAM_LOAD_MANAGED_POLICIES=true as before")
+        if kind == "policy":
+            provide_policy(self._backend, arn)
+            if arn in self._backend.managed_policies:
+                return self._backend.managed_policies[arn]
+        raise pickle.UnpicklingError(f"unknown {kind} {arn}; moto's release had it when the state was saved")
