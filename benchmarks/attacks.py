@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
+from benchmarks.client import MeasuringClient
 from benchmarks.context import Context
 from benchmarks.effort import FULL
 from benchmarks.load import LoadTest
@@ -71,7 +72,7 @@ def _attacking(test: LoadTest, attacker: Copy, attack: str) -> Iterator[None]:
 
     def invoke() -> None:
         try:
-            with test.server.client() as client:
+            with MeasuringClient(test.server.port) as client:
                 client.invoke(attacker, f"{attack} {test.seconds + _MARGIN_S}".encode())
         except Exception as error:
             failures.append(error)

@@ -13,7 +13,7 @@ _TIMEOUT_S = 10.0
 
 def available_mb() -> float:
     """Return MemAvailable once it has settled: memory that was just freed comes back gradually."""
-    return settled_mb(_read_mb)
+    return settled_mb(available_now_mb)
 
 
 def settled_mb(read: Callable[[], float]) -> float:
@@ -28,7 +28,8 @@ def settled_mb(read: Callable[[], float]) -> float:
     return median(readings[-4:])
 
 
-def _read_mb() -> float:
+def available_now_mb() -> float:
+    """Return MemAvailable as it is at this moment."""
     found = re.search(r"^MemAvailable: +(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
     assert found is not None
     return int(found[1]) * 1024 / 1e6

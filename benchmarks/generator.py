@@ -92,6 +92,8 @@ def main(port: str, path: str, clients: str, seconds: str) -> None:
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {os.environ['CONTENT_TYPE']}\r\n"
     if target := os.environ.get("TARGET_MODEL"):  # for the emulator
         head += f"X-Amzn-SageMaker-Target-Model: {target}\r\n"
+    if extra := os.environ.get("EXTRA_HEADER"):  # for a peer
+        head += f"{extra}\r\n"
     request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
     print(json.dumps(run(int(port), request, int(clients), float(seconds))))
 

@@ -7,28 +7,43 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from benchmarks.client import ResponseError, invocations_path
 from benchmarks.models import Copy
-from benchmarks.servers import ROOT, BenchServer
+from benchmarks.servers import ROOT
 
 _SCRIPT = Path(__file__).parent / "wrk.lua"
 WARM_UP_S = 3.0
 _GRACE_S = 30.0  # beyond the test's own seconds
 
 
+class Listening(Protocol):
+    """A server on a port of this machine."""
+
+    @property
+    def port(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class LoadTest:
-    """`clients` connections, each of which repeats its request as soon as it has the response."""
+    """`clients` connections, each of which repeats its request as soon as it has the response.
 
-    server: BenchServer
+    The path is that of SageMaker's API unless `path` says another; `header` is one more header, `Name: value`.
+    """
+
+    server: Listening
     copy: Copy
     body_file: Path
     clients: int
     seconds: float
+    path: str = ""
+    header: str = ""
 
     def start(self) -> subprocess.Popen[bytes]:
         environ = {**os.environ, "BODY_FILE": str(self.body_file), "CONTENT_TYPE": self.copy.kind.content_type}
+        if self.header:
+            environ["EXTRA_HEADER"] = self.header
         return subprocess.Popen(self._command(), env=environ, cwd=ROOT, stdout=subprocess.PIPE)
 
     def figures(self, process: subprocess.Popen[bytes]) -> "Figures":
@@ -51,11 +66,12 @@ class LoadTest:
 
     def _command(self) -> list[str]:
         seconds, clients = f"{self.seconds:.0f}", str(self.clients)
+        path = self.path or invocations_path(self.copy)
         wrk = shutil.which("wrk")
         if wrk is None:
             generator = [sys.executable, "-m", "benchmarks.generator"]
-            return [*generator, str(self.server.port), invocations_path(self.copy), clients, seconds]
-        url = f"http://127.0.0.1:{self.server.port}{invocations_path(self.copy)}"
+            return [*generator, str(self.server.port), path, clients, seconds]
+        url = f"http://127.0.0.1:{self.server.port}{path}"
         return [wrk, "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "30s", "-s", str(_SCRIPT), url]
 
 

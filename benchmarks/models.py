@@ -1,4 +1,4 @@
-"""The models that are measured and their request bodies, made once by `python -m benchmarks.models FOLDER`."""
+"""The models that are measured and their request bodies, made by `python -m benchmarks.models FOLDER [NAME...]`."""
 
 import importlib
 import io
@@ -164,4 +164,4 @@ KINDS = {kind.name: kind for kind in _KINDS}
 
 
 if __name__ == "__main__":
-    Shelf(Path(sys.argv[1])).fill(iter(_KINDS))
+    Shelf(Path(sys.argv[1])).fill(KINDS[name] for name in sys.argv[2:] or KINDS)

@@ -93,12 +93,19 @@ def _start(stack: Stack, folder: Path) -> BenchServer:
     (folder / "tmp").mkdir()
     environ = {
         **{name: os.environ[name] for name in _INHERITED if name in os.environ},
-        "SAGEMAKER_MULTI_MODEL": "true",
-        "SAGEMAKER_BASE_DIR": str(folder),
-        "SAGEMAKER_BIND_TO_PORT": str(port),
         **{name: str(folder / "tmp") for name in ("TEMP", "TMPDIR")},
-        **stack.environ,
+        **container_environ(stack, folder, port),
     }
     started = time.perf_counter()
     process = ServerProcess(stack.command, folder / "server.log", environ=environ, cwd=folder)
     return BenchServer(stack, port, folder, process, started)
+
+
+def container_environ(stack: Stack, folder: Path, port: int) -> dict[str, str]:
+    """Return what says where a container's server listens and has its files, and the stack's own variables."""
+    return {
+        "SAGEMAKER_MULTI_MODEL": "true",
+        "SAGEMAKER_BASE_DIR": str(folder),
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        **stack.environ,
+    }

@@ -2,6 +2,8 @@
 wrk.method = "POST"
 wrk.headers["Content-Type"] = os.getenv("CONTENT_TYPE")
 wrk.headers["X-Amzn-SageMaker-Target-Model"] = os.getenv("TARGET_MODEL") -- for the emulator; nil omits the header
+local name, value = (os.getenv("EXTRA_HEADER") or ""):match("^(.-): (.*)$")
+if name then wrk.headers[name] = value end
 local file = assert(io.open(os.getenv("BODY_FILE"), "rb"))
 wrk.body = file:read("*a")
 file:close()

@@ -1,0 +1,1 @@
+"""The peers' services, run in the peers' own environments: nothing here imports polyhost."""
