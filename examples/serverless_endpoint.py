@@ -2,7 +2,8 @@
 
 A classifier of digits gets an endpoint that costs nothing while nobody calls it. The first call waits for a container,
 which is a cold start; the next one does not. A burst shows the maximum concurrency at work, and CloudWatch how long the
-cold starts took. Then provisioned concurrency keeps a container warm. The environment alone decides where it runs.
+cold starts took. Then provisioned concurrency keeps a container warm. `examples.serverless_api` serves the same archive
+by a function of Lambda. The environment alone decides where it runs.
 Here, offline, with `polyhost emulator` in another shell:
 
     eval "$(polyhost emulator env)"
