@@ -1,7 +1,9 @@
-"""What a monitoring job analyses, free of AWS's JSON."""
+"""What a monitoring job analyses."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class MonitoringType(StrEnum):
@@ -27,7 +29,8 @@ class MonitorSpec:
 
     Data quality has `statistics`; model quality has `ground_truth`, a prefix, and the kind of `problem`.
     `start_offset_s` and `end_offset_s` move the analysed time relative to the time of the execution. The attributes
-    choose a part of the bodies.
+    choose a part of the bodies. `job` has what clients are told of each execution and nothing here needs: members of
+    DescribeProcessingJob.
     """
 
     type: MonitoringType
@@ -43,6 +46,7 @@ class MonitorSpec:
     features: str | None = None
     inference: str | None = None
     emits_metrics: bool = True
+    job: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

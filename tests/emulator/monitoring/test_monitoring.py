@@ -167,6 +167,9 @@ class Monitored:
         """Return a file of an execution's, by way of its processing job."""
         name = execution["ProcessingJobArn"].rsplit("/", 1)[1]
         job = self.sagemaker.describe_processing_job(ProcessingJobName=name)
+        assert job["AppSpecification"] == {"ImageUri": IMAGE} and job["ProcessingResources"] == CLUSTER
+        # SageMaker's SDK reads them of each execution.
+        assert "constraints" in {item["InputName"] for item in job["ProcessingInputs"] if item["S3Input"]["LocalPath"]}
         uri: str = job["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
         prefix = uri.removeprefix(f"s3://{BUCKET}/")
         assert prefix.startswith(f"reports/{NAME}/{execution['MonitoringScheduleName']}/")

@@ -25,6 +25,7 @@ def spec_of_definition(request: Members, kind: MonitoringType) -> MonitorSpec:
     app, baseline = request[f"{kind}AppSpecification"], request.get(f"{kind}BaselineConfig") or {}
     source, output = request[f"{kind}JobInput"], request[f"{kind}JobOutputConfig"]
     spec = _spec(app, source, baseline, output, app.get("Environment") or {})
+    spec = replace(spec, job=_job(request, app, request["JobResources"]))
     if kind is MonitoringType.DATA_QUALITY:
         return replace(spec, statistics=_baseline_file(baseline, "StatisticsResource", _STATISTICS))
     truth, problem = source["GroundTruthS3Input"].get("S3Uri"), app.get("ProblemType")
@@ -44,7 +45,8 @@ def spec_of_inline_definition(request: Members) -> MonitorSpec:
         request["MonitoringOutputConfig"],
         request.get("Environment") or {},
     )
-    return replace(spec, statistics=_baseline_file(baseline, "StatisticsResource", _STATISTICS))
+    job = _job(request, request["MonitoringAppSpecification"], request["MonitoringResources"])
+    return replace(spec, job=job, statistics=_baseline_file(baseline, "StatisticsResource", _STATISTICS))
 
 
 def check_image(image: str) -> None:
@@ -84,6 +86,16 @@ def _spec(
         inference=endpoint.get("InferenceAttribute") or None,
         emits_metrics=environment.get("publish_cloudwatch_metrics") != "Disabled",
     )
+
+
+def _job(request: Members, app: Members, resources: Members) -> Members:
+    """Return what DescribeProcessingJob tells of each execution."""
+    cluster = {"ClusterConfig": resources["ClusterConfig"]}
+    return {
+        "AppSpecification": {"ImageUri": app["ImageUri"]},
+        "ProcessingResources": cluster,
+        "RoleArn": request["RoleArn"],
+    }
 
 
 def _baseline_file(baseline: Members, member: str, file: str) -> str:

@@ -124,7 +124,9 @@ class ScheduleRegistry:
             {
                 "ProcessingJobName": f"model-monitoring-{at:%Y%m%d%H%M}-{uuid.uuid4().hex[:24]}",
                 "ProcessingOutputConfig": {"Outputs": [{"OutputName": "monitoring_output", "S3Output": target}]},
+                "ProcessingInputs": _processing_inputs(spec),
                 "MonitoringScheduleArn": resource.arn,
+                **spec.job,
             },
         )
         job.changes |= {"Status": "InProgress", "StartTime": time.time()}
@@ -180,3 +182,16 @@ class ScheduleRegistry:
             resource.changes["Status"] = status
             resource.modified = time.time()
             self._store.save()
+
+
+def _processing_inputs(spec: MonitorSpec) -> list[Members]:
+    """Return what an execution reads beside the captures, as DescribeProcessingJob tells it."""
+    named = {"baseline": spec.statistics, "constraints": spec.constraints, "ground_truth_input_1": spec.ground_truth}
+    return [
+        {
+            "InputName": name,
+            "S3Input": {"S3Uri": uri, "LocalPath": f"/opt/ml/processing/{name}", "S3DataType": "S3Prefix"},
+        }
+        for name, uri in named.items()
+        if uri
+    ]
