@@ -16,6 +16,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, EventStreamError
 
+from polyhost.container.model_store.errors import NOT_READY
 from tests.support.container import ContainerProcess, running
 from tests.support.model_store import TARGET, archive_of, put, says
 from tests.support.processes import is_alive, query
@@ -44,7 +45,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def container(front: str, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerProcess]:
     folder = tmp_path_factory.mktemp("container")
-    with running_store(folder, front, store, SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS="8") as started:
+    with running_store(folder, front, store, SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS="20") as started:
         yield started
 
 
@@ -71,8 +72,16 @@ def runtime(container: ContainerProcess, key_id: str = "any", secret: str = "any
 
 
 def invoke(container: ContainerProcess, name: str, body: bytes | str = b"{}", **headers: str) -> httpx.Response:
+    """Ask again while the model is being loaded: a client waits for a while only, and the load goes on."""
     sent = {TARGET: name, "Content-Type": JSON, **{key.replace("_", "-"): value for key, value in headers.items()}}
-    return container.http.post("/invocations", content=body, headers=sent)
+
+    def answered() -> httpx.Response | None:
+        response = container.http.post("/invocations", content=body, headers=sent)
+        loading = response.status_code == httpx.codes.SERVICE_UNAVAILABLE and response.json()["type"] == NOT_READY
+        return None if loading else response
+
+    found: httpx.Response = wait_for(answered, f"{name} is loaded")
+    return found
 
 
 def error_of(container: ContainerProcess, **members: Any) -> dict[str, Any]:
