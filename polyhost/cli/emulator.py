@@ -76,6 +76,7 @@ def emulator(
     except ModuleNotFoundError as error:
         raise CommandError(f"the emulator needs {error.name}: pip install 'polyhost[emulator]'") from error
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("polyhost.emulator.gateway.addresses").setLevel(logging.INFO)
     config = EmulatorConfig(
         port=port,
         host=host,

@@ -33,7 +33,9 @@ from polyhost.emulator.functions.function_logs import FunctionLogs
 from polyhost.emulator.functions.saved_records import SavedRecords
 from polyhost.emulator.functions.service import Functions
 from polyhost.emulator.gateway.addresses import ApiAddresses
+from polyhost.emulator.gateway.apis import Apis
 from polyhost.emulator.gateway.function_urls import FunctionUrls
+from polyhost.emulator.gateway.http_apis import HttpApis
 from polyhost.emulator.gateway.rest_apis import RestApis
 from polyhost.emulator.gateway.sites import Sites
 from polyhost.emulator.hosting.interfaces import Platform
@@ -47,6 +49,7 @@ from polyhost.emulator.telemetry.curves import Curves
 from polyhost.emulator.telemetry.prometheus import PrometheusExporter
 from polyhost.emulator.telemetry.sampler import InstanceSampler
 from polyhost.emulator.ui.dashboard import dashboard_routes
+from polyhost.emulator.ui.function_state import function_states
 from polyhost.emulator.ui.state_api import StateApi
 
 
@@ -80,18 +83,22 @@ async def run_services(
     runtime = Runtime(registry, recorder, data_capture, faults, config.timeout_s)
     prometheus = PrometheusExporter(recorder)
     curves = Curves(recorder)
-    state_api = StateApi(
-        registry.all, async_inference.snapshot, jobs.all, scaling.alarms, recorder, curves, data_capture, faults
-    )
-    own = Router([*state_api.routes(), *prometheus.routes(), *ApiAddresses(url).routes(), *dashboard_routes()])
-    async_runtime = AsyncRuntime(registry, async_inference, faults)
-    stacks = Stacks(url, config.state)
     function_logs = FunctionLogs(url)
     functions = Functions(platform.folder, url, config.serverless_idle_s, function_logs.add)
+    addresses = ApiAddresses(url)
+    state_api = StateApi(
+        *(registry.all, async_inference.snapshot, jobs.all, scaling.alarms, recorder, curves, data_capture, faults),
+        functions=function_states(functions, addresses),
+    )
+    own = Router([*state_api.routes(), *prometheus.routes(), *addresses.routes(), *dashboard_routes()])
+    async_runtime = AsyncRuntime(registry, async_inference, faults)
+    stacks = Stacks(url, config.state)
     events = EventQueue(functions, scale)
-    services = CloudFormationApi(stacks, FunctionsApi(functions, events, saved, moto))
+    functions_api = FunctionsApi(functions, events, saved, moto, addresses.log_new)
+    services = CloudFormationApi(stacks, functions_api)
     app = EmulatorApp(control_plane, runtime, async_runtime, own, services, access)
-    sites = Sites(RestApis(functions), FunctionUrls(functions), app, access)
+    apis = Apis(RestApis(functions), HttpApis(functions))
+    sites = Sites(apis, FunctionUrls(functions), app, access)
     background = (
         CloudWatchPublisher(recorder, scale),
         scaling.alarms,
@@ -109,6 +116,8 @@ async def run_services(
             async_inference.restore()
             jobs.restore()
             monitor.restore()
+            if saved is not None:
+                await asyncio.to_thread(addresses.log_new)
             yield
         finally:
             # Browsers first: their page stays as it is. Stacks' changes make endpoints, and need the API until

@@ -8,6 +8,7 @@ import { byId, setText } from "./dom.js";
 import { renderEndpoints } from "./endpoints.js";
 import { addEvent, clearEvents, newestOf } from "./events.js";
 import { onFilter } from "./filter.js";
+import { renderFunctions } from "./functions.js";
 import { renderJobs } from "./jobs.js";
 import { connect } from "./live.js";
 import { renderRequest } from "./request.js";
@@ -25,6 +26,7 @@ const VIEWS = {
   alarms: renderAlarms,
   scaling: renderScaling,
   captures: renderCaptures,
+  functions: renderFunctions,
   request: renderRequest,
 };
 

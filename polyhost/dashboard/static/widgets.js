@@ -4,7 +4,7 @@ import { createElement, createSvg, setText } from "./dom.js";
 import { clock, ms } from "./format.js";
 
 const STATUS_CLASSES = {
-  good: ["InService", "Completed", "Warm", "Busy", "Done", "OK", "Successful"],
+  good: ["InService", "Completed", "Warm", "Busy", "Done", "OK", "Successful", "Succeeded"],
   bad: ["Failed", "Restarting", "Stopped", "OutOfService", "UpdateRollbackFailed", "RolledBack", "RollbackFailed", "ALARM"],
 };
 

@@ -26,31 +26,40 @@ from polyhost.emulator.api.sigv4 import credential_scope
 from polyhost.emulator.errors import AwsError
 from polyhost.emulator.functions.errors import InvalidParameterValue, InvalidRequestContent, RequestTooLarge
 from polyhost.emulator.functions.event_queue import EventQueue
-from polyhost.emulator.functions.invocation import FunctionCall
+from polyhost.emulator.functions.invocation import MAX_PAYLOAD_BYTES, FunctionCall
 from polyhost.emulator.functions.saved_records import SavedRecords
 from polyhost.emulator.functions.service import Functions
 from polyhost.emulator.functions.spec import FunctionReference
 
 # Developer guide, gettingstarted-limits.
-_MAX_BYTES = {"RequestResponse": 6_291_456, "Event": 1_048_576, "DryRun": 6_291_456}
+_MAX_BYTES = {"RequestResponse": MAX_PAYLOAD_BYTES, "Event": 1_048_576, "DryRun": MAX_PAYLOAD_BYTES}
 _INVOCATIONS = re.compile(r"/2015-03-31/functions/([^/]+)/invocations/?")
-_FUNCTIONS = re.compile(r"/20\d\d-\d\d-\d\d/(functions|layers)(/.*)?")
-_APIS = re.compile(r"/(restapis|apikeys|usageplans)(/.*)?")
+_FUNCTIONS = re.compile(r"/20\d\d-\d\d-\d\d/(functions|layers|event-source-mappings)(/.*)?")
+_APIS = re.compile(r"/(restapis|apikeys|usageplans|v2/apis|v2/tags)(/.*)?")
 _TYPE = b"application/json"
 
 logger = logging.getLogger(__name__)
 
 
 class FunctionsApi:
-    """An ASGI application. `others` answers what is not a call of a function; `saved` keeps what that changes."""
+    """An ASGI application. `others` answers what is not a call of a function.
+
+    `saved` keeps what that changes, and `on_change` is called after it.
+    """
 
     def __init__(
-        self, functions: Functions, events: EventQueue, saved: SavedRecords | None, others: AsgiApplication
+        self,
+        functions: Functions,
+        events: EventQueue,
+        saved: SavedRecords | None,
+        others: AsgiApplication,
+        on_change: Callable[[], None],
     ) -> None:
         self._functions = functions
         self._events = events
         self._saved = saved
         self._others = others
+        self._on_change = on_change
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, writes = scope["path"], scope["method"] != "GET"
@@ -67,6 +76,7 @@ class FunctionsApi:
         async def wait_and_send(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 await self._functions.follow_changes()
+                await asyncio.to_thread(self._on_change)
                 await self._save()
             await send(message)
 

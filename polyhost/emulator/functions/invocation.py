@@ -6,6 +6,8 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+MAX_PAYLOAD_BYTES = 6_291_456  # of synchronous calls (developer guide, gettingstarted-limits)
+
 
 @dataclass(frozen=True)
 class FunctionCall:

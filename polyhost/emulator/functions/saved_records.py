@@ -13,8 +13,12 @@ from polyhost.emulator.errors import StartError
 from polyhost.emulator.moto_services.state import pickles
 from polyhost.emulator.moto_services.state.records import Change, Records
 
-_FUNCTION, _LAYERS, _GATEWAY = "function", "layers", "apigateway"
-_GATEWAY_ATTRIBUTES = ("apis", "keys", "usage_plans", "usage_plan_keys")
+_FUNCTION, _LAYERS = "function", "layers"
+# Of the backends of a region, by the name of moto's service.
+_GATEWAYS = {
+    "apigateway": ("apis", "keys", "usage_plans", "usage_plan_keys"),
+    "apigatewayv2": ("apis", "tagger"),
+}
 
 
 class SavedRecords:
@@ -27,7 +31,6 @@ class SavedRecords:
 
     def restore(self) -> None:
         """Give moto what was saved."""
-        from moto.apigateway.models import apigateway_backends
         from moto.awslambda.models import lambda_backends
 
         for (region,), content in self._records.load(_LAYERS):
@@ -38,13 +41,13 @@ class SavedRecords:
         for key, content in self._records.load(_FUNCTION):
             self._functions.add(key)
             _restore_function(lambda_backends[ACCOUNT][key[0]], key[1], content)
-        for (region,), content in self._records.load(_GATEWAY):
-            gateway = apigateway_backends[ACCOUNT][region]
-            vars(gateway).update(pickles.load(content, gateway))
+        for service in _GATEWAYS:
+            for (region,), content in self._records.load(service):
+                gateway = _gateways(service)[ACCOUNT][region]
+                vars(gateway).update(pickles.load(content, gateway))
 
     def save(self) -> None:
         """Write what has changed. Raises sqlite3.Error."""
-        from moto.apigateway.models import apigateway_backends
         from moto.awslambda.models import lambda_backends
 
         with self._lock:
@@ -56,9 +59,10 @@ class SavedRecords:
                 for name in list(backend._lambdas._functions):
                     present.add((region, name))
                     changes.append(Change(_FUNCTION, (region, name), _function_content(backend, name)))
-            for _, region, gateway in list(apigateway_backends.iter_backends()):
-                content = pickles.dump({name: getattr(gateway, name) for name in _GATEWAY_ATTRIBUTES})
-                changes.append(Change(_GATEWAY, (region,), content))
+            for service, attributes in _GATEWAYS.items():
+                for _, region, gateway in list(_gateways(service).iter_backends()):
+                    content = pickles.dump({name: getattr(gateway, name) for name in attributes})
+                    changes.append(Change(service, (region,), content))
             gone = [Change(_FUNCTION, key, None) for key in self._functions - present]
             self._records.write([*changes, *gone])
             self._functions = present
@@ -82,6 +86,13 @@ def saved_records(folder: Path | None) -> Iterator[SavedRecords | None]:
         yield saved
     finally:
         records.close()
+
+
+def _gateways(service: str) -> Any:
+    from moto.apigateway.models import apigateway_backends
+    from moto.apigatewayv2.models import apigatewayv2_backends
+
+    return {"apigateway": apigateway_backends, "apigatewayv2": apigatewayv2_backends}[service]
 
 
 def _function_content(backend: Any, name: str) -> bytes:

@@ -2,9 +2,11 @@
 
 import asyncio
 import secrets
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from polyhost.archives import InvalidArchiveError
 from polyhost.emulator.errors import ServiceUnavailable
@@ -27,22 +29,27 @@ from polyhost.emulator.functions.spec import (
 # Of an account in a region. AWS begins with 1,000, or less for new accounts; each takes processes of this machine.
 MAX_CONCURRENCY = 100
 
+# How many functions' last calls are kept for the page.
+_MOST_LAST_CALLS = 1000
+
 LogLine = Callable[[FunctionSpec, str, str], None]  # with the log stream and the line
 
 
 class Functions:
-    """Runs calls. `folder` is the emulator's run directory, `url` its own address."""
+    """Runs calls. `folder` is the emulator's run directory, `url` its own address, `most` run at once in a region."""
 
-    def __init__(self, folder: Path, url: str, idle_s: float, log_line: LogLine) -> None:
+    def __init__(self, folder: Path, url: str, idle_s: float, log_line: LogLine, most: int = MAX_CONCURRENCY) -> None:
         self._folder = folder / "functions"
         self._name = folder.name
         self._url = url
         self._idle_s = idle_s
         self._log_line = log_line
+        self._most = most
         self._code = CodeFolders(self._folder / "code")
         self._pools: dict[FunctionSpec, EnvironmentPool] = {}
         self._retired: set[EnvironmentPool] = set()  # whose last calls go on
         self._running: Counter[tuple[str, str]] = Counter()  # by region and function
+        self._last_calls: dict[tuple[str, str], dict[str, Any]] = {}
         self._calls: set[asyncio.Task[FunctionResult]] = set()
         self._closed = False
 
@@ -63,6 +70,10 @@ class Functions:
         check_runtime(spec)
         return spec
 
+    def last_call(self, region: str, name: str) -> dict[str, Any] | None:
+        """Return how a function's latest call has ended, if it was called since the emulator's start."""
+        return self._last_calls.get((region, name))
+
     async def follow_changes(self) -> None:
         """End the environments and remove the code of versions that there are no longer."""
         specs = set(await asyncio.to_thread(lambda: set(all_specs())))
@@ -81,9 +92,9 @@ class Functions:
 
     def _admit(self, reference: FunctionReference) -> None:
         reserved = reserved_concurrency(reference)
-        limit = MAX_CONCURRENCY if reserved is None else reserved
+        limit = self._most if reserved is None else reserved
         in_region = sum(count for (region, _), count in self._running.items() if region == reference.region)
-        if self._running[reference.region, reference.name] >= limit or in_region >= MAX_CONCURRENCY:
+        if self._running[reference.region, reference.name] >= limit or in_region >= self._most:
             scope = "ReservedFunction" if reserved is not None else ""
             raise TooManyRequests(
                 "Rate Exceeded.", Reason=f"{scope}ConcurrentInvocationLimitExceeded", Type="User", retryAfterSeconds="1"
@@ -95,13 +106,28 @@ class Functions:
             if (pool := self._pools.get(spec)) is None:
                 code, *layers = [await self._folder_of(part) for part in (spec.code, *spec.layers)]
                 pool = self._pools.setdefault(spec, self._new_pool(spec, code, tuple(layers)))
+            began = time.time()
             try:
-                return await pool.run(call)
+                result = await pool.run(call)
+                self._note(spec, began, result)
+                return result
             finally:
                 if pool in self._retired:
                     await self._remove_unused_code()
         finally:
             self._running[spec.region, spec.name] -= 1
+
+    def _note(self, spec: FunctionSpec, began: float, result: FunctionResult) -> None:
+        key = (spec.region, spec.name)
+        self._last_calls.pop(key, None)
+        while len(self._last_calls) >= _MOST_LAST_CALLS:
+            del self._last_calls[next(iter(self._last_calls))]
+        self._last_calls[key] = {
+            "status": "Failed" if result.failed else "Succeeded",
+            "error": result.error_type or None,
+            "at": began,
+            "duration_ms": (time.time() - began) * 1000,
+        }
 
     async def _remove_unused_code(self) -> None:
         self._retired = {pool for pool in self._retired if pool.in_use}

@@ -83,6 +83,14 @@ def all_specs() -> Iterator[FunctionSpec]:
                     yield _spec(record)
 
 
+def latest_specs() -> Iterator[FunctionSpec]:
+    """Yield the functions as they are now, without their published versions."""
+    for backend in _backends():
+        for group in list(backend._lambdas._functions.values()):
+            if group["latest"] is not None:
+                yield _spec(group["latest"])
+
+
 def reserved_concurrency(reference: FunctionReference) -> int | None:
     """Return how many executions the function may have at most, or None if it has no limit of its own."""
     latest = _record(FunctionReference(reference.region, reference.name, None))
@@ -102,13 +110,26 @@ def retries_of(reference: FunctionReference) -> int | None:
 
 def url_function(url_id: str) -> tuple[FunctionReference, dict[str, Any]] | None:
     """Return the function with this function URL, and the URL's configuration."""
+    for found, reference, config in _urls():
+        if found == url_id:
+            return reference, config
+    return None
+
+
+def all_function_urls() -> Iterator[tuple[str, FunctionReference]]:
+    """Yield the ids of all function URLs, with their functions."""
+    for url_id, reference, _ in _urls():
+        yield url_id, reference
+
+
+def _urls() -> Iterator[tuple[str, FunctionReference, dict[str, Any]]]:
     for backend in _backends():
         for group in list(backend._lambdas._functions.values()):
             for record in (group["latest"], *group["versions"]):
                 url = record.url_config if record is not None else None
-                if url is not None and url.url.startswith(f"https://{url_id}."):
-                    return FunctionReference.parse(record.function_arn, record.region), url.config
-    return None
+                if url is not None:
+                    url_id = url.url.removeprefix("https://").partition(".")[0]
+                    yield url_id, FunctionReference.parse(record.function_arn, record.region), url.config
 
 
 def _backends() -> list[Any]:

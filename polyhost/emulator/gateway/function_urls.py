@@ -3,18 +3,17 @@
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
 from typing import Any
 
-from polyhost.emulator.config import ACCOUNT
 from polyhost.emulator.errors import AwsError
 from polyhost.emulator.functions.errors import TooManyRequests
 from polyhost.emulator.functions.invocation import FunctionCall
 from polyhost.emulator.functions.service import Functions
 from polyhost.emulator.functions.spec import FunctionReference, url_function
+from polyhost.emulator.gateway.cors import CorsSettings
 from polyhost.emulator.gateway.http_types import SiteRequest, SiteResponse, message_response
 from polyhost.emulator.gateway.payload_v1 import MalformedResponseError
-from polyhost.emulator.gateway.payload_v2 import event_v2_of, response_v2_of
+from polyhost.emulator.gateway.payload_v2 import event_v2_of, response_v2_of, url_target
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +30,14 @@ class FunctionUrls:
         if found is None:
             return _message(403, "Forbidden")
         reference, config = found
-        cors = _cors_headers(config.get("Cors") or {}, request.header("origin"))
-        if request.method == "OPTIONS" and config.get("Cors") and request.header("access-control-request-method"):
-            return SiteResponse(200, cors)
+        cors = CorsSettings.of(config.get("Cors") or {})
+        if config.get("Cors") and cors.is_preflight(request):
+            return SiteResponse(200, cors.preflight_headers(request))
         if config.get("AuthType") == "AWS_IAM" and not request.header("authorization"):
             return _message(403, "Forbidden")
-        response = await self._call(reference, event_v2_of(request, f"{url_id}.lambda-url.{region}.on.aws", ACCOUNT))
-        return SiteResponse(response.status, [*response.headers, *cors], response.body)
+        target = url_target(f"{url_id}.lambda-url.{region}.on.aws", request.path)
+        response = await self._call(reference, event_v2_of(request, target))
+        return SiteResponse(response.status, [*response.headers, *cors.headers(request)], response.body)
 
     async def _call(self, reference: FunctionReference, event: dict[str, Any]) -> SiteResponse:
         try:
@@ -56,22 +56,3 @@ class FunctionUrls:
 def _message(status: int, message: str) -> SiteResponse:
     content = json.dumps({"Message": message}).encode()
     return SiteResponse(status, [("Content-Type", "application/json")], content)
-
-
-def _cors_headers(cors: Mapping[str, Any], origin: str | None) -> list[tuple[str, str]]:
-    origins = cors.get("AllowOrigins") or []
-    if origin is None or not ("*" in origins or origin in origins):
-        return []
-    headers = [("Access-Control-Allow-Origin", "*" if "*" in origins else origin)]
-    for member, name in (
-        ("AllowMethods", "Access-Control-Allow-Methods"),
-        ("AllowHeaders", "Access-Control-Allow-Headers"),
-        ("ExposeHeaders", "Access-Control-Expose-Headers"),
-    ):
-        if cors.get(member):
-            headers.append((name, ",".join(cors[member])))
-    if cors.get("AllowCredentials"):
-        headers.append(("Access-Control-Allow-Credentials", "true"))
-    if cors.get("MaxAge"):
-        headers.append(("Access-Control-Max-Age", str(cors["MaxAge"])))
-    return headers

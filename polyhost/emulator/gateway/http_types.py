@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl
 
 MAX_HEADERS = 200
@@ -25,10 +25,29 @@ class SiteRequest:
         found = [value for key, value in self.headers if key.lower() == name]
         return found[-1] if found else None
 
+    def at(self, path: str) -> "SiteRequest":
+        """Return the request with another path."""
+        return replace(self, path=path)
+
     @property
     def parameters(self) -> list[tuple[str, str]]:
         """The query's parameters, in order."""
         return parse_qsl(self.query, keep_blank_values=True)
+
+
+@dataclass(frozen=True)
+class EventTarget:
+    """What a request is for, as events tell it. `full_path` has the stage, `event_path` if the kind of API has it."""
+
+    api_id: str
+    domain: str
+    stage: str
+    resource_id: str
+    resource_path: str
+    event_path: str
+    full_path: str
+    path_parameters: dict[str, str] = field(default_factory=dict)
+    stage_variables: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,19 @@ import asyncio
 import json
 import logging
 import re
-import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from polyhost.emulator.errors import AwsError
-from polyhost.emulator.functions.invocation import FunctionCall
+from polyhost.emulator.functions.invocation import MAX_PAYLOAD_BYTES, FunctionCall
 from polyhost.emulator.functions.service import Functions
 from polyhost.emulator.functions.spec import FunctionReference
 from polyhost.emulator.gateway.http_types import SiteRequest, SiteResponse, message_response
-from polyhost.emulator.gateway.payload_v1 import MalformedResponseError, event_of, response_of
+from polyhost.emulator.gateway.payload_v1 import MalformedResponseError, event_of, is_binary, response_of
 from polyhost.emulator.gateway.routes import Route
 
 TIMEOUT_S = 29.0  # API Gateway developer guide, limits
-_FUNCTION_URI = re.compile(r"arn:[^:]+:apigateway:[^:]+:lambda:path/[^/]+/functions/(?P<arn>.+)/invocations")
+FUNCTION_URI = re.compile(r"arn:[^:]+:apigateway:[^:]+:lambda:path/[^/]+/functions/(?P<arn>.+)/invocations")
 _STAGE_VARIABLE = re.compile(r"\$\{stageVariables\.([^}]+)\}")
 
 logger = logging.getLogger(__name__)
@@ -34,14 +34,18 @@ class Integrations:
         kind = str(integration.integration_type).upper() if integration is not None else ""
         if kind == "MOCK":
             return _mock_response(integration)
-        if kind != "AWS_PROXY" or (found := _FUNCTION_URI.fullmatch(_uri(integration.uri, route))) is None:
+        if (
+            kind != "AWS_PROXY"
+            or (found := FUNCTION_URI.fullmatch(with_variables(integration.uri, route.stage.variables))) is None
+        ):
             logger.warning(
                 "the integration of %s %s of API %s is %r; the emulator has AWS_PROXY of functions and MOCK",
                 *(request.method, route.resource_path, route.api.id, kind or "missing"),
             )
             return message_response(500, "Internal server error")
         reference = FunctionReference.parse(found["arn"], route.region)
-        event = event_of(request, route, api_key, str(uuid.uuid4()))
+        binary = is_binary(request.header("content-type"), route.binary_types)
+        event = event_of(request, route.target(request.path), binary, api_key)
         timeout_s = float(integration.timeout_in_millis or TIMEOUT_S * 1000) / 1000
         return await self._call(reference, event, timeout_s, route, request.header("accept"))
 
@@ -49,6 +53,8 @@ class Integrations:
         self, reference: FunctionReference, event: dict[str, Any], timeout_s: float, route: Route, accept: str | None
     ) -> SiteResponse:
         call = FunctionCall(reference.arn, json.dumps(event).encode())
+        if len(call.payload) > MAX_PAYLOAD_BYTES:
+            return message_response(413, "Request Too Long")
         try:
             async with asyncio.timeout(timeout_s):
                 _, result = await self._functions.invoke(reference, call)
@@ -60,15 +66,14 @@ class Integrations:
         try:
             if result.failed:
                 raise MalformedResponseError(f"it is the error {result.error_type}")
-            return response_of(_parsed(result.payload), route.api.binaryMediaTypes, accept)
+            return response_of(_parsed(result.payload), route.binary_types, accept)
         except MalformedResponseError as error:
             logger.warning("the response of function %s to API %s: %s", reference.arn, route.api.id, error)
             return message_response(502, "Internal server error")
 
 
-def _uri(uri: str | None, route: Route) -> str:
+def with_variables(uri: str | None, variables: Mapping[str, Any]) -> str:
     """Return an integration's address, with the stage's variables in it."""
-    variables = route.stage.variables
     return _STAGE_VARIABLE.sub(lambda found: str(variables.get(found[1], "")), uri or "")
 
 

@@ -13,6 +13,7 @@ from moto.apigateway.exceptions import (
 from moto.apigateway.models import APIGatewayBackend, Deployment, RestAPI, UsagePlan
 from moto.apigateway.responses import APIGatewayResponse
 
+from polyhost.emulator.gateway.deployments import add_deployments
 from polyhost.emulator.gateway.openapi import import_document
 
 _MOTOS_CREATE = APIGatewayResponse.create_rest_api
@@ -35,6 +36,7 @@ def add_to_apigateway() -> None:
         (UsagePlan, "apply_patch_operations", _patch_plan),
     ):
         setattr(owner, name, operation)
+    add_deployments()
 
 
 def _create_rest_api(response: APIGatewayResponse) -> Any:

@@ -10,30 +10,30 @@ from datetime import UTC, datetime
 from typing import Any
 
 from polyhost.emulator.config import ACCOUNT
-from polyhost.emulator.gateway.http_types import SiteRequest, SiteResponse
-from polyhost.emulator.gateway.routes import Route
+from polyhost.emulator.gateway.http_types import EventTarget, SiteRequest, SiteResponse
 
 
 class MalformedResponseError(Exception):
     """A function has returned what is no response; the message says why."""
 
 
-def event_of(request: SiteRequest, route: Route, api_key: tuple[str, str] | None, request_id: str) -> dict[str, Any]:
+def event_of(
+    request: SiteRequest, target: EventTarget, binary: bool, api_key: tuple[str, str] | None = None
+) -> dict[str, Any]:
     """Return the event for a function. `api_key` are the id and the value of the key that was used."""
-    binary = is_binary(request.header("content-type"), route.api.binaryMediaTypes)
     body = base64.b64encode(request.body).decode() if binary else request.body.decode("utf-8", "replace")
     parameters, headers = _multiple(request.parameters), _multiple(request.headers)
     return {
-        "resource": route.resource_path,
-        "path": request.path,
+        "resource": target.resource_path,
+        "path": target.event_path,
         "httpMethod": request.method,
         "headers": _last(headers),
         "multiValueHeaders": headers or None,
         "queryStringParameters": _last(parameters),
         "multiValueQueryStringParameters": parameters or None,
-        "pathParameters": route.path_parameters or None,
-        "stageVariables": dict(route.stage.variables) or None,
-        "requestContext": _context(request, route, api_key, request_id),
+        "pathParameters": target.path_parameters or None,
+        "stageVariables": target.stage_variables or None,
+        "requestContext": _context(request, target, api_key),
         "body": body if request.body else None,
         "isBase64Encoded": binary and bool(request.body),
     }
@@ -115,25 +115,25 @@ def _last(values: dict[str, list[str]]) -> dict[str, str] | None:
     return {name: several[-1] for name, several in values.items()} or None
 
 
-def _context(request: SiteRequest, route: Route, api_key: tuple[str, str] | None, request_id: str) -> dict[str, Any]:
+def _context(request: SiteRequest, target: EventTarget, api_key: tuple[str, str] | None) -> dict[str, Any]:
     now = time.time()
     identity = {"sourceIp": request.source_ip, "userAgent": request.header("user-agent")}
     if api_key is not None:
         identity |= {"apiKeyId": api_key[0], "apiKey": api_key[1]}
     return {
         "accountId": ACCOUNT,
-        "apiId": route.api.id,
-        "domainName": f"{route.api.id}.execute-api.{route.region}.amazonaws.com",
-        "domainPrefix": route.api.id,
+        "apiId": target.api_id,
+        "domainName": target.domain,
+        "domainPrefix": target.api_id,
         "extendedRequestId": uuid.uuid4().hex[:15],
         "httpMethod": request.method,
         "identity": identity,
-        "path": f"/{route.stage.name}{request.path}",
+        "path": target.full_path,
         "protocol": request.protocol,
-        "requestId": request_id,
+        "requestId": str(uuid.uuid4()),
         "requestTime": datetime.fromtimestamp(now, UTC).strftime("%d/%b/%Y:%H:%M:%S %z"),
         "requestTimeEpoch": int(now * 1000),
-        "resourceId": route.resource.id,
-        "resourcePath": route.resource_path,
-        "stage": route.stage.name,
+        "resourceId": target.resource_id,
+        "resourcePath": target.resource_path,
+        "stage": target.stage,
     }

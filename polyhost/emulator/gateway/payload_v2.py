@@ -1,4 +1,4 @@
-"""Payload 2.0, of function URLs (Lambda developer guide, urls-invocation)."""
+"""Payload 2.0: of function URLs, and of HTTP APIs (API Gateway guide, http-api-develop-integrations-lambda)."""
 
 import base64
 import json
@@ -8,45 +8,37 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
-from polyhost.emulator.gateway.http_types import SiteRequest, SiteResponse
+from polyhost.emulator.config import ACCOUNT
+from polyhost.emulator.gateway.http_types import EventTarget, SiteRequest, SiteResponse
 from polyhost.emulator.gateway.payload_v1 import MalformedResponseError, decoded
 
+DEFAULT = "$default"  # the route and the stage of requests that name none
 _TEXT = ("text/", "application/json", "application/xml", "application/javascript", "application/x-www-form-urlencoded")
 _MEMBERS = frozenset(("statusCode", "headers", "body", "cookies", "isBase64Encoded"))
 
 
-def event_v2_of(request: SiteRequest, domain: str, account: str) -> dict[str, Any]:
-    """Return the event for a function."""
-    now = time.time()
-    content_type = request.header("content-type") or ""
-    binary = bool(request.body) and not content_type.startswith(_TEXT)
+def url_target(domain: str, path: str) -> EventTarget:
+    """Return what a request to a function URL is for."""
     identifier = domain.partition(".")[0]
+    return EventTarget(identifier, domain, DEFAULT, DEFAULT, path, path, path)
+
+
+def event_v2_of(request: SiteRequest, target: EventTarget) -> dict[str, Any]:
+    """Return the event for a function."""
+    binary = bool(request.body) and is_not_text(request)
     event: dict[str, Any] = {
         "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": request.path,
+        "routeKey": target.resource_id,
+        "rawPath": target.event_path,
         "rawQueryString": request.query,
         "headers": _joined(request.headers, lower=True),
-        "requestContext": {
-            "accountId": account,
-            "apiId": identifier,
-            "domainName": domain,
-            "domainPrefix": identifier,
-            "http": {
-                "method": request.method,
-                "path": request.path,
-                "protocol": request.protocol,
-                "sourceIp": request.source_ip,
-                "userAgent": request.header("user-agent"),
-            },
-            "requestId": str(uuid.uuid4()),
-            "routeKey": "$default",
-            "stage": "$default",
-            "time": datetime.fromtimestamp(now, UTC).strftime("%d/%b/%Y:%H:%M:%S %z"),
-            "timeEpoch": int(now * 1000),
-        },
+        "requestContext": _context_v2(request, target),
         "isBase64Encoded": binary,
     }
+    if target.path_parameters:
+        event["pathParameters"] = target.path_parameters
+    if target.stage_variables:
+        event["stageVariables"] = target.stage_variables
     if parameters := _joined(request.parameters):
         event["queryStringParameters"] = parameters
     if cookies := request.header("cookie"):
@@ -55,6 +47,11 @@ def event_v2_of(request: SiteRequest, domain: str, account: str) -> dict[str, An
     if request.body:
         event["body"] = base64.b64encode(request.body).decode() if binary else request.body.decode("utf-8", "replace")
     return event
+
+
+def is_not_text(request: SiteRequest) -> bool:
+    """Return whether the body goes into the event as base64."""
+    return not (request.header("content-type") or "").startswith(_TEXT)
 
 
 def response_v2_of(payload: bytes) -> SiteResponse:
@@ -82,6 +79,28 @@ def response_v2_of(payload: bytes) -> SiteResponse:
     if not any(name.lower() == "content-type" for name, _ in sent):
         sent.append(("Content-Type", "application/json"))
     return SiteResponse(status, sent, content)
+
+
+def _context_v2(request: SiteRequest, target: EventTarget) -> dict[str, Any]:
+    now = time.time()
+    return {
+        "accountId": ACCOUNT,
+        "apiId": target.api_id,
+        "domainName": target.domain,
+        "domainPrefix": target.api_id,
+        "http": {
+            "method": request.method,
+            "path": target.full_path,
+            "protocol": request.protocol,
+            "sourceIp": request.source_ip,
+            "userAgent": request.header("user-agent"),
+        },
+        "requestId": str(uuid.uuid4()),
+        "routeKey": target.resource_id,
+        "stage": target.stage,
+        "time": datetime.fromtimestamp(now, UTC).strftime("%d/%b/%Y:%H:%M:%S %z"),
+        "timeEpoch": int(now * 1000),
+    }
 
 
 def _joined(items: list[tuple[str, str]] | tuple[tuple[str, str], ...], lower: bool = False) -> dict[str, str]:

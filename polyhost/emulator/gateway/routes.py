@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from polyhost.emulator.config import ACCOUNT
+from polyhost.emulator.gateway.http_types import EventTarget
+from polyhost.emulator.moto_services.loaded import loaded_backends
 
 
 @dataclass(frozen=True)
@@ -14,10 +15,25 @@ class Route:
     api: Any
     region: str
     stage: Any
-    resource: Any
+    resource_id: str
     resource_path: str
     method: Any
     path_parameters: dict[str, str]
+    binary_types: list[str]
+
+    def target(self, path: str) -> EventTarget:
+        """Return what a request for this path is for."""
+        return EventTarget(
+            api_id=self.api.id,
+            domain=f"{self.api.id}.execute-api.{self.region}.amazonaws.com",
+            stage=self.stage.name,
+            resource_id=self.resource_id,
+            resource_path=self.resource_path,
+            event_path=path,
+            full_path=f"/{self.stage.name}{path}",
+            path_parameters=self.path_parameters,
+            stage_variables=dict(self.stage.variables),
+        )
 
 
 @dataclass(frozen=True)
@@ -28,28 +44,23 @@ class DeployedStage:
 
     def route(self, http_method: str, path: str) -> Route | None:
         """Return the most specific resource that matches the path and has the method, or ANY."""
-        for resource_path, resource, values in sorted(self._matching(path), key=lambda found: _order(found[0])):
-            method = resource.resource_methods.get(http_method) or resource.resource_methods.get("ANY")
-            if method is not None:
-                return Route(self.api, self.region, self.stage, resource, resource_path, method, values)
-        return None
+        from polyhost.emulator.gateway.deployments import deployed_content
 
-    def _matching(self, path: str) -> list[tuple[str, Any, dict[str, str]]]:
-        found = []
-        for resource in list(self.api.resources.values()):
-            resource_path = resource.get_path()
-            match = _pattern(resource_path).fullmatch(path.rstrip("/") or "/")
-            if match is not None:
-                names = re.findall(r"\{([^}+]+)\+?\}", resource_path)
-                found.append((resource_path, resource, dict(zip(names, match.groups(), strict=True))))
-        return found
+        content = deployed_content(self.api, self.stage)
+        for resource in sorted(content.resources, key=lambda item: specificity(item.path)):
+            values = path_values(resource.path, path.rstrip("/") or "/")
+            method = resource.methods.get(http_method) or resource.methods.get("ANY")
+            if values is not None and method is not None:
+                return Route(
+                    *(self.api, self.region, self.stage, resource.id, resource.path, method, values),
+                    binary_types=content.binary_types,
+                )
+        return None
 
 
 def deployed_stage(api_id: str, stage: str) -> DeployedStage | None:
     """Return a stage, if there is one with a deployment."""
-    from moto.apigateway.models import apigateway_backends
-
-    for region, backend in list(apigateway_backends[ACCOUNT].items()):
+    for region, backend in _backends():
         api = backend.apis.get(api_id)
         if api is not None and stage in api.stages:
             return DeployedStage(api, region, api.stages[stage])
@@ -58,24 +69,31 @@ def deployed_stage(api_id: str, stage: str) -> DeployedStage | None:
 
 def all_stages() -> list[DeployedStage]:
     """Return all stages of all APIs."""
-    from moto.apigateway.models import apigateway_backends
-
     return [
         DeployedStage(api, region, stage)
-        for region, backend in list(apigateway_backends[ACCOUNT].items())
+        for region, backend in _backends()
         for api in list(backend.apis.values())
         for stage in list(api.stages.values())
     ]
 
 
-def _pattern(resource_path: str) -> re.Pattern[str]:
-    parts = re.split(r"(\{[^}]+\})", resource_path)
-    pattern = "".join(
+def _backends() -> list[tuple[str, Any]]:
+    return loaded_backends("moto.apigateway.models", "apigateway_backends")
+
+
+def path_values(pattern: str, path: str) -> dict[str, str] | None:
+    """Return the values of a path's parameters, such as `{id}` and `{rest+}`, or None if the path does not match."""
+    parts = re.split(r"(\{[^}]+\})", pattern)
+    expression = "".join(
         ("(.+)" if part.endswith("+}") else "([^/]+)") if part.startswith("{") else re.escape(part) for part in parts
     )
-    return re.compile(pattern)
+    match = re.fullmatch(expression, path)
+    if match is None:
+        return None
+    names = [part[1:-1].removesuffix("+") for part in parts if part.startswith("{")]
+    return dict(zip(names, match.groups(), strict=True))
 
 
-def _order(resource_path: str) -> tuple[int, int, int]:
+def specificity(pattern: str) -> tuple[int, int, int]:
     """Return what sorts plain paths before those with parameters, and those before greedy ones."""
-    return "+}" in resource_path, resource_path.count("{"), -len(resource_path)
+    return "+}" in pattern, pattern.count("{"), -len(pattern)

@@ -18,13 +18,13 @@ from polyhost.emulator.api.asgi import (
     send_response,
 )
 from polyhost.emulator.errors import AwsError
+from polyhost.emulator.gateway.apis import Apis
 from polyhost.emulator.gateway.function_urls import FunctionUrls
 from polyhost.emulator.gateway.http_types import SiteRequest, SiteResponse, message_response
-from polyhost.emulator.gateway.rest_apis import RestApis
 
 # API Gateway takes 10 MB; a function's event has 6 MB, with the body's quotes and backslashes doubled.
 MAX_BODY_BYTES = 10_485_760
-_BY_PATH = re.compile(r"/restapis/(?P<id>[^/]+)/(?P<stage>[^/]+)/_user_request_(?P<path>/.*)?")
+_BY_PATH = re.compile(r"/restapis/(?P<id>[^/]+)(/(?P<stage>[^/]+))?/_user_request_(?P<path>/.*)?")
 _BY_HOST = re.compile(r"(?P<id>[a-z0-9]+)\.(?P<kind>execute-api|lambda-url)\.(?P<region>[a-z0-9-]+)\..+")
 
 _OWN_HEADERS = frozenset(("connection", "content-length", "transfer-encoding"))
@@ -37,7 +37,7 @@ Site = Callable[[SiteRequest], Awaitable[SiteResponse]]
 class Sites:
     """An ASGI application. `others` serves what is neither an API's stage nor a function's URL."""
 
-    def __init__(self, apis: RestApis, urls: FunctionUrls, others: AsgiApplication, access: AccessPolicy) -> None:
+    def __init__(self, apis: Apis, urls: FunctionUrls, others: AsgiApplication, access: AccessPolicy) -> None:
         self._apis = apis
         self._urls = urls
         self._others = others
@@ -71,19 +71,16 @@ class Sites:
         """Return what serves the request, and the path that it gets."""
         path: str = scope["path"]
         if by_path := _BY_PATH.fullmatch(path):
-            return self._stage(by_path["id"], by_path["stage"]), by_path["path"] or "/"
+            at_id, stage = by_path["id"], by_path["stage"]
+            return lambda request: self._apis.at_stage(at_id, stage, request), by_path["path"] or "/"
         headers: RequestHeaders = dict(scope["headers"])
         by_host = _BY_HOST.fullmatch(headers.get(b"host", b"").decode("latin-1").lower())
         if by_host is None:
             return None
+        found_id, region = by_host["id"], by_host["region"]
         if by_host["kind"] == "lambda-url":
-            url_id, region = by_host["id"], by_host["region"]
-            return lambda request: self._urls.respond(url_id, region, request), path
-        stage, _, rest = path.lstrip("/").partition("/")
-        return self._stage(by_host["id"], stage), f"/{rest}"
-
-    def _stage(self, api_id: str, stage: str) -> Site:
-        return lambda request: self._apis.respond(api_id, stage, request)
+            return lambda request: self._urls.respond(found_id, region, request), path
+        return lambda request: self._apis.at_host(found_id, request), path
 
 
 def _request(scope: Scope, path: str, body: bytes) -> SiteRequest:

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from polyhost.emulator.config import ACCOUNT
 from polyhost.emulator.gateway.routes import Route
+from polyhost.emulator.gateway.token_buckets import TokenBuckets
 
 
 class ForbiddenError(Exception):
@@ -18,28 +18,11 @@ class ThrottledError(Exception):
     """Too many requests; the message is API Gateway's."""
 
 
-@dataclass
-class _Bucket:
-    """Tokens for requests (RFC 2697 calls it a token bucket): `burst` at most, `rate` more every second."""
-
-    tokens: float
-    since: float
-
-    def take(self, now: float, rate: float, burst: float) -> bool:
-        self.tokens = min(burst, self.tokens + (now - self.since) * rate)
-        self.since = now
-        if self.tokens < 1:
-            return False
-        self.tokens -= 1
-        return True
-
-
 class UsagePlans:
     """Checks keys, and counts requests: by plan and key, in memory."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._buckets: dict[tuple[str, str], _Bucket] = {}
+        self._buckets = TokenBuckets(clock)
         self._used: dict[tuple[str, str], tuple[str, int]] = {}  # the period, and the requests in it
 
     def admit(self, route: Route, value: str | None) -> tuple[str, str] | None:
@@ -58,10 +41,8 @@ class UsagePlans:
     def _count(self, plan: Any, key: Any) -> None:
         place, throttle, quota = (str(plan.id), str(key.id)), plan.throttle, plan.quota
         rate, burst = float(throttle.get("rateLimit") or 0), float(throttle.get("burstLimit") or 0)
-        if rate or burst:
-            bucket = self._buckets.setdefault(place, _Bucket(burst, self._clock()))
-            if not bucket.take(self._clock(), rate, burst):
-                raise ThrottledError("Too Many Requests")
+        if not self._buckets.take(place, rate, burst):
+            raise ThrottledError("Too Many Requests")
         if limit := int(quota.get("limit") or 0):
             period = _period(str(quota.get("period") or "DAY"))
             before, used = self._used.get(place, (period, 0))

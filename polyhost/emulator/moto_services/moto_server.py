@@ -115,9 +115,11 @@ def _create_app(service: Any) -> Flask:
 
         add_to_lambda()
     elif service == "apigateway":
+        from polyhost.emulator.gateway.http_api_operations import add_to_apigatewayv2
         from polyhost.emulator.gateway.moto_operations import add_to_apigateway
 
         add_to_apigateway()
+        add_to_apigatewayv2(app)  # the same service to moto
     elif service == "applicationautoscaling":
         from polyhost.emulator.autoscaling.moto_operations import add_to_application_auto_scaling
 

@@ -33,7 +33,7 @@ class StateApi:
     """Routes for the dashboard, the command line and tests.
 
     `endpoints` and `jobs` return the endpoints and transform jobs that there are, `queue_of` the queue of an endpoint
-    that is asynchronous.
+    that is asynchronous, `functions` what describes functions and APIs.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class StateApi:
         curves: Curves,
         captures: DataCapture,
         faults: Faults,
+        functions: Callable[[], dict[str, Any]],
     ) -> None:
         self._endpoints = endpoints
         self._queue_of = queue_of
@@ -55,6 +56,7 @@ class StateApi:
         self._curves = curves
         self._captures = captures
         self._faults = faults
+        self._functions = functions
         self._closing = asyncio.Event()
 
     def close(self) -> None:
@@ -82,6 +84,7 @@ class StateApi:
             "transform_jobs": list(jobs),
             "alarms": alarm_states(self._alarms),
             "scaling_activities": scaling_states(endpoint.region for endpoint in self._endpoints()),
+            **self._functions(),
         }
 
     async def _endpoint_state(self, endpoint: Endpoint) -> dict[str, Any]:

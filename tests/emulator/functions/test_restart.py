@@ -32,6 +32,11 @@ def test_functions_and_apis_survive_a_kill(tmp_path: Path) -> None:
         functions.client.delete_function(FunctionName="deleted")
         api = gateway.api("kept", {"/run": {"get": proxy(f"{arn}:live", with_key=True)}})
         key = gateway.key(api, "kept")
+        http_api = gateway.http_api("kept", f"{arn}:live", "GET /run")
+        gateway.http_apis.create_stage(ApiId=http_api, StageName="prod")
+        gateway.http_apis.create_deployment(ApiId=http_api, StageName="prod")
+        for address in (f"/restapis/{api}/Prod/_user_request_/", f"/restapis/{http_api}/_user_request_/"):
+            assert f"answers at {first.emulator.url}{address}" in first.log
         first.kill()
     with durable(tmp_path / "state") as second, httpx.Client(timeout=120.0, trust_env=False) as http:
         functions = Lambda(ClientsOf(second.emulator.url))
@@ -41,6 +46,8 @@ def test_functions_and_apis_survive_a_kill(tmp_path: Path) -> None:
         assert gateway.call(api, "/run").status_code == 403
         response = gateway.call(api, "/run", headers={"x-api-key": key})
         assert (response.status_code, response.text) == (200, "version 1"), second.log
+        deployed = f"{functions.emulator.url}/restapis/{http_api}/prod/_user_request_/run"
+        assert gateway.call_http(http_api, "/run").text == http.get(deployed).text == "version 1"
         functions.client.update_function_configuration(FunctionName="kept", Timeout=7)
         assert functions.client.get_function_configuration(FunctionName="kept")["Timeout"] == 7
         assert json.loads(functions.client.invoke(FunctionName=f"{arn}:1")["Payload"].read())["body"] == "version 1"

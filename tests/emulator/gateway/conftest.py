@@ -22,3 +22,17 @@ def gateway(local: Local) -> Iterator[Gateway]:
 @pytest.fixture
 def name() -> str:
     return f"g-{uuid.uuid4().hex[:8]}"
+
+
+EVENT = """
+    import json
+
+    def handler(event, context):
+        return {"statusCode": 200, "body": json.dumps(event)}
+"""
+
+
+@pytest.fixture(scope="session")
+def showing(gateway: Gateway) -> str:
+    """Return the ARN of a function whose response is its event."""
+    return str(gateway.functions.create("shows-events", EVENT)["FunctionArn"])

@@ -40,9 +40,11 @@ class Gateway:
     functions: Lambda
     http: httpx.Client
     client: Any = field(init=False)
+    http_apis: Any = field(init=False)
 
     def __post_init__(self) -> None:
         self.client = self.functions.emulator.client("apigateway", REGION)
+        self.http_apis = self.functions.emulator.client("apigatewayv2", REGION)
 
     def api(self, title: str, paths: dict[str, Any], **members: Any) -> str:
         """Import an API, deploy it to the stage Prod, and return its id."""
@@ -74,3 +76,19 @@ class Gateway:
 
     def call(self, api: str, path: str, method: str = "GET", **members: Any) -> httpx.Response:
         return self.http.request(method, self.url(api, path), **members)
+
+    def http_api(self, name: str, function_arn: str, *keys: str, version: str = "2.0", **members: Any) -> str:
+        """Create an HTTP API whose routes all lead to a function, with the stage $default, and return its id."""
+        api: str = self.http_apis.create_api(Name=name, ProtocolType="HTTP", **members)["ApiId"]
+        integration = self.http_apis.create_integration(
+            ApiId=api, IntegrationType="AWS_PROXY", IntegrationUri=function_arn, PayloadFormatVersion=version
+        )
+        for key in keys:
+            self.http_apis.create_route(ApiId=api, RouteKey=key, Target=f"integrations/{integration['IntegrationId']}")
+        self.http_apis.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
+        return api
+
+    def call_http(self, api: str, path: str, method: str = "GET", **members: Any) -> httpx.Response:
+        """Call the stage $default of an HTTP API."""
+        url = f"{self.functions.emulator.url}/restapis/{api}/_user_request_{path}"
+        return self.http.request(method, url, **members)

@@ -6,21 +6,10 @@ from typing import Any
 import pytest
 
 from tests.emulator.conftest import REGION
+from tests.emulator.gateway.conftest import EVENT
 from tests.emulator.gateway.harness import Gateway, mock, proxy
 
-EVENT = """
-    import json
-
-    def handler(event, context):
-        return {"statusCode": 200, "body": json.dumps(event)}
-"""
 EVALUATING = "def handler(event, context):\n    return eval(event['body'])\n"
-
-
-@pytest.fixture(scope="module")
-def showing(gateway: Gateway) -> str:
-    """Return the ARN of a function whose response is its event."""
-    return str(gateway.functions.create("shows-events", EVENT)["FunctionArn"])
 
 
 @pytest.fixture(scope="module")
@@ -194,3 +183,42 @@ def test_a_bad_document_is_rejected_and_leaves_no_api(gateway: Gateway, name: st
         with pytest.raises(client.exceptions.BadRequestException, match="Invalid OpenAPI input"):
             client.import_rest_api(body=document.encode())
     assert name not in [item["name"] for item in client.get_rest_apis()["items"]]
+
+
+def test_a_stage_stays_as_it_was_deployed(gateway: Gateway, showing: str, name: str) -> None:
+    client: Any = gateway.client
+    api = gateway.api(name, {"/old": {"get": proxy(showing)}})
+    root = next(item["id"] for item in client.get_resources(restApiId=api)["items"] if item["path"] == "/")
+    old = next(item["id"] for item in client.get_resources(restApiId=api)["items"] if item["path"] == "/old")
+    first = client.get_stage(restApiId=api, stageName="Prod")["deploymentId"]
+    client.update_stage(
+        restApiId=api,
+        stageName="Prod",
+        patchOperations=[{"op": "replace", "path": "/variables/colour", "value": "green"}],
+    )
+    client.delete_resource(restApiId=api, resourceId=old)
+    place = {"restApiId": api, "httpMethod": "GET"}
+    place["resourceId"] = client.create_resource(restApiId=api, parentId=root, pathPart="new")["id"]
+    client.put_method(**place, authorizationType="NONE")
+    uri = f"arn:aws:apigateway:{REGION}:lambda:path/2015-03-31/functions/{showing}/invocations"
+    client.put_integration(**place, type="AWS_PROXY", integrationHttpMethod="POST", uri=uri)
+    assert [gateway.call(api, path).status_code for path in ("/old", "/new")] == [200, 403]
+    second = client.create_deployment(restApiId=api, stageName="Prod")["id"]
+    assert [gateway.call(api, path).status_code for path in ("/old", "/new")] == [403, 200]
+    # The stage keeps what it had.
+    assert gateway.call(api, "/new").json()["stageVariables"] == {"colour": "green"}
+    client.update_stage(
+        restApiId=api, stageName="Prod", patchOperations=[{"op": "replace", "path": "/deploymentId", "value": first}]
+    )
+    assert [gateway.call(api, path).status_code for path in ("/old", "/new")] == [200, 403]
+    with pytest.raises(client.exceptions.BadRequestException):
+        client.delete_deployment(restApiId=api, deploymentId=first)
+    client.delete_deployment(restApiId=api, deploymentId=second)
+    with pytest.raises(client.exceptions.BadRequestException, match="Deployment id does not exist"):
+        client.create_stage(restApiId=api, stageName="other", deploymentId=second)
+
+
+def test_a_body_that_no_function_can_take_is_413(gateway: Gateway, showing: str, name: str) -> None:
+    api = gateway.api(name, {"/run": {"post": proxy(showing)}})
+    response = gateway.call(api, "/run", "POST", content=b"x" * 6_300_000)
+    assert (response.status_code, response.json()) == (413, {"message": "Request Too Long"})

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from polyhost.emulator.cloudformation.resource_types import (
     cloudwatch,
     functions,
+    http_apis,
     iam,
     messaging,
     rest_apis,
@@ -51,5 +52,10 @@ RESOURCE_TYPES: Mapping[str, ResourceType] = {
         usage_plans.UsagePlanType(),
         usage_plans.ApiKeyType(),
         usage_plans.UsagePlanKeyType(),
+        http_apis.HttpApiType(),
+        http_apis.HttpIntegrationType(),
+        http_apis.HttpRouteType(),
+        http_apis.HttpStageType(),
+        http_apis.HttpDeploymentType(),
     )
 }

@@ -26,8 +26,8 @@ _DATA = frozenset(
     )
 )
 _PACKAGES = (
-    *("moto.apigateway.", "moto.applicationautoscaling.", "moto.awslambda.", "moto.cloudwatch.", "moto.core."),
-    *("moto.iam.", "moto.s3.", "moto.sns.", "moto.sqs.", "moto.utilities."),
+    *("moto.apigateway.", "moto.apigatewayv2.", "moto.applicationautoscaling.", "moto.awslambda."),
+    *("moto.cloudwatch.", "moto.core.", "moto.iam.", "moto.s3.", "moto.sns.", "moto.sqs.", "moto.utilities."),
 )
 _ATTEMPTS = 20
 
