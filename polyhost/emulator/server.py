@@ -19,6 +19,7 @@ from polyhost.emulator.autoscaling.service import SCALING, AutoScaling
 from polyhost.emulator.autoscaling.triggers import is_policy
 from polyhost.emulator.config import EmulatorConfig
 from polyhost.emulator.errors import EmulatorError, StartError
+from polyhost.emulator.functions.event_sink import EVENTS, EventSink
 from polyhost.emulator.functions.saved_records import saved_records
 from polyhost.emulator.hosting.container_client import session
 from polyhost.emulator.hosting.drivers.docker import DockerDriver
@@ -82,8 +83,11 @@ async def run_emulator(config: EmulatorConfig) -> AsyncIterator[str]:
                     time_scale=scale,
                     alarm_states=alarms.states,
                 )
-                moto = MotoServices(BodyLimits(), state, {ALARMS: alarms, SCALING: scaling})
-                async with run_services(config, platform, invocations, saved, s3, moto, scaling, listener, access, url):
+                sink = EventSink()
+                moto = MotoServices(BodyLimits(), state, {ALARMS: alarms, SCALING: scaling, EVENTS: sink})
+                async with run_services(
+                    config, platform, invocations, saved, s3, moto, sink, scaling, listener, access, url
+                ):
                     yield url
     finally:
         listener.close()

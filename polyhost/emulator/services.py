@@ -28,7 +28,10 @@ from polyhost.emulator.cloudformation.stacks import Stacks
 from polyhost.emulator.config import EmulatorConfig
 from polyhost.emulator.data_capture.service import DataCapture
 from polyhost.emulator.functions.api import FunctionsApi
+from polyhost.emulator.functions.destinations import Destinations
 from polyhost.emulator.functions.event_queue import EventQueue
+from polyhost.emulator.functions.event_sink import EventSink
+from polyhost.emulator.functions.event_source_mappings import EventSourceMappings
 from polyhost.emulator.functions.function_logs import FunctionLogs
 from polyhost.emulator.functions.saved_records import SavedRecords
 from polyhost.emulator.functions.service import Functions
@@ -61,6 +64,7 @@ async def run_services(
     saved: SavedRecords | None,
     s3: aws_clients.S3Clients,
     moto: MotoServices,
+    sink: EventSink,
     scaling: AutoScaling,
     listener: socket.socket,
     access: AccessPolicy,
@@ -93,7 +97,9 @@ async def run_services(
     own = Router([*state_api.routes(), *prometheus.routes(), *addresses.routes(), *dashboard_routes()])
     async_runtime = AsyncRuntime(registry, async_inference, faults)
     stacks = Stacks(url, config.state)
-    events = EventQueue(functions, scale)
+    events = EventQueue(functions, Destinations(url), scale)
+    sink.attach(events.add)
+    mappings = EventSourceMappings(functions, url)
     functions_api = FunctionsApi(functions, events, saved, moto, addresses.log_new)
     services = CloudFormationApi(stacks, functions_api)
     app = EmulatorApp(control_plane, runtime, async_runtime, own, services, access)
@@ -106,6 +112,7 @@ async def run_services(
         scaling,
         ContainerLogPublisher(recorder, url),
         function_logs,
+        mappings,
         InstanceSampler(registry.all, jobs.all, recorder, sampling_period(scale)),
         async_inference,
     )

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from moto.awslambda.exceptions import InvalidParameterValueException
-from moto.awslambda.models import LambdaFunction, LambdaStorage
+from moto.awslambda.models import EventSourceMapping, LambdaBackend, LambdaFunction, LambdaStorage
 from moto.awslambda.responses import LambdaResponse
+from moto.sqs.models import sqs_backends
 
 from polyhost.archives import InvalidArchiveError
 from polyhost.emulator.functions.code_folders import check_zip
@@ -29,17 +30,31 @@ _RESERVED = frozenset(
 _HANDLER = re.compile(r"[^\s]{1,128}")  # botocore lambda/2015-03-31, Handler
 _UNZIP = "Could not unzip uploaded file. Please check your file, then try to upload again."
 
+_TARGET = re.compile(r"(arn:[^:]+:(sqs|sns):[^:]+:\d+:[^:]+)?")
+
 _MOTOS_SET_CODE = LambdaFunction._set_function_code
+_MOTOS_INIT = LambdaFunction.__init__
+_MOTOS_UPDATE = LambdaFunction.update_configuration
+_MOTOS_CONFIGURATION = LambdaFunction.get_configuration
+_MOTOS_CREATE_MAPPING = LambdaBackend.create_event_source_mapping
+_MOTOS_PUT_EVENT_CONFIG = LambdaBackend.put_function_event_invoke_config
 
 
 def add_to_lambda() -> None:
     """Give moto's Lambda the checks."""
     for name in ("create_function", "update_function_configuration"):
         setattr(LambdaResponse, name, _checked(getattr(LambdaResponse, name)))
-    functions: Any = LambdaFunction
-    functions._set_function_code = _set_function_code
-    storage: Any = LambdaStorage
-    storage.publish_version = _publish_version
+    for owner, name, operation in (
+        (LambdaFunction, "_set_function_code", _set_function_code),
+        (LambdaStorage, "publish_version", _publish_version),
+        (LambdaFunction, "__init__", _init),
+        (LambdaFunction, "update_configuration", _update_configuration),
+        (LambdaFunction, "get_configuration", _get_configuration),
+        (LambdaBackend, "put_function_event_invoke_config", _put_event_config),
+        (LambdaBackend, "update_function_event_invoke_config", _update_event_config),
+        (LambdaBackend, "create_event_source_mapping", _create_mapping),
+    ):
+        setattr(owner, name, operation)
 
 
 def _checked(operation: Callable[[LambdaResponse], Any]) -> Callable[[LambdaResponse], Any]:
@@ -63,6 +78,11 @@ def _check_configuration(members: dict[str, Any]) -> None:
         raise InvalidParameterValueException(
             f"1 validation error detected: Value '{handler}' at 'handler' failed to satisfy constraint: Member must"
             r" satisfy regular expression pattern: [^\s]+, with at most 128 characters"
+        )
+    target = (members.get("DeadLetterConfig") or {}).get("TargetArn") or ""
+    if not _TARGET.fullmatch(target):
+        raise InvalidParameterValueException(
+            f"The target {target!r} of DeadLetterConfig must be the ARN of a queue of SQS or of a topic of SNS"
         )
     variables = (members.get("Environment") or {}).get("Variables") or {}
     if reserved := sorted(_RESERVED & variables.keys()):
@@ -116,3 +136,52 @@ def _publish_version(storage: Any, name_or_arn: str, description: str = "") -> L
     versions.append(published)
     storage._arns[published.function_arn] = published
     return published
+
+
+# Dead-letter queues, which moto forgets
+
+
+def _init(function: Any, account_id: str, spec: dict[str, Any], region: str, *others: Any, **members: Any) -> None:
+    function.dead_letter_target = _target(spec)
+    _MOTOS_INIT(function, account_id, spec, region, *others, **members)
+
+
+def _update_configuration(function: Any, config_updates: dict[str, Any]) -> dict[str, Any]:
+    if "DeadLetterConfig" in config_updates:
+        function.dead_letter_target = _target(config_updates)
+    return _MOTOS_UPDATE(function, config_updates)
+
+
+def _get_configuration(function: Any, on_create: bool = False) -> dict[str, Any]:
+    target = getattr(function, "dead_letter_target", "")
+    return _MOTOS_CONFIGURATION(function, on_create) | ({"DeadLetterConfig": {"TargetArn": target}} if target else {})
+
+
+def _target(members: dict[str, Any]) -> str:
+    return str((members.get("DeadLetterConfig") or {}).get("TargetArn") or "")
+
+
+# Settings of asynchronous calls, of which moto keeps all and returns the first
+
+
+def _put_event_config(backend: LambdaBackend, function_name: str, config: dict[str, Any]) -> dict[str, Any]:
+    response = _MOTOS_PUT_EVENT_CONFIG(backend, function_name, config)
+    function = backend.get_function(function_name)
+    function.event_invoke_config = function.event_invoke_config[-1:]
+    return response
+
+
+def _update_event_config(backend: LambdaBackend, function_name: str, config: dict[str, Any]) -> dict[str, Any]:
+    before = backend.get_function(function_name).event_invoke_config
+    return _put_event_config(backend, function_name, {**(before[-1].config if before else {}), **config})
+
+
+# Event source mappings
+
+
+def _create_mapping(backend: LambdaBackend, spec: dict[str, Any]) -> EventSourceMapping:
+    """Keep moto's SQS from calling functions while a message is sent: the emulator polls queues, as Lambda does."""
+    mapping = _MOTOS_CREATE_MAPPING(backend, spec)
+    for queue in sqs_backends[backend.account_id][backend.region_name].queues.values():
+        queue.lambda_event_source_mappings.clear()
+    return mapping

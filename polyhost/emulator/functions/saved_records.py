@@ -13,7 +13,7 @@ from polyhost.emulator.errors import StartError
 from polyhost.emulator.moto_services.state import pickles
 from polyhost.emulator.moto_services.state.records import Change, Records
 
-_FUNCTION, _LAYERS = "function", "layers"
+_FUNCTION, _LAYERS, _MAPPINGS = "function", "layers", "event source mappings"
 # Of the backends of a region, by the name of moto's service.
 _GATEWAYS = {
     "apigateway": ("apis", "keys", "usage_plans", "usage_plan_keys"),
@@ -41,6 +41,9 @@ class SavedRecords:
         for key, content in self._records.load(_FUNCTION):
             self._functions.add(key)
             _restore_function(lambda_backends[ACCOUNT][key[0]], key[1], content)
+        for (region,), content in self._records.load(_MAPPINGS):
+            owner: Any = lambda_backends[ACCOUNT][region]
+            owner._event_source_mappings.update(pickles.load(content, owner))
         for service in _GATEWAYS:
             for (region,), content in self._records.load(service):
                 gateway = _gateways(service)[ACCOUNT][region]
@@ -56,6 +59,7 @@ class SavedRecords:
             backends: list[Any] = list(lambda_backends.iter_backends())
             for _, region, backend in backends:
                 changes.append(Change(_LAYERS, (region,), pickles.dump(backend._layers._layers)))
+                changes.append(Change(_MAPPINGS, (region,), pickles.dump(backend._event_source_mappings)))
                 for name in list(backend._lambdas._functions):
                     present.add((region, name))
                     changes.append(Change(_FUNCTION, (region, name), _function_content(backend, name)))

@@ -7,6 +7,8 @@ from typing import Any
 
 from polyhost.emulator.config import ACCOUNT
 from polyhost.emulator.functions.errors import FunctionNotFound
+from polyhost.emulator.functions.event_settings import EventSettings
+from polyhost.emulator.moto_services.loaded import loaded_backends
 
 LATEST = "$LATEST"
 _ARN = re.compile(r"arn:[^:]+:lambda:(?P<region>[^:]+):\d+:function:(?P<name>[^:]+)(?::(?P<qualifier>.+))?")
@@ -98,14 +100,13 @@ def reserved_concurrency(reference: FunctionReference) -> int | None:
     return None if reserved is None else int(reserved)
 
 
-def retries_of(reference: FunctionReference) -> int | None:
-    """Return the MaximumRetryAttempts that the function's user has set, if any."""
+def event_settings_of(reference: FunctionReference) -> EventSettings:
+    """Return what the function's user has set for asynchronous calls."""
     latest = _record(FunctionReference(reference.region, reference.name, None))
-    for config in latest.event_invoke_config if latest is not None else ():
-        attempts = config.config.get("MaximumRetryAttempts")
-        if attempts is not None:
-            return int(attempts)
-    return None
+    if latest is None:
+        return EventSettings()
+    config = latest.event_invoke_config[-1].config if latest.event_invoke_config else {}
+    return EventSettings.of(config, getattr(latest, "dead_letter_target", ""))
 
 
 def url_function(url_id: str) -> tuple[FunctionReference, dict[str, Any]] | None:
@@ -133,9 +134,7 @@ def _urls() -> Iterator[tuple[str, FunctionReference, dict[str, Any]]]:
 
 
 def _backends() -> list[Any]:
-    from moto.awslambda.models import lambda_backends
-
-    return list(lambda_backends[ACCOUNT].values())
+    return [backend for _, backend in loaded_backends("moto.awslambda.models", "lambda_backends")]
 
 
 def _record(reference: FunctionReference) -> Any:

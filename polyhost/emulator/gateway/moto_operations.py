@@ -5,12 +5,10 @@ from typing import Any
 
 from moto.apigateway.exceptions import (
     BadRequestException,
-    DeploymentNotFoundException,
     InvalidOpenApiModeException,
-    StageStillActive,
     UsagePlanNotFoundException,
 )
-from moto.apigateway.models import APIGatewayBackend, Deployment, RestAPI, UsagePlan
+from moto.apigateway.models import APIGatewayBackend, RestAPI, UsagePlan
 from moto.apigateway.responses import APIGatewayResponse
 
 from polyhost.emulator.gateway.deployments import add_deployments
@@ -31,7 +29,6 @@ def add_to_apigateway() -> None:
         (APIGatewayBackend, "delete_rest_api", _delete_rest_api),
         (APIGatewayBackend, "delete_usage_plan", _delete_usage_plan),
         (APIGatewayBackend, "delete_usage_plan_key", _delete_usage_plan_key),
-        (RestAPI, "delete_deployment", _delete_deployment),
         (RestAPI, "apply_patch_operations", _patch_api),
         (UsagePlan, "apply_patch_operations", _patch_plan),
     ):
@@ -103,15 +100,6 @@ def _delete_usage_plan_key(backend: APIGatewayBackend, usage_plan_id: str, key_i
     if key_id not in keys:
         raise UsagePlanNotFoundException
     del keys[key_id]
-
-
-def _delete_deployment(api: RestAPI, deployment_id: str) -> Deployment:
-    """Delete a deployment that no stage has; moto asks for the stage that it was made with."""
-    if deployment_id not in api.deployments:
-        raise DeploymentNotFoundException
-    if any(stage.deployment_id == deployment_id for stage in api.stages.values()):
-        raise StageStillActive
-    return api.deployments.pop(deployment_id)
 
 
 def _patch_api(api: RestAPI, patch_operations: list[dict[str, Any]]) -> None:

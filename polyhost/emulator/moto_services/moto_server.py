@@ -114,6 +114,14 @@ def _create_app(service: Any) -> Flask:
         from polyhost.emulator.functions.moto_operations import add_to_lambda
 
         add_to_lambda()
+    elif service == "s3":
+        from polyhost.emulator.functions.s3_events import add_to_s3
+
+        add_to_s3()
+    elif service == "sns":
+        from polyhost.emulator.functions.sns_events import add_to_sns
+
+        add_to_sns()
     elif service == "apigateway":
         from polyhost.emulator.gateway.http_api_operations import add_to_apigatewayv2
         from polyhost.emulator.gateway.moto_operations import add_to_apigateway

@@ -35,6 +35,11 @@ def test_functions_and_apis_survive_a_kill(tmp_path: Path) -> None:
         http_api = gateway.http_api("kept", f"{arn}:live", "GET /run")
         gateway.http_apis.create_stage(ApiId=http_api, StageName="prod")
         gateway.http_apis.create_deployment(ApiId=http_api, StageName="prod")
+        queue = first.client("sqs").create_queue(QueueName="kept")["QueueUrl"]
+        wanted = first.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+        functions.client.create_event_source_mapping(
+            FunctionName="kept", EventSourceArn=wanted["Attributes"]["QueueArn"], Enabled=False
+        )
         for address in (f"/restapis/{api}/Prod/_user_request_/", f"/restapis/{http_api}/_user_request_/"):
             assert f"answers at {first.emulator.url}{address}" in first.log
         first.kill()
@@ -48,6 +53,8 @@ def test_functions_and_apis_survive_a_kill(tmp_path: Path) -> None:
         assert (response.status_code, response.text) == (200, "version 1"), second.log
         deployed = f"{functions.emulator.url}/restapis/{http_api}/prod/_user_request_/run"
         assert gateway.call_http(http_api, "/run").text == http.get(deployed).text == "version 1"
+        (mapping,) = functions.client.list_event_source_mappings(FunctionName="kept")["EventSourceMappings"]
+        assert mapping["State"] == "Disabled"
         functions.client.update_function_configuration(FunctionName="kept", Timeout=7)
         assert functions.client.get_function_configuration(FunctionName="kept")["Timeout"] == 7
         assert json.loads(functions.client.invoke(FunctionName=f"{arn}:1")["Payload"].read())["body"] == "version 1"
