@@ -80,8 +80,19 @@ def installed_sam() -> Path:
 
 def _install() -> None:
     shutil.rmtree(_FOLDER, ignore_errors=True)
-    pip = [_FOLDER / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    for command in ([sys.executable, "-m", "venv", _FOLDER], [*pip, f"aws-sam-cli=={VERSION}"]):
+    pip: list[str | Path] = [
+        _FOLDER / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
+    commands: tuple[list[str | Path], ...] = (
+        [sys.executable, "-m", "venv", _FOLDER],
+        [*pip, f"aws-sam-cli=={VERSION}"],
+    )
+    for command in commands:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_S)
         if done.returncode != 0:
             shutil.rmtree(_FOLDER, ignore_errors=True)

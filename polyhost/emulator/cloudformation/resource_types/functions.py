@@ -178,7 +178,7 @@ class FunctionUrlType(ResourceType):
     def delete(self, aws: Aws, physical: Physical, properties: Properties) -> None:
         """Call DeleteFunctionUrlConfig."""
         members = self._members(properties)
-        named = {name: members[name] for name in ("FunctionName", "Qualifier") if name in members}
+        named = {name: value for name, value in members.items() if name in ("FunctionName", "Qualifier")}
         aws.discard("lambda", "DeleteFunctionUrlConfig", named)
 
     @staticmethod
