@@ -37,7 +37,7 @@ class Environment:
             return
         self._run([sys.executable, "-m", "venv", "--clear", self._folder])
         pip: list[str | Path] = [self.python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-        self._run([*pip, "--no-deps", "-r", self.requirements])
+        self._run([*pip, "-r", self.requirements])  # not --no-deps: a PyTorch with CUDA needs more than is listed
         self._stamp.write_text(self._wanted())
 
     def is_installed(self) -> bool:
