@@ -37,7 +37,7 @@ def stock(python: Path, framework: str) -> Stack:
 
 
 def polyhost(**environ: str) -> Stack:
-    """Return polyhost on MMS with its defaults: it has a zygote for every framework, whichever one is measured."""
+    """Return polyhost on MMS with its defaults: a framework's zygote starts with the first model that needs it."""
     return Stack("polyhost", _SERVE, environ)
 
 

@@ -381,6 +381,19 @@ def _words(value: str) -> tuple[str, ...]:
     return tuple(value.replace(",", " ").split())
 
 
+def _zygotes(value: str) -> tuple[str, ...] | None:
+    """Read the frameworks. None, for `auto`: those that models ask for."""
+    known = tuple(frameworks.zygote_steps())
+    words = _words(value)
+    if words == ("auto",):
+        return None
+    if words == ("all",):
+        return tuple(name for name in known if name == frameworks.BARE or frameworks.installed(name))
+    if not set(words) <= set(known):
+        raise ValueError(f"must be auto, all, or any of {', '.join(known)}")
+    return words
+
+
 def _words_of(known: Callable[[], tuple[str, ...]]) -> Callable[[str], tuple[str, ...]]:
     def convert(value: str) -> tuple[str, ...]:
         words = _words(value)
@@ -392,7 +405,6 @@ def _words_of(known: Callable[[], tuple[str, ...]]) -> Callable[[str], tuple[str
 
 
 _optimizations = _words_of(lambda: tuple(map(str, Optimization)))
-_zygotes = _words_of(lambda: tuple(frameworks.zygote_steps()))
 
 
 def _steps(value: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ is skipped, and `broken_plugins` says why.
 """
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -48,15 +49,13 @@ class Framework:
     recognizes: str | None = None
     # Top-level packages whose import in a model's own code means this framework.
     imports: tuple[str, ...] = ()
-    # Whether its zygote starts with the first model that needs it, and not with the container; see POLYHOST_ZYGOTES.
-    on_demand: bool = False
     # Further modules that a zygote imports, besides the handler's: what a first load or prediction would import.
     preload: tuple[str, ...] = ()
     # A function that a zygote calls before it forks; polyhost.handlers.warm_up says what it does.
     warm_up: str | None = None
     # What a model takes besides its files, in bytes: its process, page tables, Java's threads.
     base_bytes: int = 12 * _MB
-    # What a zygote on demand takes, in bytes: the load that starts it is admitted if there is room for both.
+    # What its zygote takes, in bytes: the load that starts it is admitted if there is room for both.
     zygote_bytes: int = 0
     # Bytes of memory for each byte of the model's files: a loader holds the file and the model at once.
     bytes_factor: float = 2.0
@@ -194,7 +193,6 @@ BUILT_IN = (
         files=("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin", "adapter_model.bin"),
         # Packages that mean SageMaker's Hugging Face image, whose scripts get other defaults than its PyTorch image's.
         imports=("transformers", "diffusers", "sentence_transformers", "optimum", "peft"),
-        on_demand=True,
         preload=_TRANSFORMERS,
         warm_up="polyhost.handlers.warm_up:huggingface",
         zygote_bytes=300 * _MB,
@@ -217,6 +215,7 @@ BUILT_IN = (
         files=("*-symbol.json", "*.params"),
         imports=("mxnet", "gluoncv", "gluonnlp"),
         warm_up="polyhost.handlers.warm_up:mxnet",
+        zygote_bytes=150 * _MB,
         base_bytes=24 * _MB,
         uses_gpu=True,
         # MXNet's default engine adds threads to hand work to; a SqueezeNet on the calling thread is a sixth faster.
@@ -232,6 +231,7 @@ BUILT_IN = (
         imports=("torch", "torchvision", "torchaudio", "timm"),
         preload=_EXPORTED_PROGRAMS,
         warm_up="polyhost.handlers.warm_up:torch",
+        zygote_bytes=260 * _MB,
         base_bytes=16 * _MB,
         uses_gpu=True,
         # The generator itself: torch.seed() writes to 600 memory pages.
@@ -250,7 +250,6 @@ BUILT_IN = (
         bytes_factor=3.0,  # the file as read, and the weights as computed with
         # onnxruntime 1.32 would start a thread that sends what it does to its maker.
         environment={"ORT_DISABLE_TELEMETRY": "1"},
-        on_demand=True,
         native_errors=tuple(
             f"onnxruntime.capi.onnxruntime_pybind11_state:{name}"
             for name in ("EngineError", "EPFail", "Fail", "NotImplemented", "RuntimeException")
@@ -264,7 +263,6 @@ BUILT_IN = (
         shared_files=("*.json", "*.model"),
         recognizes="polyhost.handlers.xgboost.files:is_model",
         imports=("xgboost",),
-        on_demand=True,
         warm_up="polyhost.handlers.warm_up:xgboost",
         zygote_bytes=110 * _MB,
         native_errors=("xgboost.core:XGBoostError",),
@@ -275,7 +273,6 @@ BUILT_IN = (
         shared_files=("*.txt", "*.model"),
         recognizes="polyhost.handlers.lightgbm.files:is_model",
         imports=("lightgbm",),
-        on_demand=True,
         warm_up="polyhost.handlers.warm_up:lightgbm",
         zygote_bytes=110 * _MB,
         native_errors=("lightgbm.basic:LightGBMError",),
@@ -289,6 +286,7 @@ BUILT_IN = (
         # The first prediction looks up plugins of narwhals by importlib.metadata.
         preload=("importlib.metadata", *_ESTIMATORS),
         warm_up="polyhost.handlers.warm_up:sklearn",
+        zygote_bytes=120 * _MB,
         bytes_factor=3.0,  # a compressed pickle grows
     ),
 )
@@ -332,6 +330,11 @@ def package(name: str) -> str:
     """Return the package that a framework needs; one without a row is named as its package is."""
     row = registered().get(name)
     return row.package or name if row else name
+
+
+def installed(name: str) -> bool:
+    """Return whether the framework's package is installed; it is not imported."""
+    return importlib.util.find_spec(package(name)) is not None
 
 
 def zygote_steps() -> dict[str, tuple[str, ...]]:

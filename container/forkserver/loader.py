@@ -53,16 +53,24 @@ class Loader:
         self._workers.release(worker)
 
     def _admit(self, worker: WorkerRecord) -> None:
-        """Have the worker forked if the model fits into memory now; otherwise the load is rejected with 507."""
+        """Have the worker forked if the model fits into memory now; otherwise the load is rejected with 507.
+
+        Zygotes that nothing uses make room first.
+        """
         model = worker.model
-        loading = [item.need for item in self._workers if item.loading]
-        admission = self._admission.decide(model.fingerprint, loading, self._workers.zygote_bytes(model))
+        admission = self._decide(model)
+        while not admission.fits and self._workers.free_memory_for(model):
+            admission = self._decide(model)
         model.need = worker.need = admission.need
         if admission.fits:
             worker.gpu_id = self._place(model)
             self._workers.fork(worker, memory_bytes=admission.free)
         else:
             self._reject(worker, admission)
+
+    def _decide(self, model: HostedModel) -> Admission:
+        loading = [item.need for item in self._workers if item.loading]
+        return self._admission.decide(model.fingerprint, loading, self._workers.zygote_bytes(model))
 
     def _place(self, model: HostedModel) -> int | None:
         """Choose the GPU; None if the machine has no GPU or the model does not use one."""

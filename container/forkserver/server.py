@@ -4,6 +4,7 @@ It imports no framework and is on no request's path: the front end talks to the 
 copy of each connection and shares a status page with each worker, and steps in when one dies.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -18,11 +19,18 @@ from polyhost.cgroup import ControlGroup
 from polyhost.container import run_dir as run_directory
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import Channel
-from polyhost.container.errors import EXIT_MODEL_FAILED, INSUFFICIENT_STORAGE, Failure, WorkerDiedError
+from polyhost.container.errors import (
+    EXIT_MODEL_FAILED,
+    INSUFFICIENT_STORAGE,
+    Failure,
+    ForkServerDiedError,
+    WorkerDiedError,
+)
 from polyhost.container.forkserver.attempts import Attempts
 from polyhost.container.forkserver.connections import Connections
 from polyhost.container.forkserver.deadlines import Deadlines
 from polyhost.container.forkserver.exits import ExitHandler
+from polyhost.container.forkserver.first_models import first_models, frameworks_for
 from polyhost.container.forkserver.front_end import MakeFrontEnd
 from polyhost.container.forkserver.gpus import GpuGauge
 from polyhost.container.forkserver.loader import Loader
@@ -48,6 +56,7 @@ from polyhost.handlers import frameworks, lookup
 from polyhost.handlers.frameworks import BARE
 from polyhost.handlers.settings import Settings
 
+_FIRST_MODELS_KEY = 0  # no front end's key of a model
 _ZYGOTES_WAIT_S, _ZYGOTES_POLL_S = 10.0, 0.05
 _ROUND_S = 0.5  # between two checks of deadlines, load and memory
 _OOM_ROUND_S = 5.0  # upper bound of the time from the OOM killer's choice to the exit of a big process
@@ -82,9 +91,9 @@ class ForkServer:
         self._temp_folders = TempFolders(config.worker_temp_bytes, self._models, self._on_temp_folder_full)
         self._supervisor_died = False
         self._handler_settings = Settings.of_process()
-        gauge = MemoryGauge(ControlGroup.current())
-        self._admission = AdmissionControl(gauge, config)
-        self._oom_kills = OomKills(gauge.oom_kills)
+        self._gauge = MemoryGauge(ControlGroup.current())
+        self._admission = AdmissionControl(self._gauge, config)
+        self._oom_kills = OomKills(self._gauge.oom_kills)
         self._front_end = make_front_end(self)
         events = ForkEvents(self._on_started, self._on_exited, self._on_fork_failed)
         self._zygotes = ZygotePool(loop, config, frameworks.zygote_steps(), run_dir, log_descriptors, events)
@@ -122,6 +131,7 @@ class ForkServer:
             {signal.SIGCHLD: self._reaper.on_children, signal.SIGTERM: lambda: self._loop.stop(0)},
             ignored=(signal.SIGINT,),
         )
+        self._expect_models()
         self._start_zygotes(time.monotonic() + _ZYGOTES_WAIT_S)
         self._loop.watch(sys.stdin, self._on_supervisor_died)
         send_heartbeats(self._loop, sys.stdin.fileno())
@@ -144,9 +154,24 @@ class ForkServer:
         self._close()
         return status
 
+    def _expect_models(self) -> None:
+        """Choose the zygotes that start before there is a load: those of the models that are there."""
+        if self._config.zygotes is not None:
+            return
+        with contextlib.suppress(ForkServerDiedError), self._attempts.attempt(_FIRST_MODELS_KEY):
+            models = first_models(self._config)
+            if self._config.multi_model:
+                memory = self._gauge.read().available
+                self._zygotes.expect(frameworks_for(models, lambda folder: self.framework_of(str(folder), ""), memory))
+            else:
+                self._zygotes.expect(self.framework_of(str(folder), "") for folder in models)
+
     def _start_zygotes(self, deadline: float) -> None:
-        """Start them once the front end is up, which needs the cores until then: the platform waits for its /ping."""
-        if self._front_end.is_up() or time.monotonic() > deadline:
+        """Start them once the front end is up, which needs the cores until then: the platform waits for its /ping.
+
+        The only model of a container is what the platform waits for.
+        """
+        if not self._config.multi_model or self._front_end.is_up() or time.monotonic() > deadline:
             self._zygotes.start()
         else:
             self._loop.after(_ZYGOTES_POLL_S, partial(self._start_zygotes, deadline))

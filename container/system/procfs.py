@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import resource
+import select
 from pathlib import Path
 
 # RLIMIT_LOCKS has had no effect since Linux 2.4.25 (getrlimit(2)), and fork, exec and setsid all preserve it: a number
@@ -25,6 +26,18 @@ def children_of(pid: int) -> list[int]:
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+
+
+def wait_for_end(pid: int, seconds: float) -> None:
+    """Wait until the process, a child or not, has ended and has freed its memory; for so long at most."""
+    with contextlib.suppress(OSError):  # it has ended; or there are no descriptors left
+        pidfd = os.pidfd_open(pid)
+        try:
+            watch = select.poll()
+            watch.register(pidfd, select.POLLIN)
+            watch.poll(seconds * 1000)
+        finally:
+            os.close(pidfd)
 
 
 def parent_of(pid: int) -> int | None:

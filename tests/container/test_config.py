@@ -96,6 +96,7 @@ def test_defaults() -> None:
         ("POLYHOST_FINISH_SECONDS", "5", "finish_s", 5),
         ("POLYHOST_PRELOAD", "xgboost, a.b:warm_up", "preload", ("xgboost", "a.b:warm_up")),
         ("POLYHOST_ZYGOTES", "sklearn bare", "zygotes", ("sklearn", "bare")),
+        ("POLYHOST_ZYGOTES", "auto", "zygotes", None),
         ("POLYHOST_MAX_WORKERS", "9", "max_workers", 9),
         ("POLYHOST_MEMORY_RESERVE_MB", "5", "memory_reserve_bytes", 5 * MB),
         ("POLYHOST_STATE_DIR", "/state", "state_dir", "/state"),

@@ -124,7 +124,6 @@ def test_a_zygote_that_starts_with_its_first_model_has_to_fit_too(
     pytest.importorskip("lightgbm")
     for machine in limited(tmp_path, "native"):
         container = machine.container
-        machine.wait_for_zygotes("sklearn", "torch", "mxnet", "bare")
         shutil.copytree(request.getfixturevalue("boosted_text"), container.folder("trees"))
         machine.leave(ROOM)
         refused = container.load("trees")
@@ -135,3 +134,23 @@ def test_a_zygote_that_starts_with_its_first_model_has_to_fit_too(
         with PolyhostClient(f"http://127.0.0.1:{container.port}", timeout=IMPORT_S, raise_for_status=False) as patient:
             assert patient.load("trees", str(container.folder("trees"))).status_code == 200
         assert machine.limit.group.oom_kills() == 0
+
+
+@pytest.mark.timeout(IMPORT_S + 300)
+def test_a_zygote_that_no_model_uses_goes_before_a_model_is_refused(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    pytest.importorskip("lightgbm")
+    pytest.importorskip("xgboost")
+    for machine in limited(tmp_path, "native", POLYHOST_ZYGOTES="lightgbm xgboost"):
+        container = machine.container
+        machine.wait_for_zygotes("lightgbm", "xgboost", "bare")
+        shutil.copytree(request.getfixturevalue("boosted_text"), container.folder("trees"))
+        machine.leave(0)
+        container.loaded("trees")
+        assert container.invoke("trees", "[[0, 1]]").status_code == 200
+        reason = "a model needs its memory, and none uses it"
+        assert container.events(message=f"stopping zygote xgboost: {reason}")
+        assert container.events(message=f"stopping zygote lightgbm: {reason}") == []
+        assert machine.limit.group.oom_kills() == 0
+        machine.limit.group.set_limit(AMPLE)

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.handlers.conftest import boosted_text  # noqa: F401  (a fixture)
 from tests.support.container import ContainerProcess, running
 from tests.support.models import MODELS
 from tests.support.s3 import packed, s3_server
@@ -49,6 +50,18 @@ def test_invocations(tmp_path: Path, front: str) -> None:
         assert response["model_dir"] == str(container.base_dir / "model")
         assert container.names() == ["model"]
         wait_for(lambda: len(workers(container)) == 2, "two workers")
+
+
+def test_only_the_zygote_that_the_model_asks_for_starts(
+    tmp_path: Path, front: str, request: pytest.FixtureRequest
+) -> None:
+    pytest.importorskip("lightgbm")
+    shutil.copytree(request.getfixturevalue("boosted_text"), tmp_path / "ml" / "model")
+    with running(tmp_path, front, SAGEMAKER_MULTI_MODEL="") as container:
+        sent = {"content-type": "text/csv"}
+        wait_for(lambda: container.http.post("/invocations", content="0,1", headers=sent).status_code == 200, "a 200")
+        messages = [event["message"] for event in container.events()]
+        assert [text for text in messages if text.startswith("zygote ")] == ["zygote lightgbm is ready"]
 
 
 def test_one_worker_per_core_by_default(tmp_path: Path, front: str) -> None:

@@ -15,12 +15,15 @@ from polyhost.container.config import Config
 from polyhost.container.control_protocol import Channel, ForkDescriptors, ForkRequest, MessageError
 from polyhost.container.forkserver.zygote.restarts import EXIT_SHORTAGE, RestartDelays, Restarts, reports_shortage
 from polyhost.container.log import LogDescriptors
+from polyhost.container.memory.gauge import private_bytes
 from polyhost.container.system.line_reader import LineReader
-from polyhost.container.system.procfs import children_of
+from polyhost.container.system.procfs import children_of, wait_for_end
+from polyhost.handlers import frameworks
 
 _MODULE = "polyhost.container.forkserver.zygote"  # in the command line, which identifies zygotes and their forks
 
 _PRINTED_LINES = 50  # of native code's last ones, which may say why the process died
+_MEMORY_WAIT_S = 0.5  # for the end of a killed spare
 _DELAYS = RestartDelays()
 
 
@@ -40,6 +43,7 @@ class ZygoteHandle:
         self.steps = steps
         self.restarts = Restarts(delays, bool(steps))
         self.in_flight: dict[int, tuple[ForkRequest, ForkDescriptors]] = {}  # by sequence number
+        self.workers: set[int] = set()  # that run, by sequence number
         self._rounds: dict[int, int] = {}  # for which these requests have waited
         self._unsent: deque[int] = deque()  # those of them that the channel had no room for
         self._delays = delays
@@ -55,6 +59,7 @@ class ZygoteHandle:
         Requests whose workers have not started go to the new one. Raises OSError.
         """
         self.process, self.channel, self.output = self._start()
+        self.workers.clear()  # those of the process before are not its children
         self._rounds = dict.fromkeys(self.in_flight, 0)
         self._unsent = deque(self.in_flight)
         self.send_waiting()
@@ -89,8 +94,23 @@ class ZygoteHandle:
             self._rounds[sequence] += 1
         return [sequence for sequence in self.in_flight if self._rounds[sequence] > most]
 
-    def kill(self) -> None:
-        """Kill the process, and the forks that wait for a request: they may hang as it does.
+    def bytes_to_come(self) -> int:
+        """Return the bytes that the process is yet to take while it does its imports."""
+        if self.restarts.given_up:
+            return 0
+        expected = frameworks.named(self.name).zygote_bytes
+        try:
+            return max(0, expected - private_bytes(self.process.pid))
+        except OSError:  # it has just died, and is started again
+            return expected
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether the process runs, no worker is its fork, and none waits to be."""
+        return self.process.returncode is None and not self.workers and not self.in_flight
+
+    def kill(self) -> list[int]:
+        """Kill the process, and the forks that wait for a request: they may hang as it does. Return these.
 
         A worker leads a session of its own, and serves on.
         """
@@ -100,6 +120,13 @@ class ZygoteHandle:
         for pid in forks:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        return forks
+
+    def free_memory(self) -> None:
+        """Kill the process and its spare, and close everything; return when their memory is free, or nearly so."""
+        for pid in self.kill():
+            wait_for_end(pid, _MEMORY_WAIT_S)
+        self.close()
 
     def has_message(self) -> bool:
         """Return whether the process has sent something that has not been received."""

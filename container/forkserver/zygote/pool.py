@@ -1,8 +1,7 @@
-"""The fork server's zygotes: one for each framework, some of them on demand; restarted when they die."""
+"""The fork server's zygotes: one for each framework that models need; restarted when they die."""
 
-import importlib.util
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,6 @@ from polyhost.container.errors import INSUFFICIENT_STORAGE
 from polyhost.container.forkserver.zygote.handle import ZygoteHandle
 from polyhost.container.forkserver.zygote.restarts import RestartDelays
 from polyhost.container.log import LogDescriptors
-from polyhost.container.memory.gauge import private_bytes
 from polyhost.container.system.event_loop import EventLoop
 from polyhost.events import get_logger
 from polyhost.handlers import frameworks
@@ -68,23 +66,29 @@ class ZygotePool:
         # Imports nothing, so that nothing can crash; for the models of zygotes that are given up for a while.
         self._fallback: ZygoteHandle | None = None
         self._steps = {name: (*preload.get(name, ()), *config.preload) for name in _choose_frameworks(config, preload)}
-        named = config.zygotes is not None
-        self._on_demand = frozenset(name for name in self._steps if not named and frameworks.named(name).on_demand)
+        # Those to start with the container; the others start with the first model that needs them.
+        self._expected: set[str] = set(self._steps if config.zygotes is not None else ())
         self._make = partial(
             ZygoteHandle, config=config, run_dir=run_dir, log_descriptors=log_descriptors, delays=delays
         )
 
+    def expect(self, names: Iterable[str]) -> None:
+        """Have `start` start these as well, as far as the settings allow: models will need them."""
+        self._expected.update(map(self._name_for, names))
+
     def start(self) -> None:
-        """Start the zygotes that have not been started, but for those that are started on demand."""
+        """Start the zygotes that are expected to be needed, and have not been started."""
         for name in self._steps:
-            if name not in self._on_demand:
+            if name in self._expected:
                 self._start(name)
+
+    def _name_for(self, framework: str) -> str:
+        return framework if framework in self._steps else BARE
 
     def fork(self, framework: str, request: ForkRequest, descriptors: ForkDescriptors) -> None:
         """Fork a worker, as soon as the zygote has done its imports; takes the descriptors over."""
+        self._start(self._name_for(framework))  # first: it is waited for
         self.start()
-        if framework in self._on_demand:
-            self._start(framework)
         try:
             self._choose(framework).fork(request, descriptors)
         except (OSError, MessageError) as error:
@@ -94,21 +98,29 @@ class ZygotePool:
             self._loop.after(0.0, partial(self._events.on_failed, request.sequence, str(error), status))
 
     def bytes_to_come(self, framework: str) -> int:
-        """Return the bytes that zygotes on demand are yet to take: those that start, and this framework's own."""
+        """Return the bytes that zygotes are yet to take: those that do their imports, and this framework's own."""
         waiting = {name for name, zygote in self._zygotes.items() if not zygote.restarts.ready}
-        new = {framework} - self._zygotes.keys()
-        return sum(self._bytes_to_come(name) for name in self._on_demand & (waiting | new))
+        new = {self._name_for(framework)} - self._zygotes.keys()
+        taken = sum(self._zygotes[name].bytes_to_come() for name in waiting)
+        return taken + sum(frameworks.named(name).zygote_bytes for name in new)
 
-    def _bytes_to_come(self, name: str) -> int:
-        expected, zygote = frameworks.named(name).zygote_bytes, self._zygotes.get(name)
-        if zygote is None:
-            return expected
-        if zygote.restarts.given_up:
-            return 0
-        try:
-            return max(0, expected - private_bytes(zygote.process.pid))
-        except OSError:  # it has just died, and is started again
-            return expected
+    def free_memory(self, framework: str) -> bool:
+        """Stop one zygote that nothing uses, for a model of this framework; return whether there was one.
+
+        It starts again with the next model that needs it.
+        """
+        needed = self._name_for(framework)
+        unused = [zygote for name, zygote in self._zygotes.items() if zygote.is_unused and name != needed]
+        if not unused:
+            return False
+        zygote = max(unused, key=lambda candidate: frameworks.named(candidate.name).zygote_bytes)
+        logger.info("stopping zygote %s: a model needs its memory, and none uses it", zygote.name)
+        self._loop.unwatch(zygote.channel)
+        self._loop.unwatch(zygote.output)
+        zygote.free_memory()
+        del self._zygotes[zygote.name]
+        self._expected.discard(zygote.name)
+        return True
 
     def _start(self, name: str) -> None:
         if name in self._zygotes:
@@ -196,9 +208,11 @@ class ZygotePool:
             case Started():
                 # First the event: its listener passes one of the descriptors on, which `complete` closes.
                 self._events.on_started(message.sequence, message.pid, descriptors[0] if descriptors else None)
+                zygote.workers.add(message.sequence)
                 zygote.complete(message.sequence)
                 self._unanswered.discard(message.sequence)
             case Exited():
+                zygote.workers.discard(message.sequence)
                 zygote.complete(message.sequence)
                 self._events.on_exited(message.sequence, message.status)
             case ForkFailed():
@@ -239,7 +253,7 @@ def _choose_frameworks(config: Config, preload: Mapping[str, tuple[str, ...]]) -
     if config.zygotes is not None:
         names = [name for name in preload if name in config.zygotes]
     else:
-        names = [name for name in preload if importlib.util.find_spec(frameworks.package(name)) is not None]
+        names = [name for name in preload if name != BARE and frameworks.installed(name)]
     return [*(name for name in names if name != BARE), BARE]
 
 

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,10 @@ class Stage:
         folder: Path,
         preload: Mapping[str, tuple[str, ...]] = PRELOAD,
         delays: RestartDelays = DELAYS,
+        expected: Sequence[str] | None = None,
         **environ: str,
     ) -> None:
+        """Start the zygotes that are `expected`, by default all, as with models of each framework."""
         self.folder = folder
         self.events: list[tuple[str, int]] = []
         self.loop = EventLoop()
@@ -45,6 +47,7 @@ class Stage:
         self.pool = ZygotePool(
             self.loop, config, preload, folder, LogDescriptors(self._log.fileno()), callbacks, delays
         )
+        self.pool.expect(preload if expected is None else expected)
         self.pool.start()
         self.loop.after(_LIMIT_S, lambda: self.loop.stop(1))
 
@@ -80,8 +83,54 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     made.close()
 
 
-def test_each_installed_framework_has_a_zygote_beside_the_bare_one(stage: Stage) -> None:
+def test_each_framework_that_is_expected_and_installed_has_a_zygote(stage: Stage) -> None:
     assert list(stage.pool.pids()) == ["json", BARE]
+
+
+def test_models_of_a_framework_without_a_zygote_are_forked_from_the_bare_one(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, expected=["json"])
+    assert list(stage.pool.pids()) == ["json"]
+    sequence = stage.fork("no_such_framework")
+    stage.run()
+    assert stage.events == [("started", sequence), ("exited", sequence)]
+    assert list(stage.pool.pids()) == ["json", BARE]
+    stage.close()
+
+
+def test_a_zygote_that_nothing_uses_makes_room_and_starts_again_with_the_next_model(tmp_path: Path) -> None:
+    before = descriptors_of()
+    stage = Stage(tmp_path)
+    stage.fork("json")
+    assert stage.pool.free_memory("a framework without a zygote") is False, "the bare one is meant, the other in use"
+    stage.run()
+    assert stage.pool.free_memory("json")
+    assert list(stage.pool.pids()) == ["json"]
+    assert not stage.pool.free_memory("json"), "its own is needed"
+    assert stage.pool.free_memory(BARE)
+    assert stage.pool.pids() == {}
+    stage.pool.start()
+    assert stage.pool.pids() == {}
+
+    sequence = stage.fork("json")
+    stage.run()
+    assert stage.events[-1] == ("exited", sequence)
+    assert list(stage.pool.pids()) == ["json"]
+    stage.close()
+    stage.loop._selector.close()
+    assert not opened_since(before)
+
+
+def test_a_zygote_with_a_worker_is_kept(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, expected=["json"])
+    stage.fork("json")
+    while not stage.events:
+        stage.loop.after(0.001, lambda: stage.loop.stop(0))
+        stage.run()
+    assert stage.events[0][0] == "started"
+    zygote = stage.pool._zygotes["json"]
+    zygote.workers.add(1_000_000)  # that of `fork` ends at once
+    assert not stage.pool.free_memory(BARE)
+    stage.close()
 
 
 def test_settings_choose_the_zygotes(tmp_path: Path) -> None:
@@ -92,7 +141,7 @@ def test_settings_choose_the_zygotes(tmp_path: Path) -> None:
 
 def test_a_zygote_on_demand_starts_with_the_first_load(tmp_path: Path) -> None:
     pytest.importorskip("xgboost")
-    stage = Stage(tmp_path, {**PRELOAD, "xgboost": ()})
+    stage = Stage(tmp_path, {**PRELOAD, "xgboost": ()}, expected=["json", BARE])
     assert list(stage.pool.pids()) == ["json", BARE]
     expected = stage.pool.bytes_to_come("xgboost")
     assert expected > stage.pool.bytes_to_come("json") == 0
