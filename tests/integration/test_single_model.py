@@ -60,6 +60,7 @@ def test_only_the_zygote_that_the_model_asks_for_starts(
     with running(tmp_path, front, SAGEMAKER_MULTI_MODEL="") as container:
         sent = {"content-type": "text/csv"}
         wait_for(lambda: container.http.post("/invocations", content="0,1", headers=sent).status_code == 200, "a 200")
+        container.wait_for_event("zygote lightgbm is ready")
         messages = [event["message"] for event in container.events()]
         assert [text for text in messages if text.startswith("zygote ")] == ["zygote lightgbm is ready"]
 
