@@ -115,7 +115,7 @@ def front(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def container(front: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerProcess]:
     """Start a container for the whole session. Tests take their own model names (`new_model`)."""
-    with running(tmp_path_factory.mktemp("shared-container"), front) as started:
+    with running(tmp_path_factory.mktemp("shared-container"), front, POLYHOST_ZYGOTES="mxnet torch sklearn") as started:
         yield started
 
 
