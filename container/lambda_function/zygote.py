@@ -1,7 +1,6 @@
 """The zygote of a function: a fork of the runtime's process, made before that has threads."""
 
 import asyncio
-import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +23,8 @@ from polyhost.events import get_logger
 from polyhost.handlers import frameworks
 
 _NAME = "function"
+# The imports of the other frameworks take seconds, and the initialization of a function has ten: their models import them.
+_DEFAULTS = ("mxnet", "torch", "sklearn")
 
 logger = get_logger(__name__)
 
@@ -121,18 +122,13 @@ def _set(future: "asyncio.Future[int] | None", value: int) -> None:
 
 
 def _steps(config: Config) -> Iterator[str]:
-    """Yield what to import and to call, for all frameworks: those named by POLYHOST_ZYGOTES, or those installed."""
+    """Yield what to import and to call: for the frameworks in POLYHOST_ZYGOTES, or those of `_DEFAULTS` that are installed."""
     steps = frameworks.zygote_steps()
-    chosen = config.zygotes if config.zygotes is not None else tuple(name for name in steps if _is_wanted(name))
+    chosen = config.zygotes
+    if chosen is None:
+        chosen = tuple(name for name in _DEFAULTS if name in steps and frameworks.installed(name))
     yield from dict.fromkeys(step for name in (*chosen, frameworks.BARE) for step in steps[name])
     yield from config.preload
-
-
-def _is_wanted(name: str) -> bool:
-    row = frameworks.named(name)
-    return (
-        name != frameworks.BARE and not row.on_demand and importlib.util.find_spec(frameworks.package(name)) is not None
-    )
 
 
 def _be_zygote(steps: tuple[str, ...], channel: Channel, config: Config, run_dir: Path) -> NoReturn:

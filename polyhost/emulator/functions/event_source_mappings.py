@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -56,11 +56,14 @@ class EventSourceMappings:
                     if mapping.id not in self._busy:
                         task = asyncio.create_task(self._run_batch(mapping))
                         self._busy[mapping.id] = task
-                        task.add_done_callback(lambda _, id_=mapping.id: self._busy.pop(id_, None))
+                        task.add_done_callback(partial(self._forget, mapping.id))
         finally:
             for task in list(self._busy.values()):
                 task.cancel()
             await asyncio.gather(*self._busy.values(), return_exceptions=True)
+
+    def _forget(self, identifier: str, _: "asyncio.Task[None]") -> None:
+        self._busy.pop(identifier, None)
 
     async def _run_batch(self, mapping: QueueMapping) -> None:
         try:

@@ -57,7 +57,7 @@ class _PartType(ResourceType):
 
     part: ClassVar[str]
     id_member: ClassVar[str]
-    required = ("ApiId",)
+    required: ClassVar[tuple[str, ...]] = ("ApiId",)
     replaced_by = frozenset(("ApiId",))
 
     def create(self, aws: Aws, properties: Properties) -> Physical:
