@@ -23,7 +23,7 @@ from polyhost.events import get_logger
 from polyhost.handlers import frameworks
 
 _NAME = "function"
-# The imports of the other frameworks take seconds, and the initialization of a function has ten: their models import them.
+# A function has ten seconds to initialize, and the imports of the other frameworks take more: their models import them.
 _DEFAULTS = ("mxnet", "torch", "sklearn")
 
 logger = get_logger(__name__)
@@ -122,7 +122,7 @@ def _set(future: "asyncio.Future[int] | None", value: int) -> None:
 
 
 def _steps(config: Config) -> Iterator[str]:
-    """Yield what to import and to call: for the frameworks in POLYHOST_ZYGOTES, or those of `_DEFAULTS` that are installed."""
+    """Yield what to import and to call, for the frameworks in POLYHOST_ZYGOTES, or the defaults that are installed."""
     steps = frameworks.zygote_steps()
     chosen = config.zygotes
     if chosen is None:
