@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from moto.core.responses import ActionResult
 from moto.iam.exceptions import InvalidInput
 from moto.iam.models import IAMBackend
+from moto.iam.policy_validation import BaseIAMPolicyValidator
 from moto.iam.responses import IamResponse
 
 
@@ -43,8 +44,16 @@ def simulate(statements: list[Statement], action: str, resource: str) -> dict[st
 
 
 def add_to_iam() -> None:
-    """Give moto's IAM the operation."""
+    """Give moto's IAM the operation, and let it take documents without a version, as SAM's policies are."""
     setattr(IamResponse, "simulate_principal_policy", _simulate_principal_policy)  # noqa: B010 - unknown to mypy
+    validator: Any = BaseIAMPolicyValidator
+    validate = validator._validate_version
+
+    def validate_version(document: Any) -> None:
+        if "Version" in document._policy_json:
+            validate(document)
+
+    validator._validate_version = validate_version
 
 
 def _simulate_principal_policy(response: IamResponse) -> ActionResult:
