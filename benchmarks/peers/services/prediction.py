@@ -13,7 +13,7 @@ Predict = Callable[[Rows], Any]
 
 
 def model_folder(name: str) -> Path:
-    """Return the folder of a model. Raise KeyError for a name that is none."""
+    """Return the folder of a model. Raise KeyError for an unknown name."""
     folder = Path(os.environ["MODELS_DIR"]) / name / "model"
     if "/" in name or not folder.is_dir():
         raise KeyError(name)
