@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -30,6 +30,13 @@ class Denied:
 
     def __str__(self) -> str:
         return self.error
+
+
+class Attacked(Protocol):
+    """What has an attacker, here and in the image."""
+
+    def attack(self, function: Callable[..., Any], **arguments: Any) -> Any:
+        """Have the attacker call the function; return what that returns, or Denied."""
 
 
 @dataclass(frozen=True)

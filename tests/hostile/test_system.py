@@ -1,11 +1,11 @@
 """The system below the container: network packets, devices, namespaces, the kernel."""
 
-from tests.hostile.scene import Denied, Scene
+from tests.hostile.scene import Attacked, Denied, Scene
 
 DENIED = Denied("PermissionError")
 
 
-def test_packets_of_the_loopback_interface(scene: Scene) -> None:
+def test_packets_of_the_loopback_interface(scene: Attacked) -> None:
     """They hold the requests of all models."""
 
     def listen() -> str:
@@ -17,7 +17,7 @@ def test_packets_of_the_loopback_interface(scene: Scene) -> None:
     assert scene.attack(listen) == DENIED
 
 
-def test_device_nodes(scene: Scene) -> None:
+def test_device_nodes(scene: Attacked) -> None:
     def make() -> str:
         import os
         import stat
@@ -28,7 +28,7 @@ def test_device_nodes(scene: Scene) -> None:
     assert scene.attack(make) == DENIED
 
 
-def test_namespaces_and_mounts(scene: Scene) -> None:
+def test_namespaces_and_mounts(scene: Attacked) -> None:
     def unshare() -> list[int]:
         import ctypes
         import os
@@ -50,7 +50,7 @@ def test_namespaces_and_mounts(scene: Scene) -> None:
     assert scene.attack(unshare) == [1] * 7  # EPERM
 
 
-def test_settings_of_the_kernel(scene: Scene) -> None:
+def test_settings_of_the_kernel(scene: Attacked) -> None:
     def read_kernel_log() -> str:
         import ctypes
         import os

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.hostile import test_system
 from tests.hostile.scene import Denied, body_of, outcome_of
 from tests.hostile.test_files import append, list_folder, read, remove, truncate, write
 from tests.hostile.test_ordinary_models import writes_into_its_own_folder
@@ -147,6 +148,13 @@ def test_signals_and_limits_of_all_processes(scene: ImageScene) -> None:
     assert scene.victim_says("pid")
 
 
+def test_packets_devices_namespaces_and_the_kernel(scene: ImageScene) -> None:
+    test_system.test_packets_of_the_loopback_interface(scene)
+    test_system.test_device_nodes(scene)
+    test_system.test_namespaces_and_mounts(scene)
+    test_system.test_settings_of_the_kernel(scene)
+
+
 def test_each_model_has_a_user_in_the_strict_mode(strict_scene: ImageScene) -> None:
     container = strict_scene.container
     assert "a user for each model" in container.logs
@@ -168,6 +176,7 @@ def test_what_is_closed_in_the_standard_mode_is_closed_in_the_strict_mode(strict
     test_files_of_others(strict_scene)
     test_memory_environment_and_descriptors_of_all_processes(strict_scene)
     test_signals_and_limits_of_all_processes(strict_scene)
+    test_packets_devices_namespaces_and_the_kernel(strict_scene)
 
 
 def test_owner_and_mode_of_others_files(strict_scene: ImageScene) -> None:
