@@ -63,7 +63,7 @@ def test_models_by_name_and_pattern(model_folder: Path, tmp_path: Path) -> None:
         (("--model", "/etc/passwd"), "model '/etc/passwd': "),
         (("--set", "POLYHOST_ZYGOTES"), "'POLYHOST_ZYGOTES' must be NAME=VALUE"),
         (("--set", "1A=b"), "'1A=b' must be NAME=VALUE"),
-        (("--set", "POLYHOST_ZYGOTES=none"), "POLYHOST_ZYGOTES='none': must be any of"),
+        (("--set", "POLYHOST_ZYGOTES=none"), "POLYHOST_ZYGOTES='none': must be auto, all, or any of"),
         (("--set", "A=b\nC=d"), "printable values of one line"),
         (("--set", "SAGEMAKER_BASE_DIR=/x"), "SAGEMAKER_BASE_DIR cannot be a setting of a bundle"),
         (("--set", "POLYHOST_BEARER_TOKEN=abc"), "a secret does not belong into a file"),
