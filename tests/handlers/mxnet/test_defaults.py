@@ -134,8 +134,9 @@ def test_a_module_answers_as_the_handler_does(archive: Archive, mxnet_net: Path,
 def test_a_predict_fn_without_a_model_fn_gets_a_module(archive: Archive, mxnet_net: Path) -> None:
     source = "import mxnet as mx\ndef predict_fn(data, model):\n    assert isinstance(model, mx.mod.Module)\n"
     source += "    return model.predict(data)\n"
-    served = Served(archive(mxnet_net, **{"inference.py": source}))
+    # Answered before the files are written again: MXNet's threads read them, mapped, until then.
     expected = Served(archive(mxnet_net, **{"inference.py": ""})).post(npy(PIXELS), "application/x-npy").json
+    served = Served(archive(mxnet_net, **{"inference.py": source}))
     assert numpy.allclose(served.post(npy(PIXELS), "application/x-npy").json, expected, atol=1e-5)
 
 
