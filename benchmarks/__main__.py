@@ -14,6 +14,7 @@ from rich.console import Console
 
 from benchmarks import ablation, report
 from benchmarks.batches import batches
+from benchmarks.choices import chosen
 from benchmarks.churn import churn
 from benchmarks.client import ResponseError
 from benchmarks.cold import cold, limit
@@ -182,28 +183,20 @@ def options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--markdown", type=Path, help="the file for the table, for the documentation")
     parser.add_argument("--plot", type=Path, help="the file for the chart, such as docs/benchmark.png")
     given = parser.parse_args(arguments)
-    wanted = _chosen(parser, given.only, stages)
+    wanted = chosen(parser, given.only, stages)
     effort = QUICK if given.quick else FULL
     if given.thousand:
         effort = replace(effort, thousand=given.thousand, native_thousand=given.thousand)
     return Options(
         given.stock.absolute(),
         wanted if given.thousand is None else [*wanted, "thousand"],
-        [KINDS[name] for name in _chosen(parser, given.models, list(KINDS))],
-        _chosen(parser, given.stacks, STACKS),
+        [KINDS[name] for name in chosen(parser, given.models, list(KINDS))],
+        chosen(parser, given.stacks, STACKS),
         effort,
         given.json,
         given.markdown,
         given.plot,
     )
-
-
-def _chosen(parser: argparse.ArgumentParser, text: str, known: Sequence[str]) -> list[str]:
-    words = text.replace(",", " ").split()
-    for word in words:
-        if word not in known:
-            parser.error(f"unknown word {word!r}; give any of {','.join(known)}")
-    return words
 
 
 def main(arguments: Sequence[str]) -> int:

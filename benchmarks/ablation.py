@@ -86,7 +86,7 @@ class Ablation:
         }
 
     def _measure(self, samples: Mapping[str, list[float]], settings: Mapping[str, str]) -> None:
-        with running(native(**settings)) as server:
+        with running(native(POLYHOST_ZYGOTES="all", **settings)) as server:
             _wait_for_zygotes(server)
             samples["start: all zygotes ready ms"].append((time.perf_counter() - server.started) * 1000)
             for name in COLD_MODELS:

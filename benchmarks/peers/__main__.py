@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.choices import chosen
 from benchmarks.client import ResponseError
 from benchmarks.effort import FULL, QUICK, Effort
 from benchmarks.machine import Machine
@@ -149,21 +150,13 @@ def options(arguments: Sequence[str]) -> PeerOptions:
     parser.add_argument("--markdown", type=Path, help="the file for the tables, for the documentation")
     given = parser.parse_args(arguments)
     return PeerOptions(
-        [PEERS[name](given.stock.absolute()) for name in _chosen(parser, given.peers, list(PEERS))],
-        [KINDS[name] for name in _chosen(parser, given.models, MODELS)],
+        [PEERS[name](given.stock.absolute()) for name in chosen(parser, given.peers, list(PEERS))],
+        [KINDS[name] for name in chosen(parser, given.models, MODELS)],
         QUICK if given.quick else replace(FULL, copies=_COPIES),
         given.install,
         given.json,
         given.markdown,
     )
-
-
-def _chosen(parser: argparse.ArgumentParser, text: str, known: Sequence[str]) -> list[str]:
-    words = text.replace(",", " ").split()
-    for word in words:
-        if word not in known:
-            parser.error(f"unknown word {word!r}; give any of {','.join(known)}")
-    return words
 
 
 def _publish(report: PeerReport, given: PeerOptions) -> None:

@@ -40,7 +40,7 @@ class Machine:
 
 
 def parse(text: str) -> Machine:
-    """Read a type's name, or a machine of one's own: NAME=MEGABYTESMB,CORES. Raises PlanningError."""
+    """Read an instance type's name, or a custom machine, NAME=MEGABYTESMB,CORES. Raises PlanningError."""
     if text in NAMES:
         known = TYPES[text]
         return Machine(text, known.memory_bytes, known.cores)

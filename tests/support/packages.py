@@ -81,7 +81,7 @@ class Index:
         return f"http://127.0.0.1:{self._server.server_port}/simple"
 
     def page(self, path: str) -> tuple[bytes | None, str]:
-        """Return a page of the index or a file, None if there is none."""
+        """Return a page of the index or a file, None for an unknown path."""
         _, kind, name, *_ = [*path.split("/"), ""]
         if kind == "files":
             file = self.folder / name

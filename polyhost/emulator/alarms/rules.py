@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from polyhost.emulator.alarms.alarm import AlarmState
 
-StateOf = Callable[[str], AlarmState | None]  # of an alarm by its name, None if there is none
+StateOf = Callable[[str], AlarmState | None]  # of an alarm by its name, None if it does not exist
 _Condition = Callable[[StateOf], bool]
 
 _TOKEN = re.compile(

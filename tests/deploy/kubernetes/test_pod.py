@@ -138,7 +138,7 @@ def started(tmp_path: Path, values: dict[str, Any]) -> Iterator[ContainerProcess
     try:
         subprocess.run(["unshare", "--mount", "true"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("mounts of one's own take root, and the command 'unshare'")
+        pytest.skip("a mount namespace needs root and the command 'unshare'")
     if read_only.ENTRY_POINT.is_relative_to("/tmp"):
         pytest.skip("the repository is in /tmp, where the pod has a folder of its own")
     folders = [tmp_path / name for name in ("models", "state", "tmp", "var-tmp")]

@@ -78,7 +78,7 @@ class DeploymentWatch:
         return self._scale.passing(seconds)
 
     def remaining_s(self) -> float:
-        """Return the seconds that are left. Raises DeploymentError if there are none."""
+        """Return the seconds that are left. Raises DeploymentError once the time is up."""
         if self._limit_s is None:
             return float("inf")
         left = self._limit_s - self._baked_s - (asyncio.get_running_loop().time() - self._started)
