@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,9 @@ from polyhost.container.log_formats import to_json
 from polyhost.container.worker.status_page import StatusPage, WorkerState
 from tests.container.mms_side import Reply, ReplyReader, body_command, load_command
 from tests.support.waiting import wait_for
+
+_LOOKS = 10
+_BETWEEN_LOOKS_S = 0.1
 
 
 @contextlib.contextmanager
@@ -64,9 +68,16 @@ def descriptors_of(pid: int | str = "self") -> list[str]:
 def opened_since(before: list[str]) -> list[str]:
     """Return what this process has opened since `descriptors_of` gave `before`, and not closed.
 
-    Not how many it has more: threads and objects of earlier tests may close theirs meanwhile.
+    Not how many it has more: threads and objects of earlier tests may close theirs meanwhile. Nor at one instant: an
+    emulator of an earlier test may just be reading a file.
     """
-    return list((Counter(descriptors_of()) - Counter(before)).elements())
+    opened = Counter(descriptors_of()) - Counter(before)
+    for _ in range(_LOOKS):
+        if not opened:
+            break
+        time.sleep(_BETWEEN_LOOKS_S)
+        opened &= Counter(descriptors_of()) - Counter(before)
+    return list(opened.elements())
 
 
 class Forks:
