@@ -7,13 +7,14 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from moto.awslambda.exceptions import InvalidParameterValueException
+from moto.awslambda.exceptions import GenericResourcNotFound, InvalidParameterValueException
 from moto.awslambda.models import EventSourceMapping, LambdaBackend, LambdaFunction, LambdaStorage
 from moto.awslambda.responses import LambdaResponse
 from moto.sqs.models import sqs_backends
 
 from polyhost.archives import InvalidArchiveError
 from polyhost.emulator.functions.code_folders import check_zip
+from polyhost.emulator.functions.spec import FunctionReference
 
 _MAX_VARIABLES_BYTES = 4096
 _LIMITS = {"MemorySize": (128, 10_240), "Timeout": (1, 900)}  # developer guide, gettingstarted-limits
@@ -37,6 +38,8 @@ _MOTOS_INIT = LambdaFunction.__init__
 _MOTOS_UPDATE = LambdaFunction.update_configuration
 _MOTOS_CONFIGURATION = LambdaFunction.get_configuration
 _MOTOS_CREATE_MAPPING = LambdaBackend.create_event_source_mapping
+_MOTOS_UPDATE_MAPPING = LambdaBackend.update_event_source_mapping
+_MOTOS_DELETE_MAPPING = LambdaBackend.delete_event_source_mapping
 _MOTOS_PUT_EVENT_CONFIG = LambdaBackend.put_function_event_invoke_config
 
 
@@ -53,6 +56,8 @@ def add_to_lambda() -> None:
         (LambdaBackend, "put_function_event_invoke_config", _put_event_config),
         (LambdaBackend, "update_function_event_invoke_config", _update_event_config),
         (LambdaBackend, "create_event_source_mapping", _create_mapping),
+        (LambdaBackend, "update_event_source_mapping", _update_mapping),
+        (LambdaBackend, "delete_event_source_mapping", _delete_mapping),
     ):
         setattr(owner, name, operation)
 
@@ -181,7 +186,34 @@ def _update_event_config(backend: LambdaBackend, function_name: str, config: dic
 
 def _create_mapping(backend: LambdaBackend, spec: dict[str, Any]) -> EventSourceMapping:
     """Keep moto's SQS from calling functions while a message is sent: the emulator polls queues, as Lambda does."""
-    mapping = _MOTOS_CREATE_MAPPING(backend, spec)
+    try:
+        mapping = _MOTOS_CREATE_MAPPING(backend, spec)
+    except ValueError as error:
+        raise InvalidParameterValueException(str(error.args[-1])) from None
+    _keep_alias(backend, mapping, spec)
     for queue in sqs_backends[backend.account_id][backend.region_name].queues.values():
         queue.lambda_event_source_mappings.clear()
     return mapping
+
+
+def _update_mapping(backend: LambdaBackend, uuid: str, spec: dict[str, Any]) -> EventSourceMapping:
+    try:
+        mapping = _MOTOS_UPDATE_MAPPING(backend, uuid, spec)
+    except ValueError as error:
+        raise InvalidParameterValueException(str(error.args[-1])) from None
+    if mapping is None:
+        raise GenericResourcNotFound
+    _keep_alias(backend, mapping, spec)
+    return mapping
+
+
+def _delete_mapping(backend: LambdaBackend, uuid: str) -> EventSourceMapping:
+    if (mapping := _MOTOS_DELETE_MAPPING(backend, uuid)) is None:
+        raise GenericResourcNotFound
+    return mapping
+
+
+def _keep_alias(backend: LambdaBackend, mapping: EventSourceMapping, spec: dict[str, Any]) -> None:
+    """Call what the mapping names: moto keeps the version that an alias has now, and the alias may move on."""
+    if name := spec.get("FunctionName"):
+        mapping.function_arn = FunctionReference.parse(name, backend.region_name).arn

@@ -79,6 +79,44 @@ def test_a_function_behind_an_api_key(stacks: StackClient) -> None:
     assert api not in [item["id"] for item in gateway.get_rest_apis()["items"]]
 
 
+def test_a_function_behind_an_http_api(stacks: StackClient) -> None:
+    pytest.importorskip("awslambdaric")
+    key, client = f"{stacks.prefix}.zip", stacks.cloudformation
+    source = "def handler(event, context):\n    return {'version': event['version'], **event['pathParameters']}\n"
+    stacks.local.s3.put_object(Bucket="models", Key=key, Body=function_zip(app=source))
+    cors = {"AllowOrigins": ["https://example.com"], "AllowMethods": ["GET"]}
+    get = {"Type": "HttpApi", "Properties": {"Path": "/items/{id}", "Method": "get", "ApiId": {"Ref": "Api"}}}
+    function = resource(
+        "AWS::Serverless::Function",
+        CodeUri=f"s3://models/{key}",
+        Handler="app.handler",
+        Runtime="python3.11",
+        Timeout=60,
+        Events={"Get": get},
+    )
+    template = {
+        "Transform": SERVERLESS,
+        "Resources": {
+            "Function": function,
+            "Api": resource("AWS::Serverless::HttpApi", StageName="v1", CorsConfiguration=cors),
+        },
+        "Outputs": {"Api": {"Value": {"Ref": "Api"}}},
+    }
+    stack = client.create_stack(StackName=stacks.prefix, TemplateBody=json.dumps(template), Capabilities=EXPAND)
+    stacks.made.append(stack["StackId"])
+    stacks.wait("create", stack["StackId"])
+    api = stacks.outputs(stack["StackId"])["Api"]
+    url = f"{stacks.local.emulator.url}/restapis/{api}/v1/_user_request_"
+    with httpx.Client(timeout=120.0, trust_env=False) as http:
+        found = http.get(f"{url}/items/7", headers={"origin": "https://example.com"})
+        assert (found.status_code, found.json()) == (200, {"version": "2.0", "id": "7"})
+        assert found.headers["access-control-allow-origin"] == "https://example.com"
+        assert http.get(f"{url}/others/7").status_code == 404
+    stacks.delete(stack["StackId"])
+    gateway = stacks.local.emulator.client("apigatewayv2", "ap-northeast-2")
+    assert api not in [item["ApiId"] for item in gateway.get_apis()["Items"]]
+
+
 @pytest.mark.parametrize(
     ("sections", "message"),
     [

@@ -14,7 +14,9 @@ import pytest
 
 from tests.emulator.conftest import REGION, Local
 from tests.emulator.functions.harness import Lambda, function_zip
+from tests.emulator.functions.test_lifecycle import runtimes
 from tests.emulator.gateway.harness import Gateway, proxy
+from tests.support.waiting import wait_for
 
 pytest.importorskip("obstore")
 
@@ -22,7 +24,7 @@ APP = (Path(__file__).parents[3] / "deploy" / "lambda" / "app.py").read_text()
 TARGET = "X-Amzn-SageMaker-Target-Model"
 # Two such models have modules of the same name, and each needs its own.
 SCRIPT = """
-    import json, os, sys
+    import json, os, sys, time
 
     import part
 
@@ -41,6 +43,8 @@ SCRIPT = """
             raise ValueError("a reason of the model's own")
         if data == "exit":
             os._exit(7)
+        if data == "hang":
+            time.sleep(3600)
         return data
 
     def output_fn(data, accept):
@@ -79,7 +83,7 @@ class Served:
     def put(self, key: str, content: bytes) -> None:
         self.s3.put_object(Bucket=self.bucket, Key=f"models/{key}", Body=content)
 
-    def function(self, memory_mb: int = 512, **variables: str) -> str:
+    def function(self, memory_mb: int = 512, timeout_s: int = 600, **variables: str) -> str:
         """Create a function for these archives; return its name."""
         name = f"polyhost-{uuid.uuid4().hex[:8]}"
         settings = {"POLYHOST_MODEL_STORE": f"s3://{self.bucket}/models/", "POLYHOST_ZYGOTES": "bare", **variables}
@@ -88,7 +92,7 @@ class Served:
             "",
             Code={"ZipFile": function_zip(app=APP)},
             MemorySize=memory_mb,
-            Timeout=600,
+            Timeout=timeout_s,
             Environment={"Variables": settings},
         )
         return name
@@ -102,6 +106,15 @@ class Served:
         assert returned["StatusCode"] == 200
         answer: dict[str, Any] = json.loads(returned["Body"])
         return answer
+
+    def pid_in_the_end(self, name: str, model: str) -> int:
+        """Return the pid of a model's process, once the function's Timeout has been enough to load it."""
+
+        def attempt() -> int | None:
+            response = self.functions.invoke(name, {"TargetModel": model, "Body": 1})
+            return None if "FunctionError" in response else int(json.loads(response["Payload"]["Body"])["pid"])
+
+        return int(wait_for(attempt, f"the answer of {model}", timeout_s=600.0))
 
     def error(self, name: str, event: object) -> dict[str, Any]:
         response = self.functions.invoke(name, event)
@@ -204,6 +217,21 @@ def test_the_model_used_longest_ago_makes_room(served: Served) -> None:
     pids = {name: served.answer(function, f"large/{name}.tar.gz", 1)["pid"] for name in ("a", "b", "a", "c")}
     assert served.answer(function, "large/a.tar.gz", 1)["pid"] == pids["a"]
     assert served.answer(function, "large/b.tar.gz", 1)["pid"] != pids["b"]
+
+
+def test_a_model_that_hangs_is_killed_and_the_environment_stays(served: Served) -> None:
+    function = served.function(timeout_s=30)
+    pids = {name: served.pid_in_the_end(function, f"team/{name}.tar.gz") for name in ("first", "second", "first")}
+    before = len(runtimes(function))
+    request = {"requestContext": {}, "headers": {TARGET: "team/first.tar.gz"}, "body": '"hang"'}
+    returned = served.functions.returned(function, request)
+    failure = json.loads(returned["body"])
+    assert (returned["statusCode"], failure["type"]) == (504, "DeadlineError")
+    assert failure["message"].startswith("no response within ") and failure["model"] == "team/first.tar.gz"
+    assert len(runtimes(function)) == before - 1
+    assert served.answer(function, "team/second.tar.gz", 1)["pid"] == pids["second"]
+    anew = served.answer(function, "team/first.tar.gz", 1)
+    assert anew["model"] == "first" and anew["pid"] != pids["first"]
 
 
 def test_the_only_model_loaded_at_the_start_needs_no_name(served: Served) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from polyhost.emulator.cloudformation.resource_types import (
     cloudwatch,
+    event_sources,
     functions,
     http_apis,
     iam,
@@ -46,6 +47,7 @@ RESOURCE_TYPES: Mapping[str, ResourceType] = {
         functions.PermissionType(),
         functions.EventInvokeConfigType(),
         functions.LayerVersionType(),
+        event_sources.EventSourceMappingType(),
         rest_apis.RestApiType(),
         rest_apis.DeploymentType(),
         rest_apis.StageType(),
