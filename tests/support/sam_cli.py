@@ -34,6 +34,12 @@ class SamCli:
         """Run the AWS CLI in the same way."""
         return self._run(Path(sys.executable).with_name("aws"), *arguments, fails=fails)
 
+    def shell(self, script: str) -> str:
+        """Run a script, in which `sam` and `aws` are these, and return what it prints; each command has to succeed."""
+        # At the end: beside `sam` is a `python` of its own.
+        path = os.pathsep.join(("$PATH", str(installed_sam().parent)))
+        return self._run("sh", "-euc", f'PATH="{path}"\n{script}', fails=False)
+
     def _run(self, *command: str | Path, fails: bool) -> str:
         done = subprocess.run(
             command,

@@ -26,8 +26,11 @@ _NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--
 _AS_USER = ("--user", "--map-root-user")
 # Joins the control group, then becomes the rest of the arguments.
 _JOIN = 'echo $$ >"$1" && shift && exec "$@"'
+# `unshare` complains when its child is killed, which is no line of the function's.
+_SILENT = 'exec "$@" 3>&2 2>/dev/null'
 # Not `exec`: the first process of a PID namespace does not get the signals that it has no handler for.
 _MOUNT = """
+exec 2>&3 3>&-
 mount --bind "$1" /tmp && mount --bind "$2" "$2" && mount -o remount,bind,ro "$2" && cd "$2" && shift 2 && "$@"
 exit $?
 """
@@ -61,7 +64,8 @@ class SandboxProcess:
         group = OwnControlGroup.make(sandbox.name, sandbox.memory_bytes)
         isolated = _isolation()
         if isolated:
-            arguments = [*isolated, "sh", "-c", _MOUNT, "sh", str(sandbox.temp), str(sandbox.code), *arguments]
+            mounted = ("sh", "-c", _MOUNT, "sh", str(sandbox.temp), str(sandbox.code), *arguments)
+            arguments = ["/bin/sh", "-c", _SILENT, "sh", *isolated, *mounted]
         else:
             environ = {**environ, "TMPDIR": str(sandbox.temp)}
         arguments = ["setpriv", "--pdeathsig", "KILL", "--", *arguments]

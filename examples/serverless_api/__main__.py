@@ -7,8 +7,10 @@ plan calls it for those who have a key. Whoever has none gets 403. Offline, with
     eval "$(polyhost emulator env)"
     python -m examples.serverless_api
 
-On AWS: credentials, a region, `--role ARN` of a role that may read the bucket, and `--package FILE`, a zip with app.py
-of deploy/lambda, polyhost and scikit-learn. The emulator's functions have its own packages.
+On AWS: credentials, a region, `--role ARN` of a role that may read the bucket, and `--package FILE`, the function's
+zip (docs/lambda.md says what fits into one). The emulator's functions have its own packages.
+
+README.md beside this module deploys the same by the SAM CLI.
 """
 
 import io
