@@ -1,20 +1,14 @@
 """The SAM CLI, in a virtual environment of its own: it pins other versions than the project."""
 
-import fcntl
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
+from tests.emulator.sdks.environments import python_with
 
-VERSION = "1.170.0"
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"  # the Runtime that `sam build` finds here
-_BUILD = Path(__file__).resolve().parents[2] / "build"
-_FOLDER = _BUILD / f"sam-cli-{VERSION}-{PYTHON}"
-_INSTALL_S = 1800.0
 
 
 @dataclass(frozen=True)
@@ -75,32 +69,4 @@ class SamCli:
 
 def installed_sam() -> Path:
     """Return the command `sam`, installed below build/ if it is not there yet. Skips the test if that is impossible."""
-    command = _FOLDER / "bin" / "sam"
-    _BUILD.mkdir(exist_ok=True)
-    with (_BUILD / "sam-cli.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # tests in other processes may want it too
-        if not (_FOLDER / "complete").exists():
-            _install()
-    return command
-
-
-def _install() -> None:
-    shutil.rmtree(_FOLDER, ignore_errors=True)
-    pip: list[str | Path] = [
-        _FOLDER / "bin" / "python",
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-    ]
-    commands: tuple[list[str | Path], ...] = (
-        [sys.executable, "-m", "venv", _FOLDER],
-        [*pip, f"aws-sam-cli=={VERSION}"],
-    )
-    for command in commands:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_S)
-        if done.returncode != 0:
-            shutil.rmtree(_FOLDER, ignore_errors=True)
-            pytest.skip(f"the SAM CLI {VERSION} cannot be installed: {done.stderr.strip()[-500:]}")
-    (_FOLDER / "complete").touch()
+    return python_with("sam_cli").with_name("sam")
