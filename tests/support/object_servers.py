@@ -149,7 +149,16 @@ def _certificates(folder: Path) -> tuple[Path, Path, Path]:
     authority, certificate, key = (folder / name for name in ("authority.pem", "server.pem", "server.key"))
     request, extensions, authority_key = folder / "server.csr", folder / "extensions", folder / "authority.key"
     extensions.write_text("subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n")
-    new: list[str | Path] = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj"]
+    new: list[str | Path] = [
+        "openssl",
+        "req",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-subj",
+    ]
     of_authority: list[str | Path] = [
         "-CA",
         authority,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.emulator.conftest import REGION, Local
-from tests.emulator.sdks.environments import javascript, python_with
+from tests.emulator.sdks.environments import javascript
 from tests.support.command import POLYHOST
 
 # What a developer's machine has, and would lead a client elsewhere.
@@ -27,16 +27,6 @@ def environ_of(url: str) -> dict[str, str]:
 def environ(local: Local) -> dict[str, str]:
     """Return the environment for clients of the emulator of small containers."""
     return environ_of(local.emulator.url)
-
-
-@pytest.fixture(scope="session")
-def sdk_v2() -> Path:
-    return python_with("v2")
-
-
-@pytest.fixture(scope="session")
-def sdk_v3() -> Path:
-    return python_with("v3")
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,5 @@
 """`AsyncPredictor`: asynchronous inference, with results and failures that are fetched from S3."""
 
-import os
-import sys
-
 from sagemaker.async_inference import AsyncInferenceConfig, WaiterConfig
 from sagemaker.exceptions import AsyncInferenceModelError
 from sagemaker.session import Session
@@ -49,8 +46,3 @@ def _check_failure(session: Session, name: str) -> None:
     predictor.delete_endpoint()
     wait_until_gone(session, name)
     broken.delete_model()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
-    os._exit(0)  # each get_result has left a thread, which looks for the other path until its last attempt

@@ -1,7 +1,6 @@
 """`Transformer`: batch transform, with records joined to their predictions, a failure, and a job that is stopped."""
 
 import json
-import sys
 
 from botocore.exceptions import ClientError
 from sagemaker.exceptions import UnexpectedStatusException
@@ -58,7 +57,3 @@ def _check_failure(session: Session, name: str, place: str) -> None:
 def _start(transformer: Transformer, place: str, job: str, **processing: str) -> None:
     how = {"content_type": LINES, "split_type": "Line", "wait": False}
     transformer.transform(f"{place}/input/", job_name=job, **how, **processing)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -1,7 +1,5 @@
 """A multi-container endpoint with direct invocation: `Session` takes the containers, the predictor the hostname."""
 
-import sys
-
 from sagemaker.session import Session, production_variant
 
 from tests.emulator.sdks.v2.common import IMAGE, INSTANCE, ROLE, JsonPredictor, error_of, upload, wait, wait_until_gone
@@ -26,7 +24,3 @@ def main(name: str) -> None:
     predictor.delete_predictor()
     wait_until_gone(session, name)
     session.delete_model(name)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

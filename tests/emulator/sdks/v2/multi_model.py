@@ -1,6 +1,5 @@
 """`MultiDataModel`: many models behind one endpoint, and more of them while it serves."""
 
-import sys
 import tempfile
 from pathlib import Path
 
@@ -31,7 +30,3 @@ def main(name: str) -> None:
     predictor.delete_predictor()
     wait_until_gone(session, name)
     session.delete_model(name)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -1,7 +1,6 @@
 """`PipelineModel`: a serial inference pipeline."""
 
 import json
-import sys
 
 from sagemaker.pipeline import PipelineModel
 from sagemaker.session import Session
@@ -25,7 +24,3 @@ def main(name: str) -> None:
     predictor.delete_predictor()
     wait_until_gone(session, name)
     pipeline.delete_model()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

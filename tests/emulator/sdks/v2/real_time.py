@@ -1,7 +1,5 @@
 """`Model.deploy`: a real-time endpoint, from its creation to its deletion."""
 
-import sys
-
 from sagemaker.session import Session
 
 from tests.emulator.sdks.v2.common import INSTANCE, error_of, model, upload, wait, wait_until_gone
@@ -50,7 +48,3 @@ def _check_failure(session: Session, name: str) -> None:
     predictor.delete_predictor()
     wait_until_gone(session, predictor.endpoint_name)
     broken.delete_model()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

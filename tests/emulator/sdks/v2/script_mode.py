@@ -3,8 +3,6 @@
 `python -m tests.emulator.sdks.v2.script_mode NAME ARCHIVE SCRIPT`; the answers are the sums of rows of numbers.
 """
 
-import sys
-
 import numpy as np
 from sagemaker.session import Session
 from sagemaker.sklearn.model import SKLearnModel
@@ -30,7 +28,3 @@ def main(name: str, archive: str, script: str) -> None:
     predictor.delete_predictor()
     wait_until_gone(session, name)
     model.delete_model()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,7 +1,5 @@
 """`ServerlessInferenceConfig`: an endpoint without instances, given more concurrency while it serves."""
 
-import sys
-
 from sagemaker.serverless import ServerlessInferenceConfig
 from sagemaker.session import Session, production_variant
 
@@ -41,7 +39,3 @@ def main(name: str) -> None:
 def _serverless(session: Session, endpoint: str) -> object:
     (variant,) = session.sagemaker_client.describe_endpoint(EndpointName=endpoint)["ProductionVariants"]
     return variant["CurrentServerlessConfig"]
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

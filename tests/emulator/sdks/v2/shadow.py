@@ -1,6 +1,5 @@
 """A shadow variant: the SDK has no parameter for it, its session's client has."""
 
-import sys
 import time
 
 from sagemaker.session import Session, production_variant
@@ -51,7 +50,3 @@ def _wait_for_copies(session: Session, endpoint: str, variant: str) -> None:
             return
         assert time.monotonic() < deadline, f"{count} copies of {CALLS} calls"
         time.sleep(0.2)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -1,7 +1,6 @@
 """Asynchronous inference, with results and failures that are fetched from S3."""
 
 import json
-import sys
 
 import boto3
 from botocore.client import BaseClient
@@ -60,7 +59,3 @@ def _fetch(s3: BaseClient, location: str) -> bytes:
     s3.get_waiter("object_exists").wait(Bucket=bucket, Key=key, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
     content: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     return content
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -1,7 +1,6 @@
 """`TransformJob`: batch transform, with records joined to their predictions, and a failure."""
 
 import json
-import sys
 
 import boto3
 from sagemaker.core.helper.session_helper import Session
@@ -65,7 +64,3 @@ def _job(bucket: str, name: str, model_name: str, **members: object) -> Transfor
         batch_strategy="SingleRecord",
         **members,
     )
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

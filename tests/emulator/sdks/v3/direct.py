@@ -1,7 +1,5 @@
 """A multi-container endpoint with direct invocation."""
 
-import sys
-
 from sagemaker.core.shapes import InferenceExecutionConfig
 
 from tests.emulator.sdks.v3.common import INSTANCE, container, endpoint, error_of, invoke, model, variant
@@ -17,7 +15,3 @@ def main(name: str) -> None:
         for host in hosts:
             assert invoke(created, target_container_hostname=host)["name"] == host
         assert error_of(lambda: invoke(created)).response["Error"]["Code"] == "ValidationError"
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

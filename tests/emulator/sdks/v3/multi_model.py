@@ -1,7 +1,5 @@
 """Many models behind one endpoint, and more of them while it serves."""
 
-import sys
-
 from sagemaker.core.helper.session_helper import Session
 from sagemaker.core.shapes import ContainerDefinition
 
@@ -18,7 +16,3 @@ def main(name: str) -> None:
         assert error.response["Error"]["Code"] == "ValidationError", error
         upload(f"{name}/models", "two")
         assert invoke(created, target_model="two.tar.gz")["name"] == "two"
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

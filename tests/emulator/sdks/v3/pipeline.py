@@ -1,7 +1,6 @@
 """A serial inference pipeline."""
 
 import json
-import sys
 
 from sagemaker.core.shapes import InferenceExecutionConfig
 
@@ -20,7 +19,3 @@ def main(name: str) -> None:
         scale = json.loads(classify["body"])
         assert [step["name"] for step in (scale, classify, label)] == ["scale", "classify", "label"]
         assert scale["body"] == "5.1,3.5"
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -1,7 +1,5 @@
 """A real-time endpoint, from its creation to its deletion, with a stream and an update."""
 
-import sys
-
 import boto3
 from sagemaker.core.shapes import ContainerDefinition, DesiredWeightAndCapacity
 
@@ -44,7 +42,3 @@ def main(name: str) -> None:
         assert created.production_variants[0].current_instance_count == 2
         error = error_of(lambda: invoke(created, target_variant="three"))
         assert error.response["Error"]["Code"] == "ValidationError", error
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -1,6 +1,5 @@
 """A serverless endpoint."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,7 +35,3 @@ def _config(name: str, model_name: str, concurrency: int) -> Iterator[None]:
     sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
     yield
     sagemaker.delete_endpoint_config(EndpointConfigName=name)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -1,7 +1,5 @@
 """A shadow variant, promoted in the end."""
 
-import sys
-
 from tests.emulator.sdks.v3.common import INSTANCE, config, container, endpoint, invoke, model, update, variant
 
 
@@ -18,7 +16,3 @@ def main(name: str) -> None:
         assert {invoke(created)["name"] for _ in range(5)} == {"production"}
         update(created, shadow)
         assert invoke(created)["name"] == "shadow"
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
