@@ -44,11 +44,11 @@ def test_locks_are_current_and_an_unreachable_index_is_said(checkout: Path) -> N
 
 
 def test_new_version_without_a_new_lock_is_an_error(checkout: Path) -> None:
-    replace(checkout / "constraints.txt", "\npillow==", "\npillow==9")
+    replace(checkout / "constraints.txt", "\nuvloop==", "\nuvloop==9")
     done = check(checkout)
 
     assert done.returncode == 1
-    assert "locks/serve.txt has pillow" in done.stderr
+    assert "locks/serve.txt has uvloop" in done.stderr
     assert "run scripts/lock" in done.stderr
 
 
@@ -121,6 +121,13 @@ def test_every_step_of_the_install_asks_for_hashes(tmp_path: Path) -> None:
     assert [call.split()[2] for call in calls] == ["install", "install", "check"]
     assert all("--require-hashes" in call for call in calls[:-1])
     assert "--no-build-isolation -r serve.txt -r mxnet.txt -r torch.txt -r torch-cuda.txt -r sklearn.txt" in calls[1]
+
+
+def test_a_function_has_a_lock_of_its_own(tmp_path: Path) -> None:
+    done, calls = install(tmp_path, "sklearn", SERVES="lambda")
+
+    assert done.returncode == 0, done.stderr
+    assert "--no-build-isolation -r lambda.txt -r sklearn.txt" in calls[1] and "serve.txt" not in calls[1]
 
 
 def test_torch_index_serves_torch_alone(tmp_path: Path) -> None:

@@ -49,3 +49,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir(parents=True)
     joblib.dump(LogisticRegression(C=100).fit([[0.0], [1.0], [3.0], [4.0]], [0, 0, 1, 1]), folder / "model.joblib")
     return root
+
+
+@pytest.fixture(scope="session")
+def lambda_image(engine: None, unique_tag: str) -> Iterator[str]:
+    """Build the image of deploy/lambda with scikit-learn, and return its name."""
+    options = (f"--file={REPOSITORY / 'deploy' / 'lambda' / 'Dockerfile'}", "--build-arg=FRAMEWORKS=sklearn")
+    with built(f"polyhost-lambda:{unique_tag}", REPOSITORY, *options) as name:
+        yield name
