@@ -20,6 +20,7 @@ from polyhost.emulator.autoscaling.triggers import is_policy
 from polyhost.emulator.config import EmulatorConfig
 from polyhost.emulator.errors import EmulatorError, StartError
 from polyhost.emulator.functions.event_sink import EVENTS, EventSink
+from polyhost.emulator.functions.images import IMAGES, FunctionImages
 from polyhost.emulator.functions.saved_records import saved_records
 from polyhost.emulator.hosting.container_client import session
 from polyhost.emulator.hosting.drivers.docker import DockerDriver
@@ -84,7 +85,8 @@ async def run_emulator(config: EmulatorConfig) -> AsyncIterator[str]:
                     alarm_states=alarms.states,
                 )
                 sink = EventSink()
-                moto = MotoServices(BodyLimits(), state, {ALARMS: alarms, SCALING: scaling, EVENTS: sink})
+                parts = {ALARMS: alarms, SCALING: scaling, EVENTS: sink, IMAGES: FunctionImages.of(driver)}
+                moto = MotoServices(BodyLimits(), state, parts)
                 async with run_services(
                     config, platform, invocations, saved, s3, moto, sink, scaling, listener, access, url
                 ):

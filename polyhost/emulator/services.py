@@ -33,6 +33,7 @@ from polyhost.emulator.functions.event_queue import EventQueue
 from polyhost.emulator.functions.event_sink import EventSink
 from polyhost.emulator.functions.event_source_mappings import EventSourceMappings
 from polyhost.emulator.functions.function_logs import FunctionLogs
+from polyhost.emulator.functions.images import FunctionImages
 from polyhost.emulator.functions.saved_records import SavedRecords
 from polyhost.emulator.functions.service import Functions
 from polyhost.emulator.gateway.addresses import ApiAddresses
@@ -88,7 +89,9 @@ async def run_services(
     prometheus = PrometheusExporter(recorder)
     curves = Curves(recorder)
     function_logs = FunctionLogs(url)
-    functions = Functions(platform.folder, url, config.serverless_idle_s, function_logs.add)
+    functions = Functions(
+        platform.folder, url, config.serverless_idle_s, function_logs.add, FunctionImages.of(platform.driver)
+    )
     addresses = ApiAddresses(url)
     state_api = StateApi(
         *(registry.all, async_inference.snapshot, jobs.all, scaling.alarms, recorder, curves, data_capture, faults),

@@ -1,4 +1,4 @@
-"""An execution environment: the process that runs one version of a function, one call at a time."""
+"""An execution environment: the process or container that runs one version of a function, one call at a time."""
 
 import asyncio
 import json
@@ -12,13 +12,15 @@ from enum import StrEnum
 from math import ceil
 from typing import Any
 
+from polyhost.emulator.errors import ContainerError
 from polyhost.emulator.functions.environment_log import EnvironmentLog
 from polyhost.emulator.functions.environment_place import EnvironmentPlace
 from polyhost.emulator.functions.invocation import FunctionCall, FunctionResult, failure, timestamp
-from polyhost.emulator.functions.runtime import runtime_command, runtime_environ
 from polyhost.emulator.functions.runtime_api import RuntimeApi
-from polyhost.emulator.functions.sandbox import Sandbox, SandboxProcess
+from polyhost.emulator.functions.runtime_process import RuntimeLinks, RuntimeProcess, RuntimeStarter
 from polyhost.emulator.functions.spec import FunctionSpec
+
+_RUNTIME_ERRORS = ("Runtime.ExitError", "Runtime.InvalidEntrypoint")
 
 
 class EnvironmentStatus(StrEnum):
@@ -31,16 +33,24 @@ class EnvironmentStatus(StrEnum):
 class Environment:
     """Started by its first call. After a time-out, or when its process has ended, it is stopped for good."""
 
-    def __init__(self, spec: FunctionSpec, place: EnvironmentPlace, log_line: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        spec: FunctionSpec,
+        place: EnvironmentPlace,
+        starter: RuntimeStarter,
+        log_line: Callable[[str, str], None],
+    ) -> None:
         self.spec = spec
         self.status = EnvironmentStatus.NEW
         self.idle_since = 0.0
         day = datetime.now(UTC).strftime("%Y/%m/%d")
         self.log_stream = f"{day}/[{spec.version}]{secrets.token_hex(16)}"
         self._place = place
+        self._starter = starter
         self._log = EnvironmentLog(lambda text: log_line(self.log_stream, text))
         self._api: RuntimeApi | None = None
-        self._process: SandboxProcess | None = None
+        self._process: RuntimeProcess | None = None
+        self._started_at = 0.0
         self._memory_bytes = 0
 
     async def run(self, call: FunctionCall) -> FunctionResult:
@@ -53,7 +63,9 @@ class Environment:
             self._log.line(f"START RequestId: {call.request_id} Version: {self.spec.version}")
             began = time.monotonic()
             result, alive = await self._run(call)
-            self._report(call, result, time.monotonic() - began, init_s)
+            elapsed_s = time.monotonic() - began
+            await self._measure()
+            self._report(call, result, elapsed_s, init_s)
         except BaseException:
             await self.stop()
             raise
@@ -81,9 +93,11 @@ class Environment:
     async def _run(self, call: FunctionCall) -> tuple[FunctionResult, bool]:
         """Return the result, and whether the environment can take another call."""
         deadline = time.monotonic() + self.spec.timeout_s
-        if self._process is None and (error := await self._init(self.spec.timeout_s)) is not None:
-            result = self._timeout(call) if error.timed_out else error
-            return replace(result, payload=result.payload.replace(b"REQUEST_ID", call.request_id.encode())), False
+        if self._process is None:
+            if (error := await self._init(self.spec.timeout_s)) is not None:
+                result = self._timeout(call) if error.timed_out else error
+                return replace(result, payload=result.payload.replace(b"REQUEST_ID", call.request_id.encode())), False
+            deadline = self._started_at + self.spec.timeout_s
         assert self._api is not None and self._process is not None
         left_s = max(0.0, deadline - time.monotonic())
         answer = asyncio.create_task(self._api.call(call, left_s))
@@ -103,9 +117,13 @@ class Environment:
         message = f"RequestId: {call.request_id} Error: Task timed out after {self.spec.timeout_s:.2f} seconds"
         return failure("Sandbox.Timedout", message, timed_out=True)
 
-    def _report(self, call: FunctionCall, result: FunctionResult, elapsed_s: float, init_s: float | None) -> None:
+    async def _measure(self) -> None:
+        """Note the memory, and let what the call has printed come before the lines of its end."""
         if self._process is not None:
-            self._memory_bytes = max(self._memory_bytes, self._process.memory_bytes)
+            await self._process.flush()
+            self._memory_bytes = max(self._memory_bytes, await self._process.memory_bytes())
+
+    def _report(self, call: FunctionCall, result: FunctionResult, elapsed_s: float, init_s: float | None) -> None:
         limit_mb = self.spec.memory_mb
         used_mb = min(limit_mb, ceil(self._memory_bytes / (1 << 20)))
         elapsed_ms, init_ms = elapsed_s * 1000, (init_s or 0.0) * 1000
@@ -127,17 +145,16 @@ class Environment:
             self._log.line(f"{timestamp()} {call.request_id} Task timed out after {seconds} seconds")
         self._log.line(f"END RequestId: {call.request_id}")
         self._log.line("\t".join(fields) + "\t")
-        if result.error_type == "Runtime.ExitError":
-            self._log.line(f"RequestId: {call.request_id} Error: {_exit_reason(result)}")
-            self._log.line("Runtime.ExitError")
+        if result.error_type in _RUNTIME_ERRORS:
+            self._log.line(f"RequestId: {call.request_id} Error: {_reason(result)}")
+            self._log.line(result.error_type)
 
     # The process
 
     async def _first_init(self) -> float | None:
         """Start the runtime ahead of the call; what fails here is tried again as a part of it."""
-        began = time.monotonic()
         error = await self._init(self._place.init_s)
-        elapsed_s = time.monotonic() - began
+        elapsed_s = time.monotonic() - self._started_at
         if error is None:
             return elapsed_s
         status = "timeout" if error.timed_out else f"error\tError Type: {error.error_type}"
@@ -148,15 +165,14 @@ class Environment:
         """Start the runtime and wait until it asks for a call; return the error after which there is no process."""
         self._api = RuntimeApi()
         await self._api.start()
-        temp = self._place.folder / "tmp"
-        await asyncio.to_thread(temp.mkdir, 0o1777, parents=True, exist_ok=True)
-        sandbox = Sandbox(self._place.sandbox_name, self._place.code, temp, self.spec.memory_mb << 20)
-        self._process = await SandboxProcess.start(
-            runtime_command(self.spec),
-            sandbox,
-            runtime_environ(self.spec, self._place, self.log_stream, self._api.address),
-            self._log.writer,
-        )
+        self._started_at = time.monotonic()
+        links = RuntimeLinks(self._api.address, self.log_stream, self._log.writer)
+        try:
+            self._process = await self._starter.start(self.spec, self._place, links)
+        except ContainerError as problem:
+            await self._end_process()
+            return failure("Runtime.InvalidEntrypoint", f"RequestId: REQUEST_ID Error: {problem}")
+        self._started_at = time.monotonic()  # what an engine takes for a container is not the function's time
         ready = asyncio.create_task(self._api.ready.wait())
         end = asyncio.create_task(self._process.wait())
         try:
@@ -185,5 +201,5 @@ class Environment:
         self._log.drain()
 
 
-def _exit_reason(result: FunctionResult) -> str:
+def _reason(result: FunctionResult) -> str:
     return str(json.loads(result.payload)["errorMessage"]).partition(" Error: ")[2]

@@ -10,11 +10,13 @@ INIT_S = 10.0
 
 @dataclass(frozen=True)
 class EnvironmentPlace:
-    """Where an environment runs: a folder of its own, the unpacked code, and the emulator that it may call."""
+    """Where an environment runs: a folder of its own, a name that is unique on the machine, the emulator to call.
+
+    `owner` is the name of the emulator's run directory.
+    """
 
     folder: Path
-    code: Path
-    layers: tuple[Path, ...]
-    sandbox_name: str
+    name: str
+    owner: str
     aws_url: str
     init_s: float = INIT_S

@@ -6,14 +6,25 @@ import copy
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
-from moto.awslambda.exceptions import GenericResourcNotFound, InvalidParameterValueException
-from moto.awslambda.models import EventSourceMapping, LambdaBackend, LambdaFunction, LambdaStorage
+from moto.awslambda.exceptions import (
+    GenericResourcNotFound,
+    InvalidParameterValueException,
+    UnknownFunctionException,
+)
+from moto.awslambda.models import EventSourceMapping, ImageConfig, LambdaBackend, LambdaFunction, LambdaStorage
 from moto.awslambda.responses import LambdaResponse
 from moto.sqs.models import sqs_backends
 
 from polyhost.archives import InvalidArchiveError
 from polyhost.emulator.functions.code_folders import check_zip
+from polyhost.emulator.functions.package_checks import (
+    check_new_code,
+    check_new_package,
+    check_no_zips_settings,
+    require_image,
+)
 from polyhost.emulator.functions.spec import FunctionReference
 
 _MAX_VARIABLES_BYTES = 4096
@@ -45,8 +56,12 @@ _MOTOS_PUT_EVENT_CONFIG = LambdaBackend.put_function_event_invoke_config
 
 def add_to_lambda() -> None:
     """Give moto's Lambda the checks."""
-    for name in ("create_function", "update_function_configuration"):
-        setattr(LambdaResponse, name, _checked(getattr(LambdaResponse, name)))
+    for name, check in (
+        ("create_function", _check_new),
+        ("update_function_configuration", _check_change),
+        ("update_function_code", _check_code),
+    ):
+        setattr(LambdaResponse, name, _checked(getattr(LambdaResponse, name), check))
     for owner, name, operation in (
         (LambdaFunction, "_set_function_code", _set_function_code),
         (LambdaStorage, "publish_version", _publish_version),
@@ -62,12 +77,37 @@ def add_to_lambda() -> None:
         setattr(owner, name, operation)
 
 
-def _checked(operation: Callable[[LambdaResponse], Any]) -> Callable[[LambdaResponse], Any]:
+def _checked(
+    operation: Callable[[LambdaResponse], Any], check: Callable[[LambdaResponse], None]
+) -> Callable[[LambdaResponse], Any]:
     def run(response: LambdaResponse) -> Any:
-        _check_configuration(response.json_body)
+        check(response)
         return operation(response)
 
     return run
+
+
+def _check_new(response: LambdaResponse) -> None:
+    check_new_package(response.json_body)
+    _check_configuration(response.json_body)
+
+
+def _check_change(response: LambdaResponse) -> None:
+    if _package_type(response) == "Image":
+        check_no_zips_settings(response.json_body)
+    _check_configuration(response.json_body)
+
+
+def _check_code(response: LambdaResponse) -> None:
+    check_new_code(_package_type(response), response.json_body)
+
+
+def _package_type(response: LambdaResponse) -> str:
+    """Return that of the function that the path names, .../functions/NAME/..., or nothing if there is none."""
+    try:
+        return str(response.backend.get_function(unquote(response.path.rsplit("/", 2)[-2])).package_type)
+    except UnknownFunctionException:
+        return ""
 
 
 def _check_configuration(members: dict[str, Any]) -> None:
@@ -105,15 +145,23 @@ def _check_configuration(members: dict[str, Any]) -> None:
 
 
 def _set_function_code(function: LambdaFunction, spec: dict[str, Any]) -> None:
-    """Set the code, unless it is no zip or too large; then the function stays as it was."""
+    """Set the code, unless it is no zip, too large, or a missing image; then the function stays as it was."""
     if (encoded := spec.get("ZipFile")) is not None:
         try:
             base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError):
             raise InvalidParameterValueException(_UNZIP) from None
     before = dict(vars(function))
+    image = require_image(spec["ImageUri"]) if "ImageUri" in spec else None
+    if spec is not function.code:  # moto changes this in place, and published versions have it too
+        function.code = dict(function.code)
     _MOTOS_SET_CODE(function, spec)
-    if function.package_type != "Zip" or spec.get("DryRun"):
+    if spec.get("DryRun"):
+        return
+    if image is not None:
+        # As AWS's CodeSha256: which image the name has had, whatever it names later.
+        function.code_sha_256 = image.id.removeprefix("sha256:")
+    if function.package_type != "Zip":
         return
     try:
         check_zip(function.code_bytes)
@@ -143,7 +191,7 @@ def _publish_version(storage: Any, name_or_arn: str, description: str = "") -> L
     return published
 
 
-# Dead-letter queues, which moto forgets
+# Dead-letter queues and new settings of images, which moto forgets
 
 
 def _init(function: Any, account_id: str, spec: dict[str, Any], region: str, *others: Any, **members: Any) -> None:
@@ -154,6 +202,8 @@ def _init(function: Any, account_id: str, spec: dict[str, Any], region: str, *ot
 def _update_configuration(function: Any, config_updates: dict[str, Any]) -> dict[str, Any]:
     if "DeadLetterConfig" in config_updates:
         function.dead_letter_target = _target(config_updates)
+    if "ImageConfig" in config_updates:  # forgotten too
+        function.image_config = ImageConfig(config_updates["ImageConfig"] or {})
     return _MOTOS_UPDATE(function, config_updates)
 
 

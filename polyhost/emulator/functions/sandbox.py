@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from polyhost.emulator.functions.runtime_process import how_ended
 from polyhost.emulator.hosting.control_group import OwnControlGroup
 from polyhost.processes import processes_with
 
@@ -89,20 +90,16 @@ class SandboxProcess:
 
     async def wait(self) -> str:
         """Return how the runtime ended, in Lambda's words, once it has."""
-        status = await self._process.wait()
-        if status == 0:
-            return "Runtime exited without providing a reason"
-        number = -status if status < 0 else status - 128  # a shell's exit status for a signal
-        if 0 < number < signal.NSIG:
-            return f"Runtime exited with error: signal: {(signal.strsignal(number) or str(number)).lower()}"
-        return f"Runtime exited with error: exit status {status}"
+        return how_ended(await self._process.wait())
 
-    @property
-    def memory_bytes(self) -> int:
-        """What its processes occupy now."""
+    async def memory_bytes(self) -> int:
+        """Return what its processes occupy now."""
         if self._group is not None:
             return self._group.used()
         return sum(_resident_bytes(pid) for pid in self._members())
+
+    async def flush(self) -> None:
+        """Do nothing: what processes print goes to the log itself."""
 
     async def stop(self) -> None:
         """Kill all processes, and return when none is left."""

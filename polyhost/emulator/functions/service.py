@@ -14,9 +14,11 @@ from polyhost.emulator.functions.code_folders import CodeFolders
 from polyhost.emulator.functions.environment import Environment
 from polyhost.emulator.functions.environment_place import EnvironmentPlace
 from polyhost.emulator.functions.errors import InvalidZipFile, TooManyRequests
+from polyhost.emulator.functions.images import FunctionImages
 from polyhost.emulator.functions.invocation import FunctionCall, FunctionResult
 from polyhost.emulator.functions.pool import EnvironmentPool
-from polyhost.emulator.functions.runtime import check_runtime
+from polyhost.emulator.functions.runtime import ZipStarter, check_runtime
+from polyhost.emulator.functions.runtime_process import RuntimeStarter
 from polyhost.emulator.functions.spec import (
     CodePart,
     FunctionReference,
@@ -36,14 +38,26 @@ LogLine = Callable[[FunctionSpec, str, str], None]  # with the log stream and th
 
 
 class Functions:
-    """Runs calls. `folder` is the emulator's run directory, `url` its own address, `most` run at once in a region."""
+    """Runs calls. `folder` is the emulator's run directory, `url` its own address, `most` run at once in a region.
 
-    def __init__(self, folder: Path, url: str, idle_s: float, log_line: LogLine, most: int = MAX_CONCURRENCY) -> None:
+    Without `images` no functions of images can be called.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        url: str,
+        idle_s: float,
+        log_line: LogLine,
+        images: FunctionImages | None = None,
+        most: int = MAX_CONCURRENCY,
+    ) -> None:
         self._folder = folder / "functions"
         self._name = folder.name
         self._url = url
         self._idle_s = idle_s
         self._log_line = log_line
+        self._images = images
         self._most = most
         self._code = CodeFolders(self._folder / "code")
         self._pools: dict[FunctionSpec, EnvironmentPool] = {}
@@ -67,7 +81,7 @@ class Functions:
     def require(self, reference: FunctionReference) -> FunctionSpec:
         """Return the version that a call would run. Raises AwsError."""
         spec = require_spec(reference)
-        check_runtime(spec)
+        check_runtime(spec, runs_images=self._images is not None)
         return spec
 
     def last_call(self, region: str, name: str) -> dict[str, Any] | None:
@@ -104,8 +118,7 @@ class Functions:
     async def _run(self, spec: FunctionSpec, call: FunctionCall) -> FunctionResult:
         try:
             if (pool := self._pools.get(spec)) is None:
-                code, *layers = [await self._folder_of(part) for part in (spec.code, *spec.layers)]
-                pool = self._pools.setdefault(spec, self._new_pool(spec, code, tuple(layers)))
+                pool = self._pools.setdefault(spec, self._new_pool(spec, await self._starter_of(spec)))
             began = time.time()
             try:
                 result = await pool.run(call)
@@ -135,22 +148,28 @@ class Functions:
         used = {part.digest for spec in specs for part in (spec.code, *spec.layers)}
         await asyncio.to_thread(self._code.keep, used)
 
+    async def _starter_of(self, spec: FunctionSpec) -> RuntimeStarter:
+        if spec.image is not None:
+            assert self._images is not None  # as `require` has checked
+            return await asyncio.to_thread(self._images.starter, spec.name, spec.image)
+        code, *layers = [await self._folder_of(part) for part in (spec.code, *spec.layers)]
+        return ZipStarter(code, tuple(layers))
+
     async def _folder_of(self, part: CodePart) -> Path:
         try:
             return await asyncio.to_thread(self._code.folder_of, part)
         except InvalidArchiveError as error:
             raise InvalidZipFile(f"Lambda could not unzip the deployment package: {error}") from error
 
-    def _new_pool(self, spec: FunctionSpec, code: Path, layers: tuple[Path, ...]) -> EnvironmentPool:
+    def _new_pool(self, spec: FunctionSpec, starter: RuntimeStarter) -> EnvironmentPool:
         def make() -> Environment:
             name = secrets.token_hex(4)
             place = EnvironmentPlace(
                 folder=self._folder / name,
-                code=code,
-                layers=layers,
-                sandbox_name=f"{self._name}-fn-{name}",
+                name=f"{self._name}-fn-{name}",
+                owner=self._name,
                 aws_url=self._url,
             )
-            return Environment(spec, place, lambda stream, text: self._log_line(spec, stream, text))
+            return Environment(spec, place, starter, lambda stream, text: self._log_line(spec, stream, text))
 
         return EnvironmentPool(spec, make, self._idle_s)

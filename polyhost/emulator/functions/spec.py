@@ -24,6 +24,17 @@ class CodePart:
 
 
 @dataclass(frozen=True)
+class ImageSpec:
+    """A function's container image by its name, its id in the engine, and what replaces settings of its own."""
+
+    uri: str
+    id: str  # of the time when the code was set: a change of the image is another spec
+    entry_point: tuple[str, ...]
+    command: tuple[str, ...]
+    working_directory: str
+
+
+@dataclass(frozen=True)
 class FunctionSpec:
     """A version of a function. Environments serve one spec: a change of the function is another spec."""
 
@@ -32,6 +43,7 @@ class FunctionSpec:
     version: str
     arn: str
     package_type: str
+    image: ImageSpec | None
     runtime: str
     handler: str
     code: CodePart
@@ -154,6 +166,7 @@ def _spec(record: Any) -> FunctionSpec:
         version=str(record.version),
         arn=record.function_arn,
         package_type=record.package_type,
+        image=_image(record),
         runtime=record.run_time or "",
         handler=record.handler or "",
         code=CodePart(record.code_sha_256, getattr(record, "code_bytes", b"")),
@@ -161,6 +174,19 @@ def _spec(record: Any) -> FunctionSpec:
         variables=tuple(sorted((record.environment_vars or {}).items())),
         memory_mb=int(record.memory_size),
         timeout_s=int(record.timeout),
+    )
+
+
+def _image(record: Any) -> ImageSpec | None:
+    if record.package_type != "Image":
+        return None
+    config = record.image_config
+    return ImageSpec(
+        uri=record.code.get("ImageUri", ""),
+        id=f"sha256:{record.code_sha_256}",
+        entry_point=tuple(config.entry_point or ()),
+        command=tuple(config.cmd or ()),
+        working_directory=config.working_directory or "",
     )
 
 

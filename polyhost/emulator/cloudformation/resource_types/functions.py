@@ -24,6 +24,7 @@ _SEPARATE = frozenset(
 _DEFAULTS: Properties = {
     "Description": "",
     "Environment": {"Variables": {}},
+    "ImageConfig": {},
     "Layers": [],
     "MemorySize": 128,
     "Timeout": 3,

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from polyhost.emulator.errors import ContainerError, ImageError, StartError
+from polyhost.emulator.errors import ImageError, StartError
+from polyhost.emulator.hosting.drivers.docker_command import docker, make_container, remove_container
 from polyhost.emulator.hosting.drivers.engine import Engine
 from polyhost.emulator.hosting.drivers.output import each_line
 from polyhost.emulator.hosting.interfaces import Container, Launch, ResourceUsage
@@ -15,7 +16,7 @@ from polyhost.processes import free_port
 
 MULTI_MODEL_LABEL = "com.amazonaws.sagemaker.capabilities.multi-models"
 BIND_TO_PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
-_OWNER_LABEL = "polyhost.emulator"  # its value is the name of the emulator's run directory
+OWNER_LABEL = "polyhost.emulator"  # its value is the name of the emulator's run directory
 _PORT = 8080
 # Of a container among others. They share a network on SageMaker, so an image that heeds no such port fails there too.
 _OWN_PORT = 14000
@@ -30,18 +31,24 @@ class DockerDriver:
     def __init__(self) -> None:
         self._engine: Engine | None = None
 
+    @property
+    def engine(self) -> Engine:
+        """The engine; `open` has connected to it."""
+        assert self._engine is not None
+        return self._engine
+
     async def open(self) -> None:
         """Connect to the engine. Raises StartError if none answers."""
         if not shutil.which("docker"):
             raise StartError("the docker driver needs the command 'docker'; install it, or use --driver process")
-        status, _, error = await _run("version")
+        status, _, error = await docker("version")
         if status:
             raise StartError(f"no Docker engine answers ({error.strip()[-200:]}); start it, or use --driver process")
-        _, address, _ = await _run("context", "inspect", "--format={{.Endpoints.docker.Host}}")
+        _, address, _ = await docker("context", "inspect", "--format={{.Endpoints.docker.Host}}")
         self._engine = Engine(address.strip())
 
     async def check(self, image: str, multi_model: bool, among_others: bool = False) -> str:
-        status, output, _ = await _run("image", "inspect", image)
+        status, output, _ = await docker("image", "inspect", image)
         if status:
             raise ImageError(f"Requested image {image} not found.")
         found: dict[str, Any] = json.loads(output)[0]
@@ -61,30 +68,27 @@ class DockerDriver:
         # A single model's folder is read-only for the container (developer guide, your-algorithms-inference-code).
         mount = f"{launch.folder / inside}:/opt/ml/{inside}" + ("" if launch.multi_model else ":ro")
         options = [
-            f"--name={launch.name}",
-            f"--label={_OWNER_LABEL}={launch.owner}",
+            "--detach",
+            f"--label={OWNER_LABEL}={launch.owner}",
             *([f"--hostname={launch.hostname}"] if launch.hostname else []),
             f"--memory={launch.memory_bytes}",
             f"--publish=127.0.0.1:{port}:{inner_port}",
             f"--volume={mount}",
             *(f"--env={name}={value}" for name, value in settings.items()),
         ]
-        running = asyncio.create_task(_run("run", "--detach", *options, launch.image, "serve"))
+        identifier = await make_container("run", launch.name, launch.image, options, ["serve"])
+        container = DockerContainer(identifier, f"http://127.0.0.1:{port}", self._engine)
         try:
-            status, output, error = await asyncio.shield(running)
-            if status:
-                raise ContainerError(f"docker run {launch.image}: {error.strip()[-1000:]}")
-            container = DockerContainer(output.split()[-1], f"http://127.0.0.1:{port}", self._engine)
             await container.follow(launch)
-            return container
         except BaseException:
-            await asyncio.shield(_undo(running, launch.name))
+            await asyncio.shield(remove_container(launch.name))
             raise
+        return container
 
     async def sweep(self, folder: Path) -> None:
-        _, left, _ = await _run("ps", "--all", "--quiet", f"--filter=label={_OWNER_LABEL}={folder.name}")
+        _, left, _ = await docker("ps", "--all", "--quiet", f"--filter=label={OWNER_LABEL}={folder.name}")
         if left.split():
-            await _run("rm", "--force", "--volumes", *left.split())
+            await docker("rm", "--force", "--volumes", *left.split())
 
     async def close(self) -> None:
         """Release the connection; containers are removed when they stop."""
@@ -106,7 +110,7 @@ class DockerContainer:
         self._output: asyncio.Task[None] | None = None
 
     async def follow(self, launch: Launch) -> None:
-        _, output, _ = await _run("inspect", "--format={{.State.Pid}}", self._id)
+        _, output, _ = await docker("inspect", "--format={{.State.Pid}}", self._id)
         self.pid = int(output.strip() or 0) or None
         self._logs = await asyncio.create_subprocess_exec(
             "docker",
@@ -122,13 +126,13 @@ class DockerContainer:
         self._output = asyncio.create_task(each_line(self._logs.stdout, launch.on_line))
 
     async def wait(self) -> int:
-        _, output, _ = await _run("wait", self._id)
+        _, output, _ = await docker("wait", self._id)
         return int(output.strip() or 137)
 
     async def stop(self, grace_s: float) -> None:
         # In whole seconds, and always given, because engines differ in their default.
-        await _run("stop", "-t", str(max(1, round(grace_s))), self._id)
-        await _run("rm", "--force", "--volumes", self._id)
+        await docker("stop", "-t", str(max(1, round(grace_s))), self._id)
+        await docker("rm", "--force", "--volumes", self._id)
         if self._logs is not None and self._logs.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._logs.kill()
@@ -139,26 +143,7 @@ class DockerContainer:
                 await self._output
 
     async def kill(self) -> None:
-        await _run("kill", self._id)
+        await docker("kill", self._id)
 
     async def usage(self) -> ResourceUsage | None:
         return await self._engine.usage(self._id, self.pid) if self._engine is not None else None
-
-
-async def _undo(running: "asyncio.Task[tuple[int, str, str]]", name: str) -> None:
-    """Wait for `docker run`, which goes on although its caller was cancelled, and remove the container."""
-    await asyncio.wait({running})
-    await _run("rm", "--force", "--volumes", name)
-
-
-async def _run(*arguments: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        "docker",
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    output, error = await process.communicate()
-    return process.returncode or 0, output.decode(errors="replace"), error.decode(errors="replace")
