@@ -16,7 +16,6 @@ from tests.support.sam_cli import PYTHON, SamCli, installed_sam
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 STEPS = re.findall(r"^   ```sh\n(.*?)^   ```", (ROOT / "examples/serverless_api/README.md").read_text(), re.M | re.S)
-BUCKET = "digits-models"
 
 
 @pytest.fixture
