@@ -18,6 +18,7 @@ import httpx
 
 from polyhost.aws_environ import aws_environ
 from polyhost.client import PolyhostClient
+from polyhost.end_guard import EndGuard
 
 COMMAND = (sys.executable, "-P", "-m", "polyhost")
 """The command line of this installation; -P keeps the current directory out of its module search path."""
@@ -27,6 +28,7 @@ _START_S = 300.0
 _STOP_S = 30.0  # SageMaker sends SIGKILL this long after SIGTERM
 _KILL_S = 15.0
 _MARK = "POLYHOST_PROCESS"
+_END = "import sys; from polyhost.processes import end_server; end_server(sys.argv[1], int(sys.argv[2]))"
 # Multi Model Server accepts no port from 32767 on (Connector.java), and Linux hands out those from 32768 on to clients.
 # Two processes that ask do not begin with the same port: a port is free until its server listens.
 _FIRST_PORT, _PORTS = 20000, 12767
@@ -97,7 +99,8 @@ def _anonymous_bytes(pid: int) -> int:
 class ServerProcess:
     """A server in a session of its own, with its output in a file.
 
-    Ctrl-C in the terminal does not reach it: the caller stops it in order.
+    Ctrl-C in the terminal does not reach it: the caller stops it in order, or kills it. If this process ends without
+    that, even by SIGKILL, the server and its descendants end as well.
     """
 
     def __init__(
@@ -108,7 +111,7 @@ class ServerProcess:
         environ: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> None:
-        """Start the command, by default in this process's environment and working directory."""
+        """Start the command, by default in this process's environment and working directory. Raise OSError."""
         self.log = log
         self._name = " ".join(map(str, command))
         self._mark = secrets.token_hex(8)
@@ -122,6 +125,12 @@ class ServerProcess:
                 cwd=cwd,
                 start_new_session=True,
             )
+        try:
+            self._guard = _guard(self._mark, self.pid)
+        except OSError:
+            self.popen.kill()
+            self.popen.wait()
+            raise
 
     @property
     def pid(self) -> int:
@@ -149,25 +158,22 @@ class ServerProcess:
         """
         self.popen.terminate()
         try:
-            return self.popen.wait(timeout_s)
+            status = self.popen.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self.kill()
             raise ProcessError(
                 f"{self._name} did not end within {timeout_s:g} s of SIGTERM:\n{self.log_tail()}"
             ) from None
+        self._guard.cancel()
+        return status
 
     def kill(self) -> None:
         """Send SIGKILL to the process and its descendants until none is left. Raise ProcessError if that fails."""
         self.popen.kill()
-        deadline = time.monotonic() + _KILL_S
-        while pids := self.processes():  # zombies do not count: they have no environment any more
-            if time.monotonic() > deadline:
-                raise ProcessError(f"SIGKILL did not end the processes {pids} of {self._name}")
-            for pid in pids:
-                _kill(pid)
-            self.popen.poll()
-            time.sleep(0.005)
+        if pids := _kill_all(self._mark, self.pid):
+            raise ProcessError(f"SIGKILL did not end the processes {pids} of {self._name}")
         self.popen.wait()
+        self._guard.cancel()
 
     def processes(self) -> list[int]:
         """Return the ids of those that run: the process and its descendants."""
@@ -250,9 +256,38 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _kill(pid: int) -> None:
+def end_server(mark: str, pid: int) -> None:
+    """Stop the server of a process that has ended, then kill what it leaves behind."""
+    deadline = time.monotonic() + _STOP_S
+    if pid in processes_with(_MARK, mark, pid):
+        _send(pid, signal.SIGTERM)
+    while pid in processes_with(_MARK, mark, pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    _kill_all(mark, pid)
+
+
+def _guard(mark: str, pid: int) -> EndGuard:
+    # Without the mark of a server that this process may be part of: it would end with it.
+    environ = {name: value for name, value in os.environ.items() if name != _MARK}
+    return EndGuard([sys.executable, "-P", "-c", _END, mark, str(pid)], environ)
+
+
+def _kill_all(mark: str, session: int) -> list[int]:
+    """Send SIGKILL to a server's processes until none is left; return those that it has not ended in time.
+
+    Zombies do not count: they have no environment any more.
+    """
+    deadline = time.monotonic() + _KILL_S
+    while (pids := processes_with(_MARK, mark, session)) and time.monotonic() < deadline:
+        for pid in pids:
+            _send(pid, signal.SIGKILL)
+        time.sleep(0.005)
+    return pids
+
+
+def _send(pid: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
 
 
 def _is_marked(pid: int, entry: bytes, session: int) -> bool:

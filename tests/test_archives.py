@@ -29,6 +29,7 @@ from polyhost.model_cache.errors import ModelDataInvalidError
 from polyhost.model_cache.model_url import ModelData
 from tests.model_cache.stand_ins import MemoryStore
 from tests.support.hostile_archives import ARCHIVES, busy, gz, header, special
+from tests.support.processes import is_running
 from tests.support.waiting import wait_for
 
 LIMIT = 1 << 30
@@ -292,13 +293,6 @@ def test_it_does_not_outlive_its_parent(folder: Path, tmp_path: Path) -> None:
 
 def limits_of(pid: int) -> str:
     return Path(f"/proc/{pid}/limits").read_text()
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False
 
 
 def test_any_path_will_do(tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from polyhost.processes import ProcessError, ServerProcess, free_port, processes_with, proportional_bytes
+from tests.support.processes import is_running
+from tests.support.waiting import wait_for
 
 SLEEPS = [sys.executable, "-c", "import time; print('it sleeps', flush=True); time.sleep(600)"]
 STARTS_A_DAEMON = """
@@ -22,6 +24,26 @@ IGNORES_SIGTERM = """
 import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("ignoring", flush=True)
+time.sleep(600)
+"""
+# With a daemon of its own, of which only the server's mark tells; and from a thread that ends at once.
+SERVES = """
+import subprocess, time
+daemon = subprocess.Popen(["sleep", "600"], start_new_session=True)
+print(daemon.pid, "serves", flush=True)
+time.sleep(600)
+"""
+STARTS_A_SERVER = """
+import sys, threading, time
+from pathlib import Path
+from polyhost.processes import ServerProcess
+log = Path(sys.argv[1])
+servers = []
+thread = threading.Thread(target=lambda: servers.append(ServerProcess([sys.executable, "-c", sys.argv[2]], log)))
+thread.start()
+thread.join()
+servers[0].wait_until(lambda: "serves" in log.read_text())
+print(servers[0].pid, flush=True)
 time.sleep(600)
 """
 
@@ -93,7 +115,7 @@ def test_leftovers_are_found_in_other_sessions_and_killed(log: Path) -> None:
     assert server.processes() == [leftover]
     server.kill()
     assert server.processes() == []
-    assert not psutil.pid_exists(leftover) or psutil.Process(leftover).status() == psutil.STATUS_ZOMBIE
+    assert not is_running(leftover)
 
 
 def test_processes_are_found_by_a_variable(log: Path) -> None:
@@ -101,3 +123,13 @@ def test_processes_are_found_by_a_variable(log: Path) -> None:
     assert processes_with("MARK_OF_A_TEST", log.as_posix(), server.pid) == [server.pid]
     assert processes_with("MARK_OF_A_TEST", "another", server.pid) == []
     server.kill()
+
+
+def test_a_server_ends_with_a_process_that_is_killed(log: Path) -> None:
+    command = [sys.executable, "-c", STARTS_A_SERVER, str(log), SERVES]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        server = int(starter.stdout.readline())
+        starter.kill()
+    daemon = int(log.read_text().split()[0])
+    wait_for(lambda: not any(map(is_running, (server, daemon))), "the end of the server and its daemon")

@@ -22,6 +22,14 @@ def is_alive(process: psutil.Process) -> bool:
     return query(process.status) not in (None, psutil.STATUS_ZOMBIE)
 
 
+def is_running(pid: int) -> bool:
+    """Return whether a process of this id runs; a zombie does not."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def peak_memory(pid: int) -> int:
     """Return the most bytes of memory that the process has had at once."""
     (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM:")]
