@@ -1,16 +1,74 @@
 """The models that are there when the container starts: their frameworks' zygotes are worth starting ahead of a load."""
 
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 
 from polyhost.container.config import Config
+from polyhost.container.errors import ForkServerDiedError
+from polyhost.container.forkserver.attempts import Attempts
+from polyhost.container.forkserver.front_end import FrontEnd
+from polyhost.container.forkserver.zygote.pool import ZygotePool
+from polyhost.container.memory.gauge import MemoryGauge
+from polyhost.container.system.event_loop import EventLoop
 from polyhost.handlers import frameworks
 
 _MOST = 50  # folders that are looked at, each for milliseconds
 _SHARE = 2  # of the memory, a half is left for models
+_KEY = 0  # no front end's key of a model
+_WAIT_S, _POLL_S = 10.0, 0.05  # for the front end
+
+
+class FirstZygotes:
+    """Starts the zygotes that models are going to need, before there is a load."""
+
+    def __init__(
+        self,
+        config: Config,
+        loop: EventLoop,
+        zygotes: ZygotePool,
+        front_end: FrontEnd,
+        attempts: Attempts,
+        framework_of: Callable[[Path], str],
+        gauge: MemoryGauge,
+    ) -> None:
+        self._config = config
+        self._loop = loop
+        self._zygotes = zygotes
+        self._front_end = front_end
+        self._attempts = attempts
+        self._framework_of = framework_of
+        self._gauge = gauge
+        self._deadline = 0.0
+
+    def start(self) -> None:
+        """Choose the zygotes, and start them now or once the front end is up."""
+        if self._config.zygotes is None:
+            self._expect_models()
+        self._deadline = time.monotonic() + _WAIT_S
+        self._start_when_up()
+
+    def _expect_models(self) -> None:
+        """Choose the zygotes of the models that are there; none if two fork servers have died of that."""
+        with contextlib.suppress(ForkServerDiedError), self._attempts.attempt(_KEY):
+            models = first_models(self._config)
+            if self._config.multi_model:
+                self._zygotes.expect(frameworks_for(models, self._framework_of, self._gauge.read().available))
+            else:
+                self._zygotes.expect(map(self._framework_of, models))
+
+    def _start_when_up(self) -> None:
+        """Start them once the front end is up, which needs the cores until then: the platform waits for its /ping.
+
+        The only model of a container is what the platform waits for.
+        """
+        if not self._config.multi_model or self._front_end.is_up() or time.monotonic() > self._deadline:
+            self._zygotes.start()
+        else:
+            self._loop.after(_POLL_S, self._start_when_up)
 
 
 def first_models(config: Config) -> list[Path]:

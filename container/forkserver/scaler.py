@@ -1,7 +1,9 @@
 """Scaling by load: a busy model gets more workers, up to the number of cores, and loses them when it is idle."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+
+from polyhost.container.forkserver.records import HostedModel
 
 _BUSY = 0.7  # share of the time that a model's workers are busy
 _IDLE_ROUNDS = 30  # in a row, before a model loses a worker
@@ -23,6 +25,14 @@ class Load:
     name: str
     workers: int
     busy_ns: int
+
+
+def loads_of(models: Iterable[HostedModel]) -> Iterator[Load]:
+    """Yield the load of each model that may be resized now: none of a model that closes, or has a worker that loads."""
+    for model in models:
+        if model.is_open and model.workers and not any(worker.loading for worker in model.workers.values()):
+            busy_ns = sum(worker.busy_ns() for worker in model.workers.values())
+            yield Load(model.name, len(model.workers), busy_ns)
 
 
 class Scaler:

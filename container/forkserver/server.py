@@ -4,13 +4,9 @@ It imports no framework and is on no request's path: the front end talks to the 
 copy of each connection and shares a status page with each worker, and steps in when one dies.
 """
 
-import contextlib
-import os
 import signal
 import socket
 import sys
-import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -21,16 +17,13 @@ from polyhost.container.config import Config
 from polyhost.container.control_protocol import Channel
 from polyhost.container.errors import (
     EXIT_MODEL_FAILED,
-    INSUFFICIENT_STORAGE,
     Failure,
-    ForkServerDiedError,
-    WorkerDiedError,
 )
 from polyhost.container.forkserver.attempts import Attempts
 from polyhost.container.forkserver.connections import Connections
 from polyhost.container.forkserver.deadlines import Deadlines
 from polyhost.container.forkserver.exits import ExitHandler
-from polyhost.container.forkserver.first_models import first_models, frameworks_for
+from polyhost.container.forkserver.first_models import FirstZygotes
 from polyhost.container.forkserver.front_end import MakeFrontEnd
 from polyhost.container.forkserver.gpus import GpuGauge
 from polyhost.container.forkserver.loader import Loader
@@ -38,8 +31,8 @@ from polyhost.container.forkserver.model_layers import ModelLayers
 from polyhost.container.forkserver.model_users import ModelUsers
 from polyhost.container.forkserver.reaper import Reaper
 from polyhost.container.forkserver.records import HostedModel, ModelLifecycle, WorkerLifecycle, WorkerRecord
-from polyhost.container.forkserver.scaler import Load, Scaler
-from polyhost.container.forkserver.temp_folders import TempFolders
+from polyhost.container.forkserver.scaler import Scaler, loads_of
+from polyhost.container.forkserver.temp_folders import TempFolderEnds, TempFolders
 from polyhost.container.forkserver.trash import Trash
 from polyhost.container.forkserver.worker_logs import WorkerLogs
 from polyhost.container.forkserver.workers import Workers
@@ -56,8 +49,6 @@ from polyhost.handlers import frameworks, lookup
 from polyhost.handlers.frameworks import BARE
 from polyhost.handlers.settings import Settings
 
-_FIRST_MODELS_KEY = 0  # no front end's key of a model
-_ZYGOTES_WAIT_S, _ZYGOTES_POLL_S = 10.0, 0.05
 _ROUND_S = 0.5  # between two checks of deadlines, load and memory
 _OOM_ROUND_S = 5.0  # upper bound of the time from the OOM killer's choice to the exit of a big process
 
@@ -88,7 +79,6 @@ class ForkServer:
         self._attempts = Attempts(run_dir / "attempts")
         self._trash = Trash(run_dir / "trash")
         self._users = ModelUsers(config.model_uids)
-        self._temp_folders = TempFolders(config.worker_temp_bytes, self._models, self._on_temp_folder_full)
         self._supervisor_died = False
         self._handler_settings = Settings.of_process()
         self._gauge = MemoryGauge(ControlGroup.current())
@@ -116,6 +106,11 @@ class ForkServer:
         )
         self._deadlines = Deadlines(self._models, self._workers, config.load_timeout_s, self._on_exited)
         self._reaper = Reaper(self._models, self._workers, self._zygotes, self._on_exited)
+        temp_folder_ends = TempFolderEnds(config.worker_temp_bytes, self._reaper, self._trash)
+        self._temp_folders = TempFolders(config.worker_temp_bytes, self._models, temp_folder_ends.on_exceeded)
+        self._first_zygotes = FirstZygotes(
+            config, loop, self._zygotes, self._front_end, self._attempts, self._framework_in, self._gauge
+        )
         self._scaler = Scaler(
             config.max_workers,
             _ROUND_S,
@@ -131,8 +126,7 @@ class ForkServer:
             {signal.SIGCHLD: self._reaper.on_children, signal.SIGTERM: lambda: self._loop.stop(0)},
             ignored=(signal.SIGINT,),
         )
-        self._expect_models()
-        self._start_zygotes(time.monotonic() + _ZYGOTES_WAIT_S)
+        self._first_zygotes.start()
         self._loop.watch(sys.stdin, self._on_supervisor_died)
         send_heartbeats(self._loop, sys.stdin.fileno())
         self._front_end.start()
@@ -153,28 +147,6 @@ class ForkServer:
         status = self._loop.run()
         self._close()
         return status
-
-    def _expect_models(self) -> None:
-        """Choose the zygotes that start before there is a load: those of the models that are there."""
-        if self._config.zygotes is not None:
-            return
-        with contextlib.suppress(ForkServerDiedError), self._attempts.attempt(_FIRST_MODELS_KEY):
-            models = first_models(self._config)
-            if self._config.multi_model:
-                memory = self._gauge.read().available
-                self._zygotes.expect(frameworks_for(models, lambda folder: self.framework_of(str(folder), ""), memory))
-            else:
-                self._zygotes.expect(self.framework_of(str(folder), "") for folder in models)
-
-    def _start_zygotes(self, deadline: float) -> None:
-        """Start them once the front end is up, which needs the cores until then: the platform waits for its /ping.
-
-        The only model of a container is what the platform waits for.
-        """
-        if not self._config.multi_model or self._front_end.is_up() or time.monotonic() > deadline:
-            self._zygotes.start()
-        else:
-            self._loop.after(_ZYGOTES_POLL_S, partial(self._start_zygotes, deadline))
 
     def _on_supervisor_died(self) -> None:
         """Stop everything on behalf of the supervisor, which held the other end of stdin and has been killed."""
@@ -204,6 +176,9 @@ class ForkServer:
         """Return the framework whose zygote is to fork the model's workers."""
         settings = self._handler_settings
         return lookup.framework_of(Path(directory), self._config.handler, settings, requested=handler) or BARE
+
+    def _framework_in(self, folder: Path) -> str:
+        return self.framework_of(str(folder), "")
 
     def make_temp_dir(self, key: int) -> Path:
         """Create a model's temp folder. Raises OSError."""
@@ -272,25 +247,6 @@ class ForkServer:
         else:
             worker.kill()
 
-    def _on_temp_folder_full(self, model: HostedModel, size: int) -> None:
-        """Kill what runs of the model, and give it an empty folder: its next worker begins anew."""
-        limit = self._config.worker_temp_bytes or 0
-        error = WorkerDiedError(
-            f"the model's temp folder holds {size >> 20} MB, and may hold {limit >> 20} MB (POLYHOST_WORKER_TEMP_MB);"
-            " its processes were killed, and the folder was emptied",
-            INSUFFICIENT_STORAGE,
-        )
-        logger.error("%s", error, extra={"model": model.name})
-        for worker in model.workers.values():
-            worker.kill_for(error)
-        for survivor in model.survivors:
-            survivor.kill()
-        self._reaper.kill_leftovers_of(model)
-        self._trash.add(model.temp_dir)
-        model.temp_dir.mkdir(mode=0o700, exist_ok=True)
-        if model.user is not None:
-            os.chown(model.temp_dir, model.user, model.user)
-
     def _close_if_last_worker_ended(self, model: HostedModel) -> None:
         if model.can_be_closed:
             del self._models[model.key]
@@ -308,16 +264,9 @@ class ForkServer:
             self._front_end.on_memory_measured(worker.model, size)
 
     def _scale(self) -> None:
-        self._scaler.round(self._loads())
-
-    def _loads(self) -> Iterator[Load]:
-        """Yield the load of each model that may be resized: none if the settings say how many workers there are."""
-        if self._config.workers is not None or not self._config.multi_model:
-            return
-        for model in self._models.values():
-            if model.is_open and model.workers and not any(item.loading for item in model.workers.values()):
-                busy_ns = sum(worker.busy_ns() for worker in model.workers.values())
-                yield Load(model.name, len(model.workers), busy_ns)
+        """Resize models by their load, unless the settings say how many workers there are."""
+        if self._config.workers is None and self._config.multi_model:
+            self._scaler.round(loads_of(self._models.values()))
 
     def _resize_by_name(self, name: str, workers: int) -> None:
         for model in self._models.values():

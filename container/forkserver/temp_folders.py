@@ -12,13 +12,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import IO
 
+from polyhost.container.errors import INSUFFICIENT_STORAGE, WorkerDiedError
+from polyhost.container.forkserver.reaper import Reaper
 from polyhost.container.forkserver.records import HostedModel
+from polyhost.container.forkserver.trash import Trash
+from polyhost.events import get_logger
 
 _REST_FACTOR = 9.0  # times the duration of the measurement before it: a tenth of a core at most
 _MIN_REST_S = 1.0
 _PATIENCE_S = 60.0  # with folders of millions of files; the next measurement begins behind them
 _MOST_AT_ONCE = 500  # folders of one command
 _LOWEST_PRIORITY = 19
+
+logger = get_logger(__name__)
 
 
 @dataclass
@@ -101,3 +107,30 @@ class TempFolders:
         assert self._limit is not None
         if size > self._limit and self._models.get(model.key) is model:
             self._on_exceeded(model, size)
+
+
+class TempFolderEnds:
+    """Ends what runs of a model whose temp folder holds too much, and empties the folder."""
+
+    def __init__(self, limit: int | None, reaper: Reaper, trash: Trash) -> None:
+        self._limit = limit or 0
+        self._reaper = reaper
+        self._trash = trash
+
+    def on_exceeded(self, model: HostedModel, size: int) -> None:
+        """Kill what runs of the model, and give it an empty folder: its next worker begins anew."""
+        error = WorkerDiedError(
+            f"the model's temp folder holds {size >> 20} MB, and may hold {self._limit >> 20} MB"
+            " (POLYHOST_WORKER_TEMP_MB); its processes were killed, and the folder was emptied",
+            INSUFFICIENT_STORAGE,
+        )
+        logger.error("%s", error, extra={"model": model.name})
+        for worker in model.workers.values():
+            worker.kill_for(error)
+        for survivor in model.survivors:
+            survivor.kill()
+        self._reaper.kill_leftovers_of(model)
+        self._trash.add(model.temp_dir)
+        model.temp_dir.mkdir(mode=0o700, exist_ok=True)
+        if model.user is not None:
+            os.chown(model.temp_dir, model.user, model.user)
