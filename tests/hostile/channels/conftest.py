@@ -1,34 +1,14 @@
-"""One container for each front end, with a victim that serves all along and an attacker that runs what it is sent."""
+"""One container for each front end, a process of this machine."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.hostile.channels.parties import ATTACKER, VICTIM, environ, write_model
 from tests.support.container import ContainerProcess, running
-
-VICTIM = """
-import os
-
-def model_fn(model_dir):
-    return None
-
-def transform_fn(model, body, content_type, accept):
-    print("victim says", bytes(body).decode())
-    return f"{os.getpid()}"
-"""
-ATTACKER = """
-import ctypes, fcntl, glob, http.client, json, os, signal, socket, stat, subprocess, sys, threading, time
-
-def model_fn(model_dir):
-    return None
-
-def transform_fn(model, body, content_type, accept):
-    scope = {**globals(), "result": ""}
-    exec(body, scope)
-    return str(scope["result"])
-"""
-SECRET = "hunter2hunter2"  # of a variable that models do not get
 
 
 @dataclass
@@ -39,6 +19,16 @@ class Hostile:
     victim: str
     attacker: str
 
+    @property
+    def native(self) -> bool:
+        """Whether it has the native front end."""
+        return self.container.native
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+        return self.container.port
+
     def attack(self, code: str) -> str:
         """Run the code in the attacker's worker; return what it has assigned to `result`."""
         response = self.container.invoke(self.attacker, code, "text/plain")
@@ -47,22 +37,31 @@ class Hostile:
 
     def make(self, name: str, source: str) -> str:
         """Write one more model, to be loaded under this name."""
-        folder = self.container.folder(name)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "inference.py").write_text(source)
+        write_model(self.folder(name), source)
         return name
+
+    def folder(self, name: str) -> Path:
+        """Return a model's directory."""
+        return self.container.folder(name)
+
+    def names(self) -> list[str]:
+        """Return the names of the loaded models."""
+        return self.container.names()
+
+    def log_text(self) -> str:
+        """Return the whole log."""
+        return self.container.log_text()
+
+    def events(self, **fields: Any) -> list[dict[str, Any]]:
+        """Return the log's events that have these fields."""
+        return self.container.events(**fields)
 
 
 @pytest.fixture(scope="session")
 def hostile(front: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
-    environ = {
-        "POLYHOST_ZYGOTES": "bare",
-        "POLYHOST_ISOLATION": "off",  # what is tested here does not depend on it
-        "POLYHOST_WITHHOLD": "MY_*, DB_PASSWORD",
-        "MY_SECRET": SECRET,
-        "SEEN": "yes",
-    }
-    with running(tmp_path_factory.mktemp("hostile"), front, **environ) as container:
+    # What is tested here does not depend on the isolation mode.
+    settings = {"POLYHOST_ZYGOTES": "bare", "POLYHOST_ISOLATION": "off", **environ()}
+    with running(tmp_path_factory.mktemp("hostile"), front, **settings) as container:
         started = Hostile(container, "victim", "attacker")
         container.loaded(started.make("victim", VICTIM))
         container.loaded(started.make("attacker", ATTACKER))

@@ -2,10 +2,11 @@
 
 import ast
 
-from tests.hostile.channels.conftest import SECRET, Hostile
+from tests.hostile.channels.parties import SECRET, Parties
 
 LOOKS = f"""
 secret = "{SECRET[:7]}" + "{SECRET[7:]}"
+mark = b"SEEN=" + os.environ["SEEN"].encode()
 found = []
 if secret in str(dict(os.environ)) or secret in subprocess.run(["env"], capture_output=True, text=True).stdout:
     found.append("environ")
@@ -16,19 +17,22 @@ for name in filter(str.isdigit, os.listdir("/proc")):
         environ = open(f"/proc/{{name}}/environ", "rb").read()
     except OSError:
         continue
-    if b"MARK" in environ and b"POLYHOST_PROCESS" in environ:
+    if mark in environ:
         seen.append(name)
         if secret.encode() in environ:
             found.append(command.decode())
-result = (found, len(seen), os.environ["SEEN"], "POLYHOST_WITHHOLD" in os.environ)
+result = (found, len(seen), "POLYHOST_WITHHOLD" in os.environ)
 """
 
 
-def test_withheld_variable_is_nowhere(hostile: Hostile) -> None:
-    code = LOOKS.replace("MARK", str(hostile.container.base_dir))
+def test_withheld_variable_is_nowhere(hostile: Parties) -> None:
+    assert check_that_it_is_nowhere(hostile) > 3, "the attack looks at the container's processes"
 
-    found, seen, other, setting = ast.literal_eval(hostile.attack(code))
+
+def check_that_it_is_nowhere(parties: Parties) -> int:
+    """Check that the attack finds nothing; return how many of the container's processes show it their environment."""
+    found, seen, setting = ast.literal_eval(parties.attack(LOOKS))
 
     assert found == []
-    assert seen > 3, "the attack looks at the container's processes"
-    assert (other, setting) == ("yes", True)
+    assert setting
+    return int(seen)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from tests.hostile.channels.conftest import ATTACKER, Hostile
+from tests.hostile.channels.conftest import Hostile
+from tests.hostile.channels.parties import ATTACKER, Parties
 from tests.support.waiting import wait_for
 
 FORGES = """
@@ -31,20 +32,19 @@ print(lines[0])
 """
 
 
-def test_forged_events_are_the_attackers_own(hostile: Hostile) -> None:
+def test_forged_events_are_the_attackers_own(hostile: Parties) -> None:
     hostile.attack(FORGES)
-    container = hostile.container
-    wait_for(lambda: len([e for e in container.events(logger="native") if "forged" in e["message"]]) >= 4, "output")
-    wait_for(lambda: container.events(message="forged {"), "what is no event")
-    (pid,) = {process.pid for process in container.workers_of(hostile.attacker)}
+    wait_for(lambda: len([e for e in hostile.events(logger="native") if "forged" in e["message"]]) >= 4, "output")
+    wait_for(lambda: hostile.events(message="forged {"), "what is no event")
+    pid = int(hostile.attack("result = os.getpid()"))
 
-    forged = [event for event in container.events() if "forged" in event["message"]]
+    forged = [event for event in hostile.events() if "forged" in event["message"]]
 
     assert {(event["model"], event["pid"]) for event in forged} == {("attacker", pid)}
     (imitated,) = [event for event in forged if event["message"] == "forged"]
     assert (imitated["mine"], imitated["logger"], "_aws" in imitated) == ("yes", "x", False)
     assert imitated["time"] > "2026-01-01T00:00:00.000Z"
-    assert all(isinstance(json.loads(line), dict) for line in container.log_text().splitlines())
+    assert all(isinstance(json.loads(line), dict) for line in hostile.log_text().splitlines())
 
 
 def test_no_lock_can_be_held(hostile: Hostile) -> None:

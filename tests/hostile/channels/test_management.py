@@ -3,7 +3,8 @@
 import httpx
 import pytest
 
-from tests.hostile.channels.conftest import ATTACKER, Hostile
+from tests.hostile.channels.conftest import Hostile
+from tests.hostile.channels.parties import ATTACKER, Parties
 from tests.support.waiting import wait_for
 
 # Each asks in another way; `ask` returns the statuses of unloading the victim, loading over it, describing and listing.
@@ -33,54 +34,53 @@ result = os.read(reader, 1000).decode()
 """
 
 
-@pytest.fixture
-def native(hostile: Hostile) -> Hostile:
-    if not hostile.container.native:
-        pytest.skip("Multi Model Server answers whoever asks (SECURITY.md)")
-    return hostile
-
-
-@pytest.mark.parametrize("attack", [FROM_THE_WORKER, FROM_A_DAEMON], ids=["from the worker", "from a daemon"])
-def test_models_may_not_manage(native: Hostile, attack: str) -> None:
-    container = native.container
-    ask = ASK.replace("PORT", str(container.port)).replace("FOLDER", str(container.folder("evil")))
-    native.make("evil", ATTACKER)
-
-    assert native.attack(f"{ask}\n{attack}") == "[403, 403, 403, 403, 403]"
-    assert sorted(container.names()) == ["attacker", "victim"]
-
-
-def test_who_has_vanished_may_not_manage(native: Hostile) -> None:
-    """The request stays behind: in one case its socket is closed, in the other it is reset."""
-    native.attack(
-        f"""
+WAYS = pytest.mark.parametrize("attack", [FROM_THE_WORKER, FROM_A_DAEMON], ids=["from the worker", "from a daemon"])
+# The request stays behind: in one case its socket is closed, in the other it is reset.
+VANISHES = """
 import struct
 for linger in (None, struct.pack("ii", 1, 0)):
     for _ in range(20):
-        end = socket.create_connection(("127.0.0.1", {native.container.port}))
+        end = socket.create_connection(("127.0.0.1", PORT))
         if linger:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         end.send(b"DELETE /models/victim HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
         end.close()
 """
-    )
-
-    assert sorted(native.container.names()) == ["attacker", "victim"]
-
-
-def test_models_may_invoke_and_ping(native: Hostile) -> None:
-    status = native.attack(
-        f"""
-connection = http.client.HTTPConnection("127.0.0.1", {native.container.port}, timeout=60)
-connection.request("POST", "/models/victim/invoke", "hello", {{"Content-Type": "text/plain"}})
+INVOKES = """
+connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=60)
+connection.request("POST", "/models/victim/invoke", "hello", {"Content-Type": "text/plain"})
 first = connection.getresponse()
 first.read()
 connection.request("GET", "/ping")
 result = (first.status, connection.getresponse().status)
 """
-    )
 
-    assert status == "(200, 200)"
+
+@WAYS
+def test_models_may_not_manage(hostile: Parties, attack: str) -> None:
+    skip_unless_native(hostile)
+    ask = ASK.replace("PORT", str(hostile.port)).replace("FOLDER", str(hostile.folder("evil")))
+    hostile.make("evil", ATTACKER)
+
+    assert hostile.attack(f"{ask}\n{attack}") == "[403, 403, 403, 403, 403]"
+    assert sorted(hostile.names()) == ["attacker", "victim"]
+
+
+def test_who_has_vanished_may_not_manage(hostile: Parties) -> None:
+    skip_unless_native(hostile)
+    hostile.attack(VANISHES.replace("PORT", str(hostile.port)))
+
+    assert sorted(hostile.names()) == ["attacker", "victim"]
+
+
+def test_models_may_invoke_and_ping(hostile: Parties) -> None:
+    skip_unless_native(hostile)
+    assert hostile.attack(INVOKES.replace("PORT", str(hostile.port))) == "(200, 200)"
+
+
+def skip_unless_native(parties: Parties) -> None:
+    if not parties.native:
+        pytest.skip("Multi Model Server answers whoever asks (SECURITY.md)")
 
 
 def test_clients_of_this_machine_manage_on_each_connection(hostile: Hostile) -> None:
