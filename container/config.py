@@ -382,7 +382,7 @@ def _words(value: str) -> tuple[str, ...]:
 
 
 def _zygotes(value: str) -> tuple[str, ...] | None:
-    """Read the frameworks. None, for `auto`: those that models ask for."""
+    """Read the names of frameworks; None, for `auto`, means those that models need."""
     known = tuple(frameworks.zygote_steps())
     words = _words(value)
     if words == ("auto",):

@@ -120,7 +120,7 @@ class Workers:
         return self._zygotes.bytes_to_come(_forked_from(model))
 
     def free_memory_for(self, model: HostedModel) -> bool:
-        """Stop a zygote that nothing uses, and this model does not need; return whether there was one."""
+        """Stop a zygote that nothing uses and this model does not need; return whether there was one."""
         return self._zygotes.free_memory(_forked_from(model))
 
     def add_survivor(self, model: HostedModel, connection: socket.socket, number: int, page: int, pid: int) -> None:

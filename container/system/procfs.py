@@ -29,7 +29,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def wait_for_end(pid: int, seconds: float) -> None:
-    """Wait until the process, a child or not, has ended and has freed its memory; for so long at most."""
+    """Wait until the process, a child or not, has ended and freed its memory; for `seconds` at most."""
     with contextlib.suppress(OSError):  # it has ended; or there are no descriptors left
         pidfd = os.pidfd_open(pid)
         try:

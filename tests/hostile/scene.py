@@ -33,7 +33,7 @@ class Denied:
 
 
 class Attacked(Protocol):
-    """What has an attacker, here and in the image."""
+    """A container with an attacker, here or in the image."""
 
     def attack(self, function: Callable[..., Any], **arguments: Any) -> Any:
         """Have the attacker call the function; return what that returns, or Denied."""

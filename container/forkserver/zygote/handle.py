@@ -59,7 +59,7 @@ class ZygoteHandle:
         Requests whose workers have not started go to the new one. Raises OSError.
         """
         self.process, self.channel, self.output = self._start()
-        self.workers.clear()  # those of the process before are not its children
+        self.workers.clear()  # the last process's workers are not this one's children
         self._rounds = dict.fromkeys(self.in_flight, 0)
         self._unsent = deque(self.in_flight)
         self.send_waiting()
@@ -106,11 +106,11 @@ class ZygoteHandle:
 
     @property
     def is_unused(self) -> bool:
-        """Whether the process runs, no worker is its fork, and none waits to be."""
+        """Whether the process runs, and no worker is a fork of it or waits to become one."""
         return self.process.returncode is None and not self.workers and not self.in_flight
 
     def kill(self) -> list[int]:
-        """Kill the process, and the forks that wait for a request: they may hang as it does. Return these.
+        """Kill the process, and the forks that wait for a request: they may hang as it does. Return the forks' pids.
 
         A worker leads a session of its own, and serves on.
         """
@@ -123,7 +123,7 @@ class ZygoteHandle:
         return forks
 
     def free_memory(self) -> None:
-        """Kill the process and its spare, and close everything; return when their memory is free, or nearly so."""
+        """Kill the process and its spare, and close everything; return once their memory is free, or nearly so."""
         for pid in self.kill():
             wait_for_end(pid, _MEMORY_WAIT_S)
         self.close()

@@ -1,4 +1,4 @@
-"""Where the ends of asynchronous calls are told: queues, topics and other functions."""
+"""Where the outcomes of asynchronous calls go: queues, topics and other functions."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ class Destinations:
     async def tell(
         self, outcome: EventOutcome, settings: EventSettings, invoke: Callable[[FunctionReference, FunctionCall], None]
     ) -> None:
-        """Tell what is wanted of a call's end; what cannot be delivered is logged."""
+        """Send a call's outcome where the function's settings say; what cannot be delivered is logged."""
         destination = settings.on_success if outcome.condition == SUCCESS else settings.on_failure
         if destination:
             await self._deliver(destination, json.dumps(outcome.record()), {}, invoke)

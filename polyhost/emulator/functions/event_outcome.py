@@ -1,4 +1,4 @@
-"""What is told of an asynchronous call that has ended (Lambda developer guide, invocation-async-retain-records)."""
+"""The outcome of an asynchronous call, as others get it (Lambda developer guide, invocation-async-retain-records)."""
 
 import json
 from dataclasses import dataclass

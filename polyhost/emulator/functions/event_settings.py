@@ -1,4 +1,4 @@
-"""What a function's user has set for its asynchronous calls (Lambda developer guide, invocation-async)."""
+"""A function's settings for asynchronous calls (Lambda developer guide, invocation-async)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _MAX_AGE_S = 21_600.0
 
 @dataclass(frozen=True)
 class EventSettings:
-    """The pauses before further attempts, the age at which an event is given up, and where its end is told (ARNs)."""
+    """The pauses before further attempts, the age at which an event is given up, and where its outcome goes (ARNs)."""
 
     retry_s: tuple[float, ...] = RETRY_S
     max_age_s: float = _MAX_AGE_S

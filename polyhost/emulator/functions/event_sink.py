@@ -29,7 +29,7 @@ class EventSink:
         self._loop, self._add = asyncio.get_running_loop(), add
 
     def put(self, arn: str, event: dict[str, Any]) -> None:
-        """Have a function called with an event, soon."""
+        """Have a function called with an event, but do not wait for it."""
         reference = FunctionReference.parse(arn, "")
         if self._loop is None or self._add is None or self._loop.is_closed():
             logger.warning("an event for %s came while the emulator starts or ends; it is lost", arn)

@@ -48,7 +48,7 @@ class EventSourceMappings:
         self._busy: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Poll until cancelled; batches that run then are cancelled too, and come again."""
+        """Poll until cancelled; batches that run then are cancelled too, and delivered again."""
         try:
             while True:
                 await asyncio.sleep(_POLL_S)

@@ -40,7 +40,7 @@ def _publish(
 def _sns_event(
     subscription: Subscription, message: str, message_id: str, subject: str | None, attributes: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the event of a message (Lambda developer guide, with-sns); the emulator signs none."""
+    """Return the event of a message (Lambda developer guide, with-sns); the emulator does not sign it."""
     unsubscribe = f"https://sns.amazonaws.com/?Action=Unsubscribe&SubscriptionArn={subscription.arn}"
     content = {
         "Type": "Notification",

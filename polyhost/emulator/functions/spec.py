@@ -113,7 +113,7 @@ def reserved_concurrency(reference: FunctionReference) -> int | None:
 
 
 def event_settings_of(reference: FunctionReference) -> EventSettings:
-    """Return what the function's user has set for asynchronous calls."""
+    """Return the function's settings for asynchronous calls."""
     latest = _record(FunctionReference(reference.region, reference.name, None))
     if latest is None:
         return EventSettings()

@@ -44,7 +44,7 @@ def simulate(statements: list[Statement], action: str, resource: str) -> dict[st
 
 
 def add_to_iam() -> None:
-    """Give moto's IAM the operation, and let it take documents without a version, as SAM's policies are."""
+    """Give moto's IAM the operation, and let it take policies without a version, such as SAM's."""
     setattr(IamResponse, "simulate_principal_policy", _simulate_principal_policy)  # noqa: B010 - unknown to mypy
     validator: Any = BaseIAMPolicyValidator
     validate = validator._validate_version

@@ -20,7 +20,7 @@ pytest.importorskip("awslambdaric")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 BUCKET, STACK, MODEL = "bucket-moons", "moons", "forest.p"
-# The model is loaded anew in each call: the function is written as most are written first.
+# The model is loaded anew in each call: most functions are written like this at first.
 SOURCE = """
     import json
     import os
@@ -152,7 +152,7 @@ class Walk:
 
         def answer() -> httpx.Response | None:
             found = self._ask(url, {"x-api-key": key})
-            return found if found.status_code != 504 else None  # scikit-learn is imported still
+            return found if found.status_code != 504 else None  # scikit-learn is still being imported
 
         response = wait_for(answer, "the answer of the function", timeout_s=600.0)
         assert (response.status_code, response.json()) == (200, {"prediction": self._project.label}), self._emulator.log

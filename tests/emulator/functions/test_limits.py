@@ -56,13 +56,13 @@ def test_a_function_that_is_deleted_ends_its_call(functions: Lambda, name: str, 
 def test_a_regions_concurrency_is_limited(functions: Lambda, name: str, held: Path) -> None:
     arn = functions.create(name, WAITING)["FunctionArn"]
     other = functions.create(f"{name}-other", "def handler(event, context):\n    return 1\n")["FunctionArn"]
-    with TemporaryDirectory(dir="/var/tmp") as folder:  # not below /tmp, which functions have one of their own for
+    with TemporaryDirectory(dir="/var/tmp") as folder:  # not below /tmp: functions have one of their own
         asyncio.run(_fill_a_region(arn, other, held, Path(folder), functions.emulator.url))
     assert runtimes(name) == [] and runtimes(f"{name}-other") == []
 
 
 async def _fill_a_region(arn: str, other: str, held: Path, folder: Path, url: str) -> None:
-    """Call one function in a region for one call at once, and another one meanwhile."""
+    """Call a function in a region that allows one call at a time, and another one meanwhile."""
     service = Functions(folder, url, 60.0, lambda spec, stream, line: None, most=1)
     try:
         first = asyncio.create_task(

@@ -7,7 +7,7 @@ from polyhost.emulator.cloudformation.physical import Physical
 from polyhost.emulator.cloudformation.resource_types.interfaces import Aws, Properties, ResourceType
 
 _SOURCE = "EventSourceArn"
-# What a property becomes that a template no longer has (Lambda API reference, UpdateEventSourceMapping).
+# What a property becomes when a template no longer has it (Lambda API reference, UpdateEventSourceMapping).
 _DEFAULTS: Properties = {
     "BatchSize": 10,
     "Enabled": True,

@@ -20,7 +20,7 @@ from polyhost.emulator.functions.spec import FunctionReference
 _SEPARATE = frozenset(
     ("Architectures", "Code", "CodeSigningConfigArn", "PackageType", "ReservedConcurrentExecutions", "Tags")
 )
-# What a property becomes that a template no longer has.
+# What a property becomes when a template no longer has it.
 _DEFAULTS: Properties = {
     "Description": "",
     "Environment": {"Variables": {}},
