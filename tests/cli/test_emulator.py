@@ -18,6 +18,7 @@ import psutil
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
+from polyhost.end_guard import EndGuard
 from polyhost.processes import free_port
 from tests.emulator.archives import archive
 from tests.emulator.conftest import COMMAND, ROLE
@@ -34,11 +35,13 @@ def started(*options: str, **environment: str) -> Iterator[tuple[subprocess.Pope
     command = [str(POLYHOST), "emulator", "--port", "0", "--command", " ".join(COMMAND), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | environment)
     assert process.stdout is not None
+    guard = EndGuard(["kill", str(process.pid)])
     try:
         yield process, process.stdout.readline().split(" at ")[1].split(" ")[0]
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
+        guard.cancel()
         process.stdout.close()
 
 

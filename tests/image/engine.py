@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from polyhost.client import PolyhostClient
+from polyhost.end_guard import EndGuard
 from tests.support.waiting import wait_for
 
 REPOSITORY = Path(__file__).parents[2]
@@ -120,12 +121,15 @@ class ImageContainer:
 
 @contextmanager
 def detached(image: str, *arguments: str, options: tuple[str, ...] = ()) -> Iterator[str]:
-    """Run a container while the block runs, and yield its id."""
+    """Run a container while the block runs, and yield its id. It is removed too if this process ends meanwhile."""
     container = docker("run", "--detach", *options, image, *arguments).stdout.strip()
+    removal = ["rm", "--force", "--volumes", container]
+    guard = EndGuard(["docker", *removal])
     try:
         yield container
     finally:
-        docker("rm", "--force", "--volumes", container)
+        docker(*removal)
+        guard.cancel()
 
 
 @contextmanager
