@@ -55,14 +55,25 @@ def new_descriptors() -> ForkDescriptors:
 
 
 def descriptors_of(pid: int | str = "self") -> list[str]:
-    """Return what a process's descriptors are open on, without the one that lists them."""
+    """Return what a process's descriptors are open on, without the one that lists them.
+
+    And without connections over TCP: emulators of earlier tests in this process make and end some at any time.
+    """
     if pid == "self":
         gc.collect()  # earlier tests may have left descriptors to it
     links = []
     for path in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
             links.append(str(path.readlink()))
-    return links
+    connections = _tcp_sockets()
+    return [link for link in links if link not in connections]
+
+
+def _tcp_sockets() -> set[str]:
+    """Return the links of all sockets of TCP; the tenth column has the inode (proc(5))."""
+    tables = [table for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")) if table.exists()]
+    lines = [line for table in tables for line in table.read_text().splitlines()[1:]]
+    return {f"socket:[{line.split()[9]}]" for line in lines}
 
 
 def opened_since(before: list[str]) -> list[str]:

@@ -22,7 +22,7 @@ from polyhost.emulator.hosting.memory_watch import MemoryWatch
 from polyhost.emulator.hosting.pipeline import run_pipeline
 from polyhost.emulator.telemetry.recorder import EventKind, Place
 from polyhost.instance_types import TYPES
-from polyhost.model_cache.errors import ContainerTimeoutError
+from polyhost.model_cache.errors import ContainerGoneError, ContainerTimeoutError
 from polyhost.model_cache.model_copy import ModelCopy
 
 
@@ -160,6 +160,7 @@ class Instance:
     async def invoke(self, request: InvocationRequest) -> ContainerResponse:
         """Return the response of the container or the pipeline. Raises ModelNotReady and ModelServingError."""
         self.outstanding += 1
+        killed = False
         try:
             first = self._by_name[request.target_container] if request.target_container else self.containers[0]
             if self._take_fault(FaultKind.TIME_OUT, request):
@@ -169,9 +170,14 @@ class Instance:
             if self._take_fault(FaultKind.KILL_CONTAINER, request) and first.keeper.container is not None:
                 self._event(EventKind.FAULT, "the container is killed on demand")
                 await first.keeper.kill()
+                killed = True
             if self._spec.direct or len(self.containers) == 1:
                 return await first.invoke(request)
             return await run_pipeline(self.containers, request)
+        except ContainerGoneError as error:
+            if killed:  # the caller is to see it, also where the request met a closed port
+                error.may_retry = False
+            raise
         finally:
             self.outstanding -= 1
 
