@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import psutil
@@ -114,11 +114,18 @@ class ContainerProcess:
         return [process for process in self.processes_of(name) if query(process.name) == LAUNCHER]
 
     def process_of(self, *words: str) -> psutil.Process:
-        """Return the one process whose command line has all these words."""
-        commands = [(process, query(process.cmdline) or []) for process in self.processes()]
-        found = [process for process, command in commands if all(word in command for word in words)]
-        assert len(found) == 1, f"{words}: {[query(process.cmdline) for process in self.processes()]}"
-        return found[0]
+        """Return the one process whose command line has all these words.
+
+        Waits until there is one: a fork has its parent's command line until it executes its own.
+        """
+
+        def found() -> list[psutil.Process]:
+            commands = [(process, query(process.cmdline) or []) for process in self.processes()]
+            matching = [process for process, command in commands if all(word in command for word in words)]
+            return matching if len(matching) == 1 else []
+
+        (process,) = wait_for(found, f"one process with {words}")
+        return cast("psutil.Process", process)
 
     def refuses_connections(self) -> bool:
         """Return whether its port has been closed."""
