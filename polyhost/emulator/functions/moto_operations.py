@@ -103,7 +103,7 @@ def _check_code(response: LambdaResponse) -> None:
 
 
 def _package_type(response: LambdaResponse) -> str:
-    """Return that of the function that the path names, .../functions/NAME/..., or nothing if there is none."""
+    """Return the package type of the function in the path, .../functions/NAME/...; empty if it does not exist."""
     try:
         return str(response.backend.get_function(unquote(response.path.rsplit("/", 2)[-2])).package_type)
     except UnknownFunctionException:
