@@ -25,7 +25,13 @@ class Endpoint:
     def create(self) -> None:
         """Create it and wait until it is in service; models may be uploaded before and after."""
         self._s3.create_bucket(Bucket=BUCKET)
-        container = {"Image": "polyhost", "Mode": "MultiModel", "ModelDataUrl": f"s3://{BUCKET}/{PREFIX}/"}
+        container = {
+            "Image": "polyhost",
+            "Mode": "MultiModel",
+            "ModelDataUrl": f"s3://{BUCKET}/{PREFIX}/",
+            # Imported at the container's start. By default a framework is imported with the first model that needs it.
+            "Environment": {"POLYHOST_ZYGOTES": "mxnet,torch,sklearn"},
+        }
         variant = {
             "VariantName": "AllTraffic",
             "ModelName": NAME,
