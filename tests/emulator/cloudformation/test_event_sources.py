@@ -123,6 +123,7 @@ def test_a_mapping_that_is_changed_replaced_and_gone_before_the_stack(stacks: St
             "stream/a' is not emulated; it must be the ARN of a queue of SQS",
         ),
         ({}, "EventSourceArn '' is not emulated"),
+        ({"EventSourceArn": "arn:aws"}, "EventSourceArn 'arn:aws' is not emulated"),
     ],
 )
 def test_a_mapping_that_cannot_be_made_fails_the_stack(

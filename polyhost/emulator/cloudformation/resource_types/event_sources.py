@@ -26,7 +26,7 @@ class EventSourceMappingType(ResourceType):
     def create(self, aws: Aws, properties: Properties) -> Physical:
         """Call CreateEventSourceMapping, for a queue of SQS: functions get events of no other source by polling."""
         source = str(properties.get(_SOURCE, ""))
-        if not source.startswith("arn:") or source.split(":")[2] != "sqs":
+        if not source.startswith("arn:") or source.split(":")[2:3] != ["sqs"]:
             raise ResourceError(f"{_SOURCE} {source!r} is not emulated; it must be the ARN of a queue of SQS")
         members = _members(properties) | {"Tags": _tags(properties)}
         created = aws.call("lambda", "CreateEventSourceMapping", members)
