@@ -32,7 +32,8 @@ def emulator(tmp_path: Path) -> Iterator[Durable]:
 def _folder(tmp_path: Path) -> Path:
     """Return a folder that has of a checkout what the README needs, for the Python that runs this."""
     folder = tmp_path / "checkout"
-    shutil.copytree(ROOT / "deploy" / "lambda", folder / "deploy" / "lambda")
+    for part in ("deploy/lambda", "examples"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     template = folder / "deploy" / "lambda" / "template.yaml"
     template.write_text(template.read_text().replace("Default: python3.11\n", f"Default: {PYTHON}\n"))
     return folder

@@ -455,7 +455,8 @@ def test_row_22_unload_while_requests_run(strict: ContainerProcess, pool: Thread
         assert running_one.result() == 200
     else:
         assert running_one.result() in (500, None)
-        assert queued_one.result() is None
+        # 404 or 503 if it arrived only when the model was gone: MMS does not tell when a request is in its queue.
+        assert queued_one.result() in (None, 404, 503)
     assert unload.result().status_code == 200
     wait_for(lambda: not strict.processes_of(name), "the end of the model's processes")
     assert strict.invoke(other, "1").status_code == 200

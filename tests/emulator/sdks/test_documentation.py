@@ -10,6 +10,7 @@ import pytest
 
 from tests.emulator.archives import archive
 from tests.emulator.conftest import Local
+from tests.emulator.sdks.environments import python_with
 from tests.support.container import ROOT
 
 TEXT = (ROOT / "docs" / "sdks.md").read_text()
@@ -50,7 +51,7 @@ def _command(name: str, folder: Path, request: pytest.FixtureRequest) -> list[st
     if name.endswith(".sh"):
         return ["sh", "-e", name]
     if name.endswith(".py"):
-        return [request.getfixturevalue(f"sdk_{name.removesuffix('.py')}"), name]
+        return [python_with(name.removesuffix(".py")), name]
     (folder / "node_modules").symlink_to(request.getfixturevalue("node_folder") / "node_modules")
     return ["node", name]
 
