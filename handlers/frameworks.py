@@ -14,7 +14,7 @@ is skipped, and `broken_plugins` says why.
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from operator import attrgetter
@@ -25,6 +25,24 @@ BARE = "bare"  # the zygote without a framework, for models that need none that 
 SCRIPT = "script"  # the handler of an archive's own inference.py
 
 _MB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ZygoteSteps:
+    """What a zygote does, in order: modules to import ("a.b"), and functions to call ("a.b:function").
+
+    `imports` are what any model needs: then a worker can be forked. `warm_ups` are what saves time and memory to the
+    workers after it: modules that some models need, and calls of a tiny model.
+    """
+
+    imports: tuple[str, ...] = ()
+    warm_ups: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self.imports, *self.warm_ups))
+
+    def __bool__(self) -> bool:
+        return bool(self.imports or self.warm_ups)
 
 
 @dataclass(frozen=True)
@@ -84,10 +102,10 @@ class Framework:
                 raise ValueError(f"{name!r} must be written as 'module:attribute'")
 
     @property
-    def steps(self) -> tuple[str, ...]:
-        """What a zygote does, in order: modules to import, and functions ("module:function") to call."""
+    def steps(self) -> ZygoteSteps:
+        """What its zygote does before it forks."""
         modules = (name.partition(":")[0] for name in (self.script_defaults, self.handler))
-        return (*COMMON_STEPS, *modules, *self.preload, *([self.warm_up] if self.warm_up else ()))
+        return ZygoteSteps((*COMMON_STEPS, *modules), (*self.preload, *([self.warm_up] if self.warm_up else ())))
 
 
 # What every zygote does, one without a framework too.
@@ -337,9 +355,9 @@ def installed(name: str) -> bool:
     return importlib.util.find_spec(package(name)) is not None
 
 
-def zygote_steps() -> dict[str, tuple[str, ...]]:
+def zygote_steps() -> dict[str, ZygoteSteps]:
     """Return the steps of each zygote by its name."""
-    return {**{name: row.steps for name, row in registered().items()}, BARE: COMMON_STEPS}
+    return {**{name: row.steps for name, row in registered().items()}, BARE: ZygoteSteps(COMMON_STEPS)}
 
 
 def environment() -> dict[str, str]:

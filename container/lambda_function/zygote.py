@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +20,7 @@ from polyhost.container.control_protocol import (
 from polyhost.container.forkserver.zygote.process import run_zygote
 from polyhost.events import get_logger
 from polyhost.handlers import frameworks
+from polyhost.handlers.frameworks import ZygoteSteps
 
 _NAME = "function"
 # A function has ten seconds to initialize, and the imports of the other frameworks take more: their models import them.
@@ -47,7 +47,7 @@ class FunctionZygote:
     def start(cls, config: Config, run_dir: Path) -> "FunctionZygote":
         """Fork it; it imports the frameworks while this process goes on. Raises OSError."""
         ours, theirs = Channel.pair()
-        steps = tuple(_steps(config))
+        steps = _steps(config)
         pid = os.fork()
         if pid == 0:
             ours.close()
@@ -121,17 +121,18 @@ def _set(future: "asyncio.Future[int] | None", value: int) -> None:
         future.set_result(value)
 
 
-def _steps(config: Config) -> Iterator[str]:
-    """Yield what to import and to call, for the frameworks in POLYHOST_ZYGOTES, or the defaults that are installed."""
-    steps = frameworks.zygote_steps()
-    chosen = config.zygotes
-    if chosen is None:
-        chosen = tuple(name for name in _DEFAULTS if name in steps and frameworks.installed(name))
-    yield from dict.fromkeys(step for name in (*chosen, frameworks.BARE) for step in steps[name])
-    yield from config.preload
+def _steps(config: Config) -> ZygoteSteps:
+    """Return what to do for the frameworks in POLYHOST_ZYGOTES, or for the defaults that are installed."""
+    known = frameworks.zygote_steps()
+    names = config.zygotes
+    if names is None:
+        names = tuple(name for name in _DEFAULTS if name in known and frameworks.installed(name))
+    chosen = [known[name] for name in (*names, frameworks.BARE)]
+    imports = dict.fromkeys(step for steps in chosen for step in (*steps.imports, *steps.warm_ups))
+    return ZygoteSteps((*imports, *config.preload))
 
 
-def _be_zygote(steps: tuple[str, ...], channel: Channel, config: Config, run_dir: Path) -> NoReturn:
+def _be_zygote(steps: ZygoteSteps, channel: Channel, config: Config, run_dir: Path) -> NoReturn:
     """Be the zygote until the runtime's process ends."""
     status = 1
     try:

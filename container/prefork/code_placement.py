@@ -7,9 +7,9 @@ are made one after the other share pages: a logistic regression's worker has 0.4
 polyhost's own functions only: libraries may keep notes on their code objects, as torch.compile does.
 """
 
-import gc
+import contextlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import CodeType, FrameType, FunctionType
 from typing import Any
 
@@ -34,9 +34,37 @@ def executed_by(run: Callable[[], object]) -> dict[int, CodeType]:
 
 
 def own_functions(codes: dict[int, CodeType]) -> list[FunctionType]:
-    """Return polyhost's functions that have one of these codes; not after `gc.freeze`, which hides them."""
-    objects = (found for found in gc.get_objects() if type(found) is FunctionType)
-    return [found for found in objects if str(found.__module__).startswith(_OWN) and id(found.__code__) in codes]
+    """Return polyhost's functions that have one of these codes.
+
+    Found from its modules, not among `gc.get_objects()`: that list would write a reference count to every object, and a
+    worker that has been forked already would no longer share them.
+    """
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith(_OWN)]
+    waiting: list[object] = [value for module in modules for value in vars(module).values()]
+    seen: set[int] = set()
+    found = []
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen or not str(getattr(value, "__module__", _OWN)).startswith(_OWN):
+            continue
+        seen.add(id(value))
+        if isinstance(value, type):
+            waiting += vars(value).values()
+        elif isinstance(value, property):
+            waiting += (value.fget, value.fset, value.fdel)
+        elif isinstance(value, FunctionType):
+            waiting += _cell_contents(value)
+            if id(value.__code__) in codes:
+                found.append(value)
+        for inside in ("__wrapped__", "__func__", "func"):  # of decorated functions, methods, and a cached_property
+            waiting.append(getattr(value, inside, None))
+    return found
+
+
+def _cell_contents(function: FunctionType) -> Iterator[object]:
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # an empty cell
+            yield cell.cell_contents
 
 
 def place(functions: Iterable[FunctionType], codes: dict[int, CodeType]) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Self
 
 from polyhost.container.log import write_all
+from polyhost.container.system.prctl import set_dumpable
 
 _MADV_POPULATE_WRITE = 23  # madvise(2), Linux 5.14; earlier kernels fail with EINVAL
 _PRESENT, _FILE, _EXCLUSIVE = 1 << 63, 1 << 61, 1 << 56  # kernel: admin-guide/mm/pagemap.rst
@@ -47,9 +48,9 @@ class Prefault:
     @classmethod
     def learn(cls, exercises: Iterable[Exercise]) -> Self:
         """Run each exercise in a fork, and take the pages that all of them write to."""
-        written = [_pages_written_by(exercise) for exercise in exercises]
+        written = [_pages_in_fork(exercise, _EXCLUSIVE) for exercise in exercises]
         # A fork, and counting its pages, write to some pages as well.
-        shared = _own_pages(_PRESENT) - _pages_written_by(lambda: None)
+        shared = _pages_in_fork(_nothing, 0) - _pages_in_fork(_nothing, _EXCLUSIVE)
         return cls(_spans(reduce(and_, written, shared) if written else ()))
 
     @property
@@ -72,15 +73,20 @@ def _madvise() -> Callable[[int, int, int], int]:
     return madvise
 
 
-def _pages_written_by(exercise: Exercise) -> set[int]:
-    """Return the addresses of the pages that a fork no longer shares after it has run the exercise."""
+def _nothing() -> None:
+    """Be the exercise of a fork that only counts."""
+
+
+def _pages_in_fork(exercise: Exercise, flags: int) -> set[int]:
+    """Return the addresses of the pages with these flags of a fork that has run the exercise."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             os.close(reader)
             exercise()
-            write_all(writer, array("Q", _own_pages(_PRESENT | _EXCLUSIVE)).tobytes())
+            set_dumpable(True)  # the zygote is not, and without privileges could not open its own pagemap (proc(5))
+            write_all(writer, array("Q", _own_pages(_PRESENT | flags)).tobytes())
         finally:
             os._exit(0)
     os.close(writer)

@@ -30,7 +30,9 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
     with zygote_in(
         folder, "json.tool", "no_such_module", "statistics:no_such_function", "multiprocessing:Lock"
     ) as zygote:
-        yield Forks(zygote, folder)
+        forks = Forks(zygote, folder)
+        assert forks.ready  # so that its workers are forks of a zygote with all steps done
+        yield forks
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from polyhost.container.log import LogDescriptors
 from polyhost.container.log_collector.source import EventStream
 from polyhost.container.log_formats import to_json
 from polyhost.container.worker.status_page import StatusPage, WorkerState
+from polyhost.handlers.frameworks import ZygoteSteps
 from tests.container.mms_side import Reply, ReplyReader, body_command, load_command
 from tests.support.waiting import wait_for
 
@@ -29,12 +31,12 @@ _BETWEEN_LOOKS_S = 0.1
 
 
 @contextlib.contextmanager
-def zygote_in(folder: Path, *steps: str) -> Iterator[ZygoteHandle]:
+def zygote_in(folder: Path, *imports: str, warm_ups: tuple[str, ...] = ()) -> Iterator[ZygoteHandle]:
     """Run a zygote whose models are in folder/models and whose log is folder/log."""
     config = Config.from_environ({"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_BASE_DIR": str(folder)})
     with (folder / "log").open("ab") as log:
         descriptors = LogDescriptors.shared(log.fileno())
-        zygote = ZygoteHandle("test", steps, config, folder, descriptors)
+        zygote = ZygoteHandle("test", ZygoteSteps(imports, warm_ups), config, folder, descriptors)
         zygote.channel.socket.settimeout(120)
         try:
             yield zygote
@@ -95,15 +97,20 @@ class Forks:
     """Reads the zygote's messages on behalf of the workers."""
 
     def __init__(self, zygote: ZygoteHandle, folder: Path) -> None:
+        """Ask for nothing yet; `ready` waits for the zygote's warm-ups."""
         self.zygote = zygote
         self.models_dir = folder / "models"
         self._folder = folder
         self._sequences = itertools.count(1)
         self._received: list[Message] = []
         (folder / "io").mkdir()
-        ready = self._receive()
-        assert isinstance(ready, Ready)
-        self.ready = ready
+
+    @cached_property
+    def ready(self) -> Ready:
+        """The zygote's message that it is ready, for which this waits."""
+        while not (found := [message for message in self._received if isinstance(message, Ready)]):
+            self._received.append(self._receive())
+        return found[0]
 
     def fork(self, directory: Path, **request: Any) -> "ForkedWorker":
         sequence = next(self._sequences)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from polyhost.handlers import frameworks
-from polyhost.handlers.frameworks import Framework
+from polyhost.handlers.frameworks import Framework, ZygoteSteps
 from tests.support.distribution import install
 
 
@@ -118,7 +118,7 @@ model = Path({str(model)!r})
 assert lookup.choose(model, Settings()) == lookup.framework_of(model, None, Settings()) == "linear"
 assert Served(model).post("[[1, 2]]").json == [[2, 4]]
 assert frameworks.environment()["LINEAR_THREADS"] == "1"
-assert frameworks.zygote_steps()["linear"][-1] == "linear_handler"
+assert frameworks.zygote_steps()["linear"].imports[-1] == "linear_handler"
 assert is_out_of_memory(RuntimeError("no more lines"))
 (model / "inference.py").write_text("import linear, sklearn")
 assert lookup.framework_of(model, None, Settings()) == "linear"
@@ -210,12 +210,12 @@ def test_bare_zygote_has_one_thread() -> None:
     assert python(preloading(frameworks.zygote_steps()[frameworks.BARE]) + code) == "1"
 
 
-def preloading(steps: tuple[str, ...]) -> str:
+def preloading(steps: ZygoteSteps) -> str:
     """Source that does what a zygote does with its steps."""
     return f"""
 import importlib, warnings
 warnings.simplefilter("ignore")
-for module, _, function in (step.partition(":") for step in {steps!r}):
+for module, _, function in (step.partition(":") for step in {tuple(steps)!r}):
     module = importlib.import_module(module)
     if function:
         getattr(module, function)()

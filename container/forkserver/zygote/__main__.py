@@ -10,16 +10,18 @@ from polyhost.container import log
 from polyhost.container.config import Config
 from polyhost.container.control_protocol import Channel
 from polyhost.container.forkserver.zygote.process import run_zygote
+from polyhost.handlers.frameworks import ZygoteSteps
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run until the fork server closes the channel; return the exit status."""
-    name, steps, socket_descriptor, log_output, log_lock, run_dir, config_json = arguments
+    name, imports, warm_ups, socket_descriptor, log_output, log_lock, run_dir, config_json = arguments
     config = Config.from_json(config_json)
     log.configure_for(config, log.LogDescriptors(int(log_output), int(log_lock)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the supervisor acts on it
     channel = Channel(socket.socket(fileno=int(socket_descriptor)))
-    return run_zygote(name, steps.split(), channel, config, Path(run_dir))
+    steps = ZygoteSteps(tuple(imports.split()), tuple(warm_ups.split()))
+    return run_zygote(name, steps, channel, config, Path(run_dir))
 
 
 if __name__ == "__main__":

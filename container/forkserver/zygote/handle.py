@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Sequence
 from pathlib import Path
 
 from polyhost.container.config import Config
@@ -19,6 +18,7 @@ from polyhost.container.memory.gauge import private_bytes
 from polyhost.container.system.line_reader import LineReader
 from polyhost.container.system.procfs import children_of, wait_for_end
 from polyhost.handlers import frameworks
+from polyhost.handlers.frameworks import ZygoteSteps
 
 _MODULE = "polyhost.container.forkserver.zygote"  # in the command line, which identifies zygotes and their forks
 
@@ -33,7 +33,7 @@ class ZygoteHandle:
     def __init__(
         self,
         name: str,
-        steps: Sequence[str],
+        steps: ZygoteSteps,
         config: Config,
         run_dir: Path,
         log_descriptors: LogDescriptors,
@@ -143,7 +143,8 @@ class ZygoteHandle:
             output = LineReader(reader)
             on_failure.callback(output.close)
             inherited = [zygotes_end.fileno(), *self._log_descriptors.inherited]
-            command = [sys.executable, "-m", _MODULE, self.name, " ".join(self.steps), str(zygotes_end.fileno())]
+            steps = map(" ".join, (self.steps.imports, self.steps.warm_ups))
+            command = [sys.executable, "-m", _MODULE, self.name, *steps, str(zygotes_end.fileno())]
             command += [*map(str, self._log_descriptors), str(self._run_dir), self._config.to_json()]
             try:
                 process = subprocess.Popen(

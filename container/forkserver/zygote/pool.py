@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from polyhost.container.log import LogDescriptors
 from polyhost.container.system.event_loop import EventLoop
 from polyhost.events import get_logger
 from polyhost.handlers import frameworks
-from polyhost.handlers.frameworks import BARE
+from polyhost.handlers.frameworks import BARE, ZygoteSteps
 
 _FALLBACK = "fallback"
 _BAD_REQUEST = 400  # a name or a path is too long for a message
@@ -51,13 +51,13 @@ class ZygotePool:
         self,
         loop: EventLoop,
         config: Config,
-        preload: Mapping[str, tuple[str, ...]],
+        steps: Mapping[str, ZygoteSteps],
         run_dir: Path,
         log_descriptors: LogDescriptors,
         events: ForkEvents,
         delays: RestartDelays = _DELAYS,
     ) -> None:
-        """`preload`: what to import and call before the first fork, by framework."""
+        """Start nothing yet. `steps`: what each zygote does; what POLYHOST_PRELOAD names comes after the imports."""
         self._loop = loop
         self._events = events
         self._retry_s = delays.restart_s
@@ -65,7 +65,10 @@ class ZygotePool:
         self._zygotes: dict[str, ZygoteHandle] = {}
         # Imports nothing, so that nothing can crash; for the models of zygotes that are given up for a while.
         self._fallback: ZygoteHandle | None = None
-        self._steps = {name: (*preload.get(name, ()), *config.preload) for name in _choose_frameworks(config, preload)}
+        self._steps = {
+            name: replace(steps[name], imports=(*steps[name].imports, *config.preload))
+            for name in _choose_frameworks(config, steps)
+        }
         # Those to start with the container; the others start with the first model that needs them.
         self._expected: set[str] = set(self._steps if config.zygotes is not None else ())
         self._make = partial(
@@ -140,7 +143,7 @@ class ZygotePool:
         if not zygote.restarts.given_up:
             return zygote
         if self._fallback is None:
-            self._fallback = self._make(_FALLBACK, ())
+            self._fallback = self._make(_FALLBACK, ZygoteSteps())
             self._watch(self._fallback)
         return self._fallback
 
@@ -248,12 +251,12 @@ class ZygotePool:
             self._watch(zygote)
 
 
-def _choose_frameworks(config: Config, preload: Mapping[str, tuple[str, ...]]) -> list[str]:
+def _choose_frameworks(config: Config, known: Iterable[str]) -> list[str]:
     """Return the frameworks that the settings name, else those that are installed; and always the bare one."""
     if config.zygotes is not None:
-        names = [name for name in preload if name in config.zygotes]
+        names = [name for name in known if name in config.zygotes]
     else:
-        names = [name for name in preload if name != BARE and frameworks.installed(name)]
+        names = [name for name in known if name != BARE and frameworks.installed(name)]
     return [*(name for name in names if name != BARE), BARE]
 
 

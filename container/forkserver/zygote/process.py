@@ -1,7 +1,9 @@
 """A zygote's own process: imports one framework, then only forks."""
 
+import gc
 import importlib
 import os
+import select
 import selectors
 import signal
 import socket
@@ -31,6 +33,7 @@ from polyhost.container.prefork.prepare import LoadExercise, prepare_for_forks
 from polyhost.container.worker import surroundings
 from polyhost.container.worker.process import become_worker
 from polyhost.events import get_logger
+from polyhost.handlers.frameworks import ZygoteSteps
 
 _MAX_REASON = 500  # characters per failed step: all of them go into one message
 # A spare is forked in a quiet moment, when the load that used the last one is mostly over.
@@ -44,6 +47,13 @@ class _ShortageError(Exception):
     """A step failed for lack of processes or memory, and may succeed another time."""
 
 
+class _StepResults(NamedTuple):
+    """The reasons of the failed steps, and the load exercises that functions have returned."""
+
+    failures: dict[str, str]
+    load_exercises: list[LoadExercise]
+
+
 class Spare(NamedTuple):
     """A fork that waits for its request on a channel."""
 
@@ -51,19 +61,29 @@ class Spare(NamedTuple):
     channel: Channel
 
 
-def run_zygote(name: str, steps: Sequence[str], channel: Channel, config: Config, run_dir: Path) -> int:
-    """Run the steps, then fork workers until the fork server closes the channel; return the exit status."""
+def run_zygote(name: str, steps: ZygoteSteps, channel: Channel, config: Config, run_dir: Path) -> int:
+    """Run the steps, then fork workers until the fork server closes the channel; return the exit status.
+
+    A request that waits when the imports are done is served before the warm-ups: they take half as long again.
+    """
+    gc.disable()  # collections were a seventh of the imports' time
+    start = time.monotonic()
     try:
-        seconds, failures, load_exercises = _preload(steps)
+        imported = _run_steps(steps.imports)
+        surroundings.prepare()
+        confinement = Confinement.of(config, run_dir)
+        protect(config.isolation)
+        gc.freeze()  # a collection, here or in a fork, would write to every page with objects, and so unshare it
+        zygote = ZygoteProcess(name, channel, config, confinement)
+        zygote.fork_first_waiting()
+        warmed_up = _run_steps(steps.warm_ups)
     except _ShortageError as error:
         logger.warning("zygote %s: %s", name, error)
         return EXIT_SHORTAGE
-    surroundings.prepare()
-    confinement = Confinement.of(config, run_dir)
+    seconds = time.monotonic() - start
     if confinement is not None:
         confinement.warm_up()
-    prefault = prepare_for_forks(config, load_exercises)
-    protect(config.isolation)  # after the prefault has read /proc/self/pagemap
+    zygote.prefault = prepare_for_forks(config, [*imported.load_exercises, *warmed_up.load_exercises])
     sys.stdout.flush()  # or each fork would print again what the imports have printed
     if threads := _other_threads():
         message = (
@@ -71,26 +91,34 @@ def run_zygote(name: str, steps: Sequence[str], channel: Channel, config: Config
             " or leave it out of POLYHOST_PRELOAD"
         )
         logger.warning(message, name, ", ".join(threads))
-    zygote = ZygoteProcess(name, channel, config, prefault, confinement)
-    zygote.send(Ready(round(seconds, 3), failures))
+    zygote.send(Ready(round(seconds, 3), imported.failures | warmed_up.failures))
     return zygote.run()
 
 
 class ZygoteProcess:
     """Waits for requests and for children. Single-threaded, for a fork copies the calling thread only."""
 
-    def __init__(
-        self, name: str, channel: Channel, config: Config, prefault: Prefault, confinement: Confinement | None
-    ) -> None:
+    def __init__(self, name: str, channel: Channel, config: Config, confinement: Confinement | None) -> None:
+        self.prefault = Prefault()  # of each fork
         self._name = name
         self._channel = channel
         self._config = config
-        self._prefault = prefault
         self._confinement = confinement
         self._sequences: dict[int, int] = {}  # of the workers, by pid
         self._spare: Spare | None = None
         self._spare_delay_s = _SPARE_DELAY_S
         self._wake_reader, self._wake_writer = socket.socketpair()  # written to by the interpreter on SIGCHLD
+
+    def fork_first_waiting(self) -> None:
+        """Serve the first request, if it is there already.
+
+        Only that one: a worker from before the warm-ups shares fewer memory pages, and starts more slowly.
+        """
+        waiting = select.poll()
+        waiting.register(self._channel, select.POLLIN)
+        if waiting.poll(0):
+            sys.stdout.flush()  # or the fork would print again what the imports have printed
+            self._serve_request()
 
     def run(self) -> int:
         """Serve requests until the fork server closes the channel; return the exit status."""
@@ -98,6 +126,7 @@ class ZygoteProcess:
             end.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda signum, frame: None)
         signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
+        self._reap()  # a worker from before
         with selectors.DefaultSelector() as selector:
             selector.register(self._channel, selectors.EVENT_READ)
             selector.register(self._wake_reader, selectors.EVENT_READ)
@@ -110,18 +139,24 @@ class ZygoteProcess:
                 self._keep_spare()
             for key, _ in events:
                 if key.fileobj is self._wake_reader:
+                    self._wake_reader.recv(4096)
                     self._reap()
-                    continue
-                try:
-                    received = self._channel.receive()
-                except MessageError:
-                    logger.exception("zygote %s: a fork request is lost", self._name)
-                    continue
-                if received is None:
-                    return 0  # the fork server has ended; the workers go on serving
-                request, descriptors = received
-                assert isinstance(request, ForkRequest)
-                self._fork(request, descriptors)
+                elif not self._serve_request():
+                    return 0
+
+    def _serve_request(self) -> bool:
+        """Receive a request and fork its worker; return False at the fork server's end: the workers go on serving."""
+        try:
+            received = self._channel.receive()
+        except MessageError:
+            logger.exception("zygote %s: a fork request is lost", self._name)
+            return True
+        if received is None:
+            return False
+        request, descriptors = received
+        assert isinstance(request, ForkRequest)
+        self._fork(request, descriptors)
+        return True
 
     def _keep_spare(self) -> None:
         """Fork a worker ahead of the next request, of which it saves a fifth if the model is small.
@@ -189,7 +224,7 @@ class ZygoteProcess:
                 signal.signal(number, signal.SIG_DFL)
             self._wake_reader.close()
             self._wake_writer.close()
-            self._prefault.run()
+            self.prefault.run()
             if self._confinement is not None:
                 self._confinement.prepare()
             received = requests.receive()
@@ -217,7 +252,6 @@ class ZygoteProcess:
             os.close(memory)
 
     def _reap(self) -> None:
-        self._wake_reader.recv(4096)
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -246,15 +280,12 @@ def _other_threads() -> list[str]:
     return sorted((path / "comm").read_text().strip() for path in tasks)
 
 
-def _preload(steps: Sequence[str]) -> tuple[float, dict[str, str], list[LoadExercise]]:
+def _run_steps(steps: Sequence[str]) -> _StepResults:
     """Import modules ("a.b") and call functions ("a.b:warm_up"); a failed step concerns its own models only.
 
-    A function may return a tuple of load exercises. Returns the duration in seconds, the reasons of the failed steps,
-    and the load exercises. Raises _ShortageError.
+    Raises _ShortageError.
     """
-    start = time.monotonic()
-    failures: dict[str, str] = {}
-    load_exercises: list[LoadExercise] = []
+    results = _StepResults({}, [])
     for step in steps:
         module, _, function = step.partition(":")
         try:
@@ -263,9 +294,9 @@ def _preload(steps: Sequence[str]) -> tuple[float, dict[str, str], list[LoadExer
                 imported = importlib.import_module(module)
                 if function:
                     returned = getattr(imported, function)()
-                    load_exercises += filter(callable, returned if isinstance(returned, tuple) else ())
+                    results.load_exercises.extend(filter(callable, returned if isinstance(returned, tuple) else ()))
         except (Exception, SystemExit) as error:
             if is_shortage(error):
                 raise _ShortageError(f"{step} failed: {type(error).__name__}: {error}") from error
-            failures[step] = f"{type(error).__name__}: {error}"[:_MAX_REASON]
-    return time.monotonic() - start, failures, load_exercises
+            results.failures[step] = f"{type(error).__name__}: {error}"[:_MAX_REASON]
+    return results

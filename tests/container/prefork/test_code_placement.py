@@ -1,5 +1,6 @@
 """Functions whose code is copied work as before; the warm-up runs what a load runs, or each worker would pay for it."""
 
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,19 @@ def test_only_polyhosts_own_functions_are_found() -> None:
     codes = code_placement.executed_by(lambda: (lookup.module_roots(Path()), counter(0), Path("a").with_suffix(".b")))
 
     assert code_placement.own_functions(codes) == [lookup.module_roots]
+
+
+def test_functions_of_classes_and_decorators_are_found_too() -> None:
+    with worker_exercise(Config.from_environ({})) as exercise:
+        codes = code_placement.executed_by(exercise)
+    functions = (found for found in gc.get_objects() if isinstance(found, FunctionType) and id(found.__code__) in codes)
+    expected = {f"{found.__module__}.{found.__qualname__}" for found in functions}
+
+    found = {f"{function.__module__}.{function.__qualname__}" for function in code_placement.own_functions(codes)}
+
+    assert found == {name for name in expected if name.startswith("polyhost.")}
+    assert "polyhost.container.worker.process.Worker.run" in found
+    assert "polyhost.container.worker.process._limited_memory" in found  # a context manager
 
 
 def test_the_warm_up_runs_all_code_that_a_load_and_a_prediction_run(

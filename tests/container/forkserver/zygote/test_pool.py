@@ -15,11 +15,15 @@ from polyhost.container.forkserver.zygote.restarts import RestartDelays
 from polyhost.container.log import LogDescriptors
 from polyhost.container.system.event_loop import EventLoop
 from polyhost.container.system.procfs import children_of
-from polyhost.handlers.frameworks import BARE
+from polyhost.handlers.frameworks import BARE, ZygoteSteps
 from tests.container.forking import descriptors_of, new_descriptors, opened_since
 from tests.support.waiting import wait_for
 
-PRELOAD = {"json": ("json.tool",), "no_such_framework": ("no_such_framework.x",), BARE: ()}
+STEPS = {
+    "json": ZygoteSteps(("json.tool",)),
+    "no_such_framework": ZygoteSteps(("no_such_framework.x",)),
+    BARE: ZygoteSteps(),
+}
 DELAYS = RestartDelays()
 NEVER_S = 1e6
 _LIMIT_S = 300  # of a stage: a busy machine takes a minute for a zygote's imports
@@ -31,7 +35,7 @@ class Stage:
     def __init__(
         self,
         folder: Path,
-        preload: Mapping[str, tuple[str, ...]] = PRELOAD,
+        steps: Mapping[str, ZygoteSteps] = STEPS,
         delays: RestartDelays = DELAYS,
         expected: Sequence[str] | None = None,
         **environ: str,
@@ -44,10 +48,8 @@ class Stage:
         self._sequence = 0
         callbacks = ForkEvents(self._note("started"), self._note("exited"), self._note("failed"))
         config = Config.from_environ({"SAGEMAKER_BASE_DIR": str(folder), **environ})
-        self.pool = ZygotePool(
-            self.loop, config, preload, folder, LogDescriptors(self._log.fileno()), callbacks, delays
-        )
-        self.pool.expect(preload if expected is None else expected)
+        self.pool = ZygotePool(self.loop, config, steps, folder, LogDescriptors(self._log.fileno()), callbacks, delays)
+        self.pool.expect(steps if expected is None else expected)
         self.pool.start()
         self.loop.after(_LIMIT_S, lambda: self.loop.stop(1))
 
@@ -134,14 +136,14 @@ def test_a_zygote_with_a_worker_is_kept(tmp_path: Path) -> None:
 
 
 def test_settings_choose_the_zygotes(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, {**PRELOAD, "sklearn": ()}, POLYHOST_ZYGOTES="sklearn")
+    stage = Stage(tmp_path, {**STEPS, "sklearn": ZygoteSteps()}, POLYHOST_ZYGOTES="sklearn")
     assert list(stage.pool.pids()) == ["sklearn", BARE]
     stage.close()
 
 
 def test_a_zygote_on_demand_starts_with_the_first_load(tmp_path: Path) -> None:
     pytest.importorskip("xgboost")
-    stage = Stage(tmp_path, {**PRELOAD, "xgboost": ()}, expected=["json", BARE])
+    stage = Stage(tmp_path, {**STEPS, "xgboost": ZygoteSteps()}, expected=["json", BARE])
     assert list(stage.pool.pids()) == ["json", BARE]
     expected = stage.pool.bytes_to_come("xgboost")
     assert expected > stage.pool.bytes_to_come("json") == 0
@@ -156,7 +158,7 @@ def test_a_zygote_on_demand_starts_with_the_first_load(tmp_path: Path) -> None:
 
 
 def test_a_zygote_that_is_named_starts_at_once(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, {**PRELOAD, "xgboost": ()}, POLYHOST_ZYGOTES="xgboost")
+    stage = Stage(tmp_path, {**STEPS, "xgboost": ZygoteSteps()}, POLYHOST_ZYGOTES="xgboost")
     assert list(stage.pool.pids()) == ["xgboost", BARE]
     stage.close()
 
@@ -190,7 +192,7 @@ def check_while_hung(stage: Stage, hung: Callable[[int], bool]) -> None:
 
 def silent_stage(folder: Path, stopped: set[int]) -> Stage:
     """Return a pool with rounds, whose bare zygote has done its imports and is stopped, as are those in `stopped`."""
-    stage = Stage(folder, {BARE: ()}, PROMPT)
+    stage = Stage(folder, {BARE: ZygoteSteps()}, PROMPT)
     stage.fork(BARE)
     stage.run()
     zygote = stage.pool.pids()[BARE]
@@ -215,7 +217,7 @@ def test_a_zygote_that_hangs_is_replaced_and_its_requests_are_answered(tmp_path:
 
 def test_a_fork_that_hangs_with_a_request_does_not_come_back(tmp_path: Path) -> None:
     """The spare has the request, and the zygote waits for it."""
-    stage = Stage(tmp_path, {BARE: ()}, PROMPT)
+    stage = Stage(tmp_path, {BARE: ZygoteSteps()}, PROMPT)
     try:
         stage.fork(BARE)
         stage.run()
@@ -272,7 +274,7 @@ def test_the_time_of_imports_does_not_count_afterwards(tmp_path: Path, monkeypat
     """A zygote whose imports took longer than it may be silent for was killed when it had done them."""
     file = write_module(tmp_path, f"import time\n  while os.path.exists({str(tmp_path / 'fails')!r}): time.sleep(0.01)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    stage = Stage(tmp_path, {BARE: ("fragile",)}, PROMPT)
+    stage = Stage(tmp_path, {BARE: ZygoteSteps(("fragile",))}, PROMPT)
     try:
         zygote = stage.pool.pids()[BARE]
         sequence = stage.fork(BARE)
@@ -385,7 +387,7 @@ def test_models_are_served_while_imports_fail_and_by_the_zygote_afterwards(
 ) -> None:
     file = write_module(tmp_path, fails)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    stage = Stage(tmp_path, {"json": (), BARE: (), framework: ("fragile",)}, delays)
+    stage = Stage(tmp_path, {"json": ZygoteSteps(), BARE: ZygoteSteps(), framework: ZygoteSteps(("fragile",))}, delays)
     try:
         sequence = stage.fork(framework)
         stage.run()

@@ -4,17 +4,25 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from polyhost.container.control_protocol import ForkRequest, ModelRef, Ready
+from polyhost.container.control_protocol import ForkRequest, ModelRef, Ready, Started
 from polyhost.container.forkserver.zygote.handle import ZygoteHandle
 from tests.container.conftest import ForkWorker, MakeModel
 from tests.container.forking import Forks, descriptors_of, new_descriptors, opened_since, zygote_in
 from tests.support.waiting import wait_for
 
+WAITS_FOR_A_FILE = """
+import os, time
+
+def wait():
+    while not os.path.exists(os.environ["GO"]):
+        time.sleep(0.01)
+"""
 STARTS_A_THREAD = """
 import threading, time
 
@@ -44,6 +52,44 @@ def test_worker_has_the_imports_of_its_zygote(worker: ForkWorker) -> None:
     """).loaded()
 
     assert loaded.invoke().predictions[0].body.split() == [b"[", b"true,", b"false", b"]"]
+
+
+@pytest.fixture
+def warming_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Forks]:
+    """Run a zygote whose warm-up lasts until the file `go` is there, and whose models are in tmp_path/models/m."""
+    (tmp_path / "warming_up.py").write_text(WAITS_FOR_A_FILE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("GO", str(tmp_path / "go"))
+    model = tmp_path / "models" / "m"
+    model.mkdir(parents=True)
+    (model / "handle.py").write_text("def handle(data, context): return ['predicted'] if data else None")
+    with zygote_in(tmp_path, "json.tool", warm_ups=("warming_up:wait",)) as zygote:
+        yield Forks(zygote, tmp_path)
+
+
+def test_first_request_does_not_wait_for_the_warm_ups(warming_up: Forks, tmp_path: Path) -> None:
+    first = warming_up.fork(tmp_path / "models" / "m").loaded()
+    assert first.invoke().predictions[0].body == b"predicted"
+    warming_up.zygote.fork(request_in(tmp_path, 2), new_descriptors())
+    assert not warming_up.zygote.has_message()
+
+    (tmp_path / "go").touch()
+    assert warming_up.ready.failures == {}
+    assert warming_up.wait_for(Started, 2)
+    assert first.invoke().predictions[0].body == b"predicted"
+    os.kill(first.pid, signal.SIGTERM)
+    assert first.wait_for_end() == -signal.SIGTERM
+    first.close()
+
+
+def test_exit_during_the_warm_ups_is_reported_after_them(warming_up: Forks, tmp_path: Path) -> None:
+    first = warming_up.fork(tmp_path / "models" / "m").loaded()
+    os.kill(first.pid, signal.SIGKILL)
+    wait_for(lambda: psutil.Process(first.pid).status() == psutil.STATUS_ZOMBIE, "the worker's end")
+
+    (tmp_path / "go").touch()
+    assert first.wait_for_end() == -signal.SIGKILL
+    first.close()
 
 
 def test_zygote_is_single_threaded(forks: Forks) -> None:
@@ -153,18 +199,8 @@ def test_request_is_sent_again_to_a_restarted_zygote(tmp_path: Path) -> None:
         zygote.disconnect()
         zygote.restart()
 
-        assert received_kinds(zygote, 3) == [
-            "Ready",
-            "Started",
-            "Exited",
-        ]  # the front end has hung up, so the worker ends at once
-
-
-def test_request_waits_until_the_zygote_is_ready(tmp_path: Path) -> None:
-    with zygote_in(tmp_path) as zygote:
-        zygote.fork(request_in(tmp_path, 1), new_descriptors())
-
-        assert received_kinds(zygote, 3) == ["Ready", "Started", "Exited"]
+        # The front end has hung up, so the worker ends at once.
+        assert received_kinds(zygote, 3) == ["Started", "Ready", "Exited"]
 
 
 def test_completed_request_is_forgotten_once(tmp_path: Path) -> None:
