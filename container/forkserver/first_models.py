@@ -1,4 +1,7 @@
-"""The models that are there when the container starts: their frameworks' zygotes are worth starting ahead of a load."""
+"""The zygotes that are worth starting ahead of a load: those of the models that are there when the container starts.
+
+Without any, that of the only framework, if the image has no other.
+"""
 
 import contextlib
 import time
@@ -54,11 +57,10 @@ class FirstZygotes:
     def _expect_models(self) -> None:
         """Choose the zygotes of the models that are there; none if two fork servers have died of that."""
         with contextlib.suppress(ForkServerDiedError), self._attempts.attempt(_KEY):
-            models = first_models(self._config)
+            names = [self._framework_of(model) for model in first_models(self._config)]
             if self._config.multi_model:
-                self._zygotes.expect(frameworks_for(models, self._framework_of, self._gauge.read().available))
-            else:
-                self._zygotes.expect(map(self._framework_of, models))
+                names = those_that_fit(names or only_framework(), self._gauge.read().available)
+            self._zygotes.expect(names)
 
     def _start_when_up(self) -> None:
         """Start them once the front end is up, which needs the cores until then: the platform waits for its /ping.
@@ -84,13 +86,19 @@ def first_models(config: Config) -> list[Path]:
     return found
 
 
-def frameworks_for(models: Iterable[Path], framework_of: Callable[[Path], str], memory: int) -> list[str]:
-    """Return the frameworks of these models whose zygotes fit, those of the most models first.
+def only_framework() -> list[str]:
+    """Return the framework that is installed, if there is just one: the first model is going to need it."""
+    installed = [name for name in frameworks.registered() if frameworks.installed(name)]
+    return installed if len(installed) == 1 else []
+
+
+def those_that_fit(names: Iterable[str], memory: int) -> list[str]:
+    """Return the frameworks whose zygotes fit, those of the most models first. `names`: each model's framework.
 
     `memory`: the bytes that the container has left.
     """
     room, chosen = memory // _SHARE, []
-    for name, _ in Counter(map(framework_of, models)).most_common():
+    for name, _ in Counter(names).most_common():
         size = frameworks.named(name).zygote_bytes
         if size <= room:
             room -= size

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from polyhost.container.config import Config
-from polyhost.container.forkserver.first_models import first_models, frameworks_for
+from polyhost.container.forkserver.first_models import first_models, only_framework, those_that_fit
 from polyhost.handlers import frameworks
 
 _GB = 1 << 30
@@ -37,10 +37,18 @@ def test_a_store_loads_its_first_models_itself(tmp_path: Path) -> None:
     ("memory", "expected"), [(8 * _GB, ["sklearn", "torch"]), (_GB // 4, ["sklearn"]), (1 << 20, ["bare"])]
 )
 def test_the_frameworks_of_most_models_come_first_as_far_as_there_is_memory(memory: int, expected: list[str]) -> None:
-    models = [Path(name) for name in ("torch", "sklearn", "sklearn")]
+    names = ["torch", "sklearn", "sklearn"]
     if expected == ["bare"]:
-        models.append(Path("bare"))
-    assert frameworks_for(models, str, memory) == expected
+        names.append("bare")
+    assert those_that_fit(names, memory) == expected
+
+
+@pytest.mark.parametrize(("installed", "expected"), [((), []), (("torch",), ["torch"]), (("mxnet", "sklearn"), [])])
+def test_only_framework_of_an_image(
+    installed: tuple[str, ...], expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frameworks, "installed", installed.__contains__)
+    assert only_framework() == expected
 
 
 def test_each_framework_says_what_its_zygote_takes() -> None:
