@@ -10,6 +10,7 @@ machine. Needs root, for the control group.
 
 import argparse
 import json
+import statistics
 import tarfile
 import tempfile
 import time
@@ -163,7 +164,7 @@ def _stack(store: Path, state: Path, limit: MemoryLimit | None = None) -> Stack:
 
 
 def _calibrate(stack: Stack, names: Sequence[str]) -> ModelProfile:
-    """Return what one of these models takes, all being alike: the most memory, the mean times."""
+    """Return what one of these models takes, all being alike: the median memory, the mean times."""
     with running(stack) as server:
         for name in (*names, *names):
             _call(server, name)
@@ -176,9 +177,13 @@ def _calibrate(stack: Stack, names: Sequence[str]) -> ModelProfile:
 
 
 def _profile(server: BenchServer) -> ModelProfile:
-    """Return the most memory of a model, and the mean times of all loads, calls and downloads."""
+    """Return the median memory of a model, and the mean times of all loads, calls and downloads.
+
+    Not the most memory: the first model's process may be older than its zygote's warm-ups, and shares less with it.
+    """
     text = _metrics(server)
-    memory = max(one.memory_bytes or 0 for one in measured.read(text, "the container").profiles.values())
+    profiles = measured.read(text, "the container").profiles.values()
+    memory = statistics.median_high(one.memory_bytes or 0 for one in profiles)
     totals = _totals(text)
 
     def mean(what: str, seconds: str) -> float:

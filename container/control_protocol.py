@@ -95,10 +95,13 @@ class Started:
 
     One that is to become another user sends its smaps_rollup with it, opened by itself: to open it takes CAP_SYS_PTRACE
     then, which containers do not have, to read it does not (proc(5)).
+
+    `early`: it was forked before its zygote's warm-ups, and shares less memory with it than others do.
     """
 
     sequence: int
     pid: int
+    early: bool = False
 
 
 @dataclass(frozen=True)

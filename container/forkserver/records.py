@@ -151,6 +151,7 @@ class WorkerRecord:
     gpu_id: int | None = None  # where it was placed
     lifecycle: WorkerLifecycle = WorkerLifecycle.NEW
     pid: int | None = None
+    early: bool = False  # forked before its zygote's warm-ups: it shares less memory with it
     created: float = field(default_factory=time.monotonic)
     waited_s: float = 0.0  # for its model's packages, before its process was asked for
     timed_out_after_s: float | None = None  # the deadline for which it was killed

@@ -14,7 +14,7 @@ from pathlib import Path
 from polyhost.cgroup import ControlGroup
 from polyhost.container import run_dir as run_directory
 from polyhost.container.config import Config
-from polyhost.container.control_protocol import Channel
+from polyhost.container.control_protocol import Channel, Started
 from polyhost.container.errors import (
     EXIT_MODEL_FAILED,
     Failure,
@@ -228,8 +228,8 @@ class ForkServer:
 
     # Events
 
-    def _on_started(self, sequence: int, pid: int, smaps: int | None) -> None:
-        self._workers.on_started(sequence, pid, smaps)
+    def _on_started(self, message: Started, smaps: int | None) -> None:
+        self._workers.on_started(message, smaps)
 
     def _on_exited(self, sequence: int, wait_status: int) -> None:
         if worker := self._workers.find(sequence):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from polyhost.container.control_protocol import ForkDescriptors, ForkRequest
+from polyhost.container.control_protocol import ForkDescriptors, ForkRequest, Started
 from polyhost.container.errors import Failure
 from polyhost.container.forkserver.connection_copy import ConnectionCopy
 from polyhost.container.forkserver.connections import Connections
@@ -155,15 +155,15 @@ class Workers:
         worker.model.workers[worker.sequence] = worker
         self._connections.watch(worker)
 
-    def on_started(self, sequence: int, pid: int, smaps: int | None) -> None:
+    def on_started(self, message: Started, smaps: int | None) -> None:
         """Note the pid of a worker that has started. Its descriptors are still open here: the front end gets one."""
-        worker = self._by_sequence.get(sequence)
+        worker = self._by_sequence.get(message.sequence)
         if worker is None:
             if smaps is not None:
                 os.close(smaps)
         else:
             worker.enter(WorkerLifecycle.RUNNING)
-            worker.pid, worker.smaps = pid, smaps
+            worker.pid, worker.early, worker.smaps = message.pid, message.early, smaps
             self._watch_logs(worker)
             self._front_end.on_started(worker)
             if worker.connection.hung_up:

@@ -43,6 +43,7 @@ class ModelProcess:
         self.fingerprint = files.fingerprint
         self.pid: int | None = None
         self.smaps: int | None = None  # this user's own processes can be measured
+        self.early = False  # the zygote is waited for
         self.due_for_measuring = False
         self._files = files
         self._zygote = zygote

@@ -66,6 +66,7 @@ class Measurable(Protocol):
 
     pid: int | None
     smaps: int | None
+    early: bool  # it was forked before its zygote's warm-ups, and has more memory of its own than others will have
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -109,16 +110,21 @@ class AdmissionControl:
         end = time.monotonic() + _MEASURING_S
         for worker in due:
             worker.on_measured()
-            model = worker.fingerprint
             with contextlib.suppress(OSError):
-                if not self._estimates.settled(model):
-                    self._estimates.add(model, private_bytes(worker.pid or 0, worker.smaps))
-                measured.append((worker, self._estimates.need(model)))
+                measured.append((worker, self._measure(worker)))
             if time.monotonic() > end:
                 break
         if not due:
             self.save()
         return measured
+
+    def _measure(self, worker: Measurable) -> int:
+        model = worker.fingerprint
+        if worker.early:
+            return private_bytes(worker.pid or 0, worker.smaps)
+        if not self._estimates.settled(model):
+            self._estimates.add(model, private_bytes(worker.pid or 0, worker.smaps))
+        return self._estimates.need(model)
 
     def save(self) -> None:
         """Save what was measured for the next container."""

@@ -94,12 +94,12 @@ def test_a_prefix_of_the_emulators_s3_is_served(frontend: str, tmp_path: Path, m
     pytest.importorskip("obstore")
     with running_emulator(tmp_path) as emulator:
         s3 = boto3_client(emulator.url, "s3")
-        s3.create_bucket(Bucket="models")
-        s3.put_object(Bucket="models", Key="many/team/a.tar.gz", Body=says("from the emulator"))
+        s3.create_bucket(Bucket="served")
+        s3.put_object(Bucket="served", Key="many/team/a.tar.gz", Body=says("from the emulator"))
         for name, value in emulator.environ().items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("POLYHOST_STATE_DIR", str(tmp_path))
-        with running_container(tmp_path, "--frontend", frontend, "--store", "s3://models/many/") as container:
+        with running_container(tmp_path, "--frontend", frontend, "--store", "s3://served/many/") as container:
             headers = {TARGET: "team/a.tar.gz"}
             response = httpx.post(
                 f"{container.url}/invocations", content=b"{}", headers=headers, trust_env=False, timeout=90

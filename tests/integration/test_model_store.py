@@ -348,23 +348,24 @@ def test_signatures_are_checked_with_the_keys_that_are_set(tmp_path: Path, front
 
 def test_an_s3_prefix_is_served_on_when_s3_is_gone(tmp_path: Path, front: str) -> None:
     pytest.importorskip("obstore")
+    bucket = "served-on"  # an emulator of other tests in this process has the same buckets, and one named models
     with s3_server() as (s3, variables):
-        s3.create_bucket(Bucket="models")
+        s3.create_bucket(Bucket=bucket)
         for name in ("a.tar.gz", "b.tar.gz", "team/c d+e.tar.gz"):
-            s3.put_object(Bucket="models", Key=f"p/{name}", Body=says(name))
+            s3.put_object(Bucket=bucket, Key=f"p/{name}", Body=says(name))
         script = (
             "import os\ndef model_fn(d): return 1\ndef transform_fn(m, b, c, a): return repr(dict(os.environ)), 'a/b'\n"
         )
-        s3.put_object(Bucket="models", Key="p/env.tar.gz", Body=archive_of("empty", inference__py=script))
+        s3.put_object(Bucket=bucket, Key="p/env.tar.gz", Body=archive_of("empty", inference__py=script))
         withheld = {**variables, "POLYHOST_WITHHOLD": "AWS_*"}  # from models; the front end gets them by a pipe
-        with running_store(tmp_path, front, "s3://models/p/", **withheld) as container:
+        with running_store(tmp_path, front, f"s3://{bucket}/p/", **withheld) as container:
             assert "AWS_SECRET" not in invoke(container, "env.tar.gz").text
             assert invoke(container, "a.tar.gz").text == "a.tar.gz"
             assert invoke(container, "team/c d+e.tar.gz").text == "team/c d+e.tar.gz"
             assert invoke(container, "none.tar.gz").status_code == 404
-            s3.put_object(Bucket="models", Key="p/a.tar.gz", Body=says("new"))
+            s3.put_object(Bucket=bucket, Key="p/a.tar.gz", Body=says("new"))
             wait_for(lambda: invoke(container, "a.tar.gz").text == "new", "the new version")
-    with running_store(tmp_path, front, "s3://models/p", **variables) as again:  # S3 is gone, the disk is not
+    with running_store(tmp_path, front, f"s3://{bucket}/p", **variables) as again:  # S3 is gone, the disk is not
         assert invoke(again, "a.tar.gz").text == "new"
         response = invoke(again, "b.tar.gz")
         assert (response.status_code, response.json()["type"]) == (503, "StoreUnreachableError")

@@ -189,6 +189,7 @@ def test_zygote_that_is_stopped_is_replaced_and_other_models_go_on(tmp_path: Pat
     with serving(tmp_path, front, PYTHONPATH=str(tmp_path)) as service:
         name = service.load("echo")
         worker = service.worker(name)
+        service.container.wait_for_event("zygote bare is ready")  # while it prepares itself the limit is longer
         hung = service.part(*ZYGOTE)
         hung.suspend()
         with ThreadPoolExecutor(1) as pool:

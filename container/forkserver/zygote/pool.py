@@ -37,9 +37,9 @@ logger = get_logger(__name__)
 
 @dataclass(frozen=True)
 class ForkEvents:
-    """Callbacks for what becomes of fork requests, each named by its sequence number."""
+    """Callbacks for what becomes of fork requests."""
 
-    on_started: Callable[[int, int, int | None], None]  # sequence, pid, smaps; the request's descriptors are still open
+    on_started: Callable[[Started, int | None], None]  # and its smaps; the request's descriptors are still open
     on_exited: Callable[[int, int], None]  # sequence, wait status
     on_failed: Callable[[int, str, int], None]  # sequence, reason, HTTP status
 
@@ -210,7 +210,7 @@ class ZygotePool:
                 _log_ready(zygote.name, message)
             case Started():
                 # First the event: its listener passes one of the descriptors on, which `complete` closes.
-                self._events.on_started(message.sequence, message.pid, descriptors[0] if descriptors else None)
+                self._events.on_started(message, descriptors[0] if descriptors else None)
                 zygote.workers.add(message.sequence)
                 zygote.complete(message.sequence)
                 self._unanswered.discard(message.sequence)

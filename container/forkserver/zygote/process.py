@@ -107,6 +107,7 @@ class ZygoteProcess:
         self._sequences: dict[int, int] = {}  # of the workers, by pid
         self._spare: Spare | None = None
         self._spare_delay_s = _SPARE_DELAY_S
+        self._warmed_up = False
         self._wake_reader, self._wake_writer = socket.socketpair()  # written to by the interpreter on SIGCHLD
 
     def fork_first_waiting(self) -> None:
@@ -126,6 +127,7 @@ class ZygoteProcess:
             end.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda signum, frame: None)
         signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
+        self._warmed_up = True
         self._reap()  # a worker from before
         with selectors.DefaultSelector() as selector:
             selector.register(self._channel, selectors.EVENT_READ)
@@ -243,7 +245,7 @@ class ZygoteProcess:
             os._exit(status)
 
     def _report_start(self, request: ForkRequest) -> None:
-        message = Started(request.sequence, os.getpid())
+        message = Started(request.sequence, os.getpid(), early=not self._warmed_up)
         if request.user is None:
             self._channel.send(message)
         else:

@@ -21,6 +21,7 @@ MODEL = Fingerprint("sklearn", "key", 10 * MB)
 class Worker:
     pid: int | None
     smaps: int | None = None
+    early: bool = False
     fingerprint: Fingerprint = MODEL
     due_for_measuring: bool = True
 
@@ -77,6 +78,16 @@ def test_a_worker_is_measured_once_and_its_model_admitted_by_the_measurement(con
     assert measured is worker
     assert control.decide(MODEL, []).need == need > MB
     assert control.measure([worker]) == []
+
+
+def test_a_worker_from_before_the_warm_ups_says_nothing_of_others(control: AdmissionControl) -> None:
+    before = control.decide(MODEL, []).need
+    worker = Worker(os.getpid(), early=True)
+
+    ((measured, need),) = control.measure([worker])
+
+    assert measured is worker
+    assert control.decide(MODEL, []).need == before != need > MB
 
 
 def test_workers_that_have_ended_or_have_no_process_yet_are_not_measured(control: AdmissionControl) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from polyhost.container.config import Config
-from polyhost.container.control_protocol import ForkRequest, ModelRef
+from polyhost.container.control_protocol import ForkRequest, ModelRef, Started
 from polyhost.container.forkserver.zygote.pool import ForkEvents, ZygotePool
 from polyhost.container.forkserver.zygote.restarts import RestartDelays
 from polyhost.container.log import LogDescriptors
@@ -54,8 +54,8 @@ class Stage:
         self.loop.after(_LIMIT_S, lambda: self.loop.stop(1))
 
     def _note(self, kind: str) -> Callable[..., None]:
-        def note(sequence: int, *_: Any) -> None:
-            self.events.append((kind, sequence))
+        def note(about: int | Started, *_: Any) -> None:
+            self.events.append((kind, about.sequence if isinstance(about, Started) else about))
             if kind in ("exited", "failed"):
                 self.loop.stop(0)
 

@@ -75,11 +75,18 @@ def test_first_request_does_not_wait_for_the_warm_ups(warming_up: Forks, tmp_pat
 
     (tmp_path / "go").touch()
     assert warming_up.ready.failures == {}
-    assert warming_up.wait_for(Started, 2)
+    assert not warming_up.wait_for(Started, 2).early
     assert first.invoke().predictions[0].body == b"predicted"
     os.kill(first.pid, signal.SIGTERM)
     assert first.wait_for_end() == -signal.SIGTERM
     first.close()
+
+
+def test_first_worker_says_that_it_is_early(warming_up: Forks, tmp_path: Path) -> None:
+    warming_up.zygote.fork(request_in(tmp_path, 1), new_descriptors())
+
+    assert warming_up.wait_for(Started, 1).early
+    (tmp_path / "go").touch()
 
 
 def test_exit_during_the_warm_ups_is_reported_after_them(warming_up: Forks, tmp_path: Path) -> None:
