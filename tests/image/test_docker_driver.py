@@ -8,12 +8,12 @@ import pytest
 
 from polyhost.emulator.hosting.drivers.docker import DockerDriver
 from polyhost.emulator.hosting.interfaces import Launch
-from tests.image.engine import docker
+from tests.image.engine import BUILD_SECONDS, docker
 
 pytestmark = pytest.mark.image
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(BUILD_SECONDS)
 def test_cancelled_start_leaves_no_container(sklearn_image: str, tmp_path: Path) -> None:
     name = f"cancelled-{tmp_path.name}".lower()
 

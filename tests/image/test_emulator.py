@@ -115,7 +115,7 @@ def test_a_serverless_endpoint_has_a_container_of_the_engine_per_call(sklearn_im
         assert not docker("ps", "--all", "--filter", f"name={name}-i", "--quiet").stdout
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_image_without_the_label_is_rejected(engine: None, tmp_path: Path) -> None:
     with running(tmp_path, "--driver", "docker") as local:
         container = {"Image": "debian:bookworm-slim", "Mode": "MultiModel", "ModelDataUrl": "s3://sagemaker-models/x/"}
