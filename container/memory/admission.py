@@ -121,7 +121,9 @@ class AdmissionControl:
     def _measure(self, worker: Measurable) -> int:
         model = worker.fingerprint
         if worker.early:
-            return private_bytes(worker.pid or 0, worker.smaps)
+            size = private_bytes(worker.pid or 0, worker.smaps)
+            self._estimates.add_early(model, size)
+            return size
         if not self._estimates.settled(model):
             self._estimates.add(model, private_bytes(worker.pid or 0, worker.smaps))
         return self._estimates.need(model)

@@ -18,6 +18,7 @@ class Estimates:
         self._file = StateFile(path, int)
         self._bytes: dict[str, int] = self._file.read()
         self._measurements: Counter[str] = Counter()  # since the start
+        self._of_early_workers: set[str] = set()  # those of these estimates
 
     def need(self, model: Fingerprint) -> int:
         """Return the bytes that the model was measured to need, or a guess."""
@@ -30,12 +31,22 @@ class Estimates:
     def add(self, model: Fingerprint, measured: int) -> None:
         """Add a measurement in bytes; the largest one counts."""
         self._measurements[model.key] += 1
+        if model.key in self._of_early_workers:
+            self._of_early_workers.discard(model.key)
+            self._bytes.pop(model.key, None)
         if measured > self._bytes.get(model.key, 0):
             self._bytes[model.key] = measured
             self._file.changed = True
         while len(self._bytes) > _MAX_ESTIMATES:
             oldest = next(iter(self._bytes))
             del self._bytes[oldest], self._measurements[oldest]
+
+    def add_early(self, model: Fingerprint, measured: int) -> None:
+        """Add a measurement of an early worker: it counts until another worker of the model is measured."""
+        if model.key not in self._bytes:
+            self._of_early_workers.add(model.key)
+            self._bytes[model.key] = measured
+            self._file.changed = True
 
     def settled(self, model: Fingerprint) -> bool:
         """Return whether enough copies of the model have been measured for another one to add nothing."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from polyhost.container.config import Config
+from polyhost.container.memory import admission
 from polyhost.container.memory.admission import AdmissionControl, decide, default_reserve
 from polyhost.container.memory.fingerprints import Fingerprint
 from polyhost.container.memory.gauge import MemoryGauge, MemoryState
@@ -80,14 +81,18 @@ def test_a_worker_is_measured_once_and_its_model_admitted_by_the_measurement(con
     assert control.measure([worker]) == []
 
 
-def test_a_worker_from_before_the_warm_ups_says_nothing_of_others(control: AdmissionControl) -> None:
-    before = control.decide(MODEL, []).need
-    worker = Worker(os.getpid(), early=True)
+def test_what_an_early_worker_takes_counts_until_another_is_measured(
+    control: AdmissionControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = iter((30 * MB, 8 * MB, 31 * MB))
+    monkeypatch.setattr(admission, "private_bytes", lambda pid, smaps: next(sizes))
 
-    ((measured, need),) = control.measure([worker])
+    measured = []
+    for early in (True, False, True):
+        ((_, size),) = control.measure([Worker(os.getpid(), early=early)])
+        measured.append((size, control.decide(MODEL, []).need))
 
-    assert measured is worker
-    assert control.decide(MODEL, []).need == before != need > MB
+    assert measured == [(30 * MB, 30 * MB), (8 * MB, 8 * MB), (31 * MB, 8 * MB)]
 
 
 def test_workers_that_have_ended_or_have_no_process_yet_are_not_measured(control: AdmissionControl) -> None:
