@@ -69,7 +69,7 @@ class Framework:
     imports: tuple[str, ...] = ()
     # Further modules that a zygote imports, besides the handler's: what a first load or prediction would import.
     preload: tuple[str, ...] = ()
-    # A function that a zygote calls before it forks; polyhost.handlers.warm_up says what it does.
+    # A function that a zygote calls before it forks any but an early worker; see polyhost.handlers.warm_up.
     warm_up: str | None = None
     # What a model takes besides its files, in bytes: its process, page tables, Java's threads.
     base_bytes: int = 12 * _MB

@@ -42,9 +42,10 @@ class Estimates:
             del self._bytes[oldest], self._measurements[oldest]
 
     def add_early(self, model: Fingerprint, measured: int) -> None:
-        """Add a measurement of an early worker: it counts until another worker of the model is measured."""
+        """Add one of an early worker: the largest counts until another worker of the model is measured."""
         if model.key not in self._bytes:
             self._of_early_workers.add(model.key)
+        if model.key in self._of_early_workers and measured > self._bytes.get(model.key, 0):
             self._bytes[model.key] = measured
             self._file.changed = True
 
